@@ -1,0 +1,153 @@
+//! The driver: performs the calls of the reconcile machine with the real clients.
+//!
+//! Knows which client serves which call. Refuses to decide anything: what a failure means is in its class, what comes
+//! next is the machine's. Guarantee: the vendors' request ids of a run end up in the audit that the run writes.
+
+use cosell::fault::Fault;
+use cosell::hint::Hint;
+use cosell::link::LinkWrite;
+use cosell::reconcile::call::{Answer, Call, Search};
+use cosell::reconcile::{Next, Reconcile, Report, Trigger};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::connector::Connector;
+use crate::dataverse::{Closed, Created, Dataverse, Updated};
+use crate::http::{Run, Tally};
+use crate::ledger::{Ledger, Written};
+use crate::partner_center::{PartnerCenter, Patched};
+
+/// Calls a run may make at most; far above what any deal needs, so only a mistake of ours can reach it.
+const MOST_CALLS: u32 = 100;
+
+/// One look at one deal.
+#[derive(Debug)]
+pub struct Look {
+    /// What to look at, and why.
+    pub hint: Hint,
+    /// Key that joins trigger, calls and audit.
+    pub trace: String,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What a look came to, and what it cost.
+#[derive(Debug)]
+pub struct Looked {
+    /// How it ended.
+    pub report: Report,
+    /// Writes to a vendor that were tried.
+    pub vendor_writes: u64,
+    /// Requests to the vendors.
+    pub tally: Tally,
+}
+
+impl Connector {
+    /// Looks at a deal and does what is to be done.
+    pub async fn reconcile(&self, look: Look, run: &Run) -> Looked {
+        let trigger = Trigger { hint: look.hint, now: look.now, trace: look.trace, writer: Uuid::new_v4().to_string() };
+        let mut machine = Reconcile::new(trigger, &self.policy);
+        let clients = Clients {
+            partner_center: self.partner_center.during(run),
+            dataverse: self.dataverse.during(run),
+            ledger: &self.ledger,
+            query: self.policy.mapping.opportunity_query(),
+            run,
+        };
+        let mut vendor_writes = 0;
+        let mut requests = Vec::new();
+        for _ in 0..MOST_CALLS {
+            match machine.next() {
+                Next::Done(report) => return Looked { report, vendor_writes, tally: run.tally() },
+                Next::Call(call) => {
+                    vendor_writes += u64::from(call.writes_to_a_vendor());
+                    let answer = clients.perform(call, &mut requests).await;
+                    machine.answer(answer);
+                }
+            }
+        }
+        Looked { report: Report::runaway(), vendor_writes, tally: run.tally() }
+    }
+}
+
+struct Clients<'a> {
+    partner_center: PartnerCenter,
+    dataverse: Dataverse,
+    ledger: &'a Ledger,
+    query: String,
+    run: &'a Run,
+}
+
+impl Clients<'_> {
+    async fn perform(&self, call: Call, requests: &mut Vec<String>) -> Answer {
+        let answer = Box::pin(self.attempt(call, requests)).await;
+        requests.extend(self.run.take_request_ids().into_iter().map(|id| id.0));
+        answer.unwrap_or_else(Answer::Failed)
+    }
+
+    async fn attempt(&self, call: Call, requests: &mut Vec<String>) -> Result<Answer, Fault> {
+        Ok(match call {
+            Call::FindLink(subject) => Answer::Link(self.ledger.find(subject).await?.map(Box::new)),
+            Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
+            Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
+            Call::ReadOpportunity(id) => {
+                Answer::Row(self.dataverse.read("opportunities", id.uuid(), &self.query).await?.map(Box::new))
+            }
+            Call::SearchReferrals(Search::Reference { opportunity, since }) => {
+                Answer::Referrals(self.partner_center.created_since(opportunity, since).await?)
+            }
+            Call::SearchReferrals(Search::Engagement(id)) => {
+                Answer::Referrals(self.partner_center.engagement(id).await?)
+            }
+            Call::FindCurrency(code) => Answer::Rows(self.dataverse.find_currency(code.as_str()).await?),
+            Call::FindAccount { name, postal_code } => {
+                Answer::Rows(self.dataverse.find_account(&name, &postal_code).await?)
+            }
+            Call::FindContact { email } => Answer::Rows(self.dataverse.find_contact(&email).await?),
+            Call::Intend(write) => self.write(&write).await?,
+            Call::Commit(mut write) => {
+                if let Some(entry) = write.audit.last_mut() {
+                    entry.requests = std::mem::take(requests);
+                }
+                self.write(&write).await?
+            }
+            Call::PatchReferral { id, etag, operations } => {
+                match self.partner_center.patch(id, &etag, &operations).await? {
+                    Patched::Done(referral) => Answer::Referral(referral),
+                    Patched::Stale => Answer::Stale,
+                    Patched::Gone => Answer::Gone,
+                }
+            }
+            Call::CreateReferral(referral) => {
+                Answer::Referral(self.partner_center.create(&referral).await?.map(Box::new))
+            }
+            Call::CreateRow { table, id, change } => {
+                match self.dataverse.create_only(table.set(), id, &change, "$select=modifiedon").await? {
+                    Created::Done(row) => Answer::Row(Some(Box::new(row))),
+                    Created::Exists => Answer::Exists,
+                }
+            }
+            Call::UpdateOpportunity { id, etag, change } => {
+                match self.dataverse.update("opportunities", id.uuid(), &etag, &change, "$select=modifiedon").await? {
+                    Updated::Done(row) => Answer::Row(Some(Box::new(row))),
+                    Updated::Stale => Answer::Stale,
+                    Updated::Gone => Answer::Gone,
+                }
+            }
+            Call::CloseOpportunity { id, close } => match self.dataverse.close(id, &close).await? {
+                Closed::Done => Answer::Done,
+                // Closed by somebody else, perhaps differently: the machine reads it again and compares.
+                Closed::Already => Answer::Stale,
+                Closed::Gone => Answer::Gone,
+            },
+        })
+    }
+
+    async fn write(&self, write: &LinkWrite) -> Result<Answer, Fault> {
+        Ok(match self.ledger.write(write).await? {
+            Written::Done => Answer::Done,
+            Written::Outrun => Answer::Outrun,
+            Written::Taken(pointer, by) => Answer::Taken(pointer, by),
+        })
+    }
+}

@@ -1,0 +1,780 @@
+//! One way of calling a remote: with a token, a budget, a deadline and a rule for when a call may be repeated.
+//!
+//! Knows tokens, waits, limits and the forms of refusals. Refuses to know paths, payloads and what a refusal means to a
+//! deal. Guarantees:
+//!
+//! - A token is sent to the configured root and nowhere else; the check stands right before the header is set.
+//! - A call is repeated, at most twice, only where that is harmless: reads, writes under a precondition, and refusals
+//!   that prove that nothing happened.
+//! - A failed write says whether it may have been applied all the same.
+//! - No call outlives the deadline of its run, and no wait of more than a few seconds is slept.
+
+pub mod budget;
+mod refusal;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cosell::fault::{Class, Fault, RequestId};
+use cosell::ids::Etag;
+use rand::Rng as _;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use url::Url;
+
+pub use self::budget::Budget;
+pub use self::refusal::Refusal;
+use crate::entra::{self, Tokens};
+use crate::settings::Endpoint;
+
+/// What both vendors see of us in their logs.
+const USER_AGENT: &str = concat!("cosell-connector/", env!("CARGO_PKG_VERSION"));
+
+/// Headers in which the vendors name a call.
+const REQUEST_IDS: [&str; 3] = ["request-id", "x-ms-service-request-id", "ms-requestid"];
+
+/// A deal takes a handful of calls; a run that pages through everything does not need all of its ids.
+const REQUEST_IDS_KEPT: usize = 100;
+
+/// Waits and sizes of a remote.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For one attempt, from connecting to the last byte.
+    pub attempt: Duration,
+    /// An attempt is not begun when less than this is left of the run.
+    pub least: Duration,
+    /// How often a call is repeated.
+    pub repeats: u32,
+    /// The first pause is at most this long, each further one twice as long as the last; the length is drawn evenly.
+    pub pause: Duration,
+    /// A longer wait is handed back to the caller instead of being slept: a sleeping function costs as much as a busy one.
+    pub longest_pause: Duration,
+    /// Of an answer, in bytes. A page of a hundred referrals is well below one MiB.
+    pub answer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempt: Duration::from_secs(20),
+            least: Duration::from_millis(50),
+            repeats: 2,
+            pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(3),
+            answer: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// The remotes we call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    /// Referrals.
+    PartnerCenter,
+    /// Webhook registration.
+    PartnerCenterWebhooks,
+    /// Opportunities.
+    Dataverse,
+}
+
+impl fmt::Display for Vendor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PartnerCenter => "Partner Center",
+            Self::PartnerCenterWebhooks => "the webhook registration of Partner Center",
+            Self::Dataverse => "Dataverse",
+        })
+    }
+}
+
+/// One of the vendor's operations, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Whose.
+    pub vendor: Vendor,
+    /// What it does, as a verb with its object.
+    pub name: &'static str,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.vendor)
+    }
+}
+
+/// Until when everything must be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// No deadline: for tools a person waits for.
+    pub const NEVER: Self = Self(None);
+
+    /// So much time from now. Functions subtract a reserve in which to record what was done.
+    #[must_use]
+    pub fn after(left: Duration) -> Self {
+        Self(Instant::now().checked_add(left))
+    }
+
+    /// How much time is left.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0
+            .map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// One piece of work, with its deadline, during which calls are made: a look at a deal, a poll. Clones share what was
+/// noted.
+#[derive(Clone, Debug)]
+pub struct Run {
+    deadline: Deadline,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// What a run did to the remotes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that were sent, repeats included.
+    pub calls: u64,
+    /// Answers that asked us to slow down.
+    pub throttles: u64,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    tally: Tally,
+    request_ids: Vec<RequestId>,
+}
+
+impl Run {
+    /// A run that ends at the deadline.
+    #[must_use]
+    pub fn new(deadline: Deadline) -> Self {
+        let notes = Arc::default();
+        Self { deadline, notes }
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// The vendors' ids of the calls made since this was last asked.
+    #[must_use]
+    pub fn take_request_ids(&self) -> Vec<RequestId> {
+        std::mem::take(&mut self.notes().request_ids)
+    }
+
+    /// How much was called so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.notes().tally
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut notes = self.notes();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            notes.tally.throttles += 1;
+        }
+        let id = REQUEST_IDS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+        if let Some(id) = id
+            && notes.request_ids.len() < REQUEST_IDS_KEPT
+        {
+            notes.request_ids.push(RequestId(id.chars().take(64).collect()));
+        }
+    }
+}
+
+/// What it does to the remote when a request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It reads.
+    Nothing,
+    /// It writes under a precondition or under an id of our choice: the second time it is refused or changes nothing.
+    Guarded,
+    /// It writes, and would write once more.
+    Adds,
+}
+
+/// A request, built anew for each attempt from these parts.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    operation: &'static str,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    effect: Effect,
+}
+
+impl Request {
+    pub(crate) fn get(operation: &'static str, url: Url) -> Self {
+        Self::new(operation, Method::GET, url, Effect::Nothing)
+    }
+
+    pub(crate) fn new(operation: &'static str, method: Method, url: Url, effect: Effect) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        Self {
+            operation,
+            method,
+            url,
+            headers,
+            body: None,
+            effect,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// A new GUID under this name.
+    pub(crate) fn guid(mut self, name: &'static str) -> Self {
+        // The text of a GUID is always a valid header value.
+        if let Ok(value) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    pub(crate) fn json<T: Serialize>(mut self, content_type: &'static str, body: &T) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(Error::Unwritable)?;
+        self.body = Some(body.into());
+        Ok(self.header(header::CONTENT_TYPE, content_type))
+    }
+
+    /// Sends no body, and says so: some front ends refuse a POST without a length.
+    pub(crate) fn empty(mut self) -> Self {
+        self.body = Some(Bytes::new());
+        self.header(header::CONTENT_LENGTH, "0")
+    }
+
+    pub(crate) fn if_match(mut self, etag: &Etag) -> Result<Self, Error> {
+        let value = HeaderValue::from_str(&etag.0).map_err(|_| Error::EtagUnusable)?;
+        self.headers.insert(header::IF_MATCH, value);
+        Ok(self)
+    }
+}
+
+/// A successful answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    operation: Operation,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(crate) const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.body.trim_ascii().is_empty()
+    }
+
+    /// The version that the header names.
+    pub(crate) fn etag(&self) -> Option<Etag> {
+        let text = self.headers.get(header::ETAG)?.to_str().ok()?;
+        Some(Etag(text.to_owned()))
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        decode(self.operation, &self.body)
+    }
+
+    /// The body of a write that is done whatever can be read of its answer; none when nothing can.
+    pub(crate) fn decode_if_readable<T: DeserializeOwned>(&self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        self.decode()
+            .inspect_err(|error| tracing::warn!(error = %chain(error), "the answer to a successful write is unreadable"))
+            .ok()
+    }
+}
+
+/// Reads JSON; the error names the place in the document.
+pub(crate) fn decode<T: DeserializeOwned>(operation: Operation, json: &[u8]) -> Result<T, Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| Error::Unreadable {
+        operation,
+        path: error.path().to_string(),
+        source: error.into_inner(),
+    })?;
+    deserializer.end().map_err(|source| Error::Unreadable {
+        operation,
+        path: "the end".to_owned(),
+        source,
+    })?;
+    Ok(value)
+}
+
+/// A remote. Clones are cheap and share token, budget and connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    remote: Arc<Remote>,
+    run: Run,
+}
+
+#[derive(Debug)]
+struct Remote {
+    vendor: Vendor,
+    client: reqwest::Client,
+    base: Endpoint,
+    tokens: Tokens,
+    budget: Budget,
+    limits: Limits,
+}
+
+impl Http {
+    /// A remote at this root, called with these tokens. The client must follow no redirects.
+    #[must_use]
+    pub fn new(
+        vendor: Vendor,
+        client: reqwest::Client,
+        base: Endpoint,
+        tokens: Tokens,
+        budget: Budget,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            remote: Arc::new(Remote {
+                vendor,
+                client,
+                base,
+                tokens,
+                budget,
+                limits,
+            }),
+            run: Run::new(Deadline::NEVER),
+        }
+    }
+
+    /// The same remote, within the deadline of a run, which also notes the calls.
+    #[must_use]
+    pub fn during(&self, run: &Run) -> Self {
+        Self {
+            remote: Arc::clone(&self.remote),
+            run: run.clone(),
+        }
+    }
+
+    /// Fetches a token, so that the first call need not. Failure is left to the first call.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.remote.tokens.bearer(&self.run).await {
+            tracing::debug!(error = %error, "no token yet");
+        }
+    }
+
+    /// The operation under this name, for messages.
+    pub(crate) fn operation(&self, name: &'static str) -> Operation {
+        let vendor = self.remote.vendor;
+        Operation { vendor, name }
+    }
+
+    /// A URL below the root. Blanks, quotes and the like are encoded; what is encoded already stays as it is.
+    pub(crate) fn url(&self, path_and_query: &str) -> Result<Url, Error> {
+        self.checked(&format!("{}{path_and_query}", self.remote.base), "/")
+    }
+
+    /// A link that the vendor gave, if it stays below the root and below this path.
+    pub(crate) fn checked(&self, link: &str, below: &str) -> Result<Url, Error> {
+        let foreign = |host: Option<&str>| Error::ForeignLink {
+            vendor: self.remote.vendor,
+            host: host.unwrap_or("(none)").chars().take(100).collect(),
+        };
+        let url = Url::parse(link).map_err(|_| foreign(None))?;
+        if self.remote.base.is_origin_of(&url) && url.path().starts_with(below) {
+            Ok(url)
+        } else {
+            Err(foreign(url.host_str()))
+        }
+    }
+
+    /// Sends a request until it succeeds, is refused for good, or must not be repeated any more.
+    pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
+        let mut may_have_been_applied = false;
+        let mut repeats = 0;
+        let mut is_token_renewed = false;
+        loop {
+            let error = match self.attempt(&request).await {
+                Ok(answer) => return Ok(answer),
+                Err((Error::Refused(refusal), Some(token)))
+                    if refusal.status == StatusCode::UNAUTHORIZED && !is_token_renewed =>
+                {
+                    // A token that was good when it was cached: revoked, or the clock stood still while we were frozen.
+                    is_token_renewed = true;
+                    self.remote.tokens.forget(&token).await;
+                    continue;
+                }
+                Err((error, _)) => error,
+            };
+            may_have_been_applied |= request.effect != Effect::Nothing && !error.proves_nothing_happened();
+            match self.pause(&request, &error, repeats) {
+                Some(pause) => {
+                    tracing::warn!(
+                        operation = request.operation,
+                        attempt = repeats + 1,
+                        pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                        code = error.code(),
+                        "call to {} is repeated",
+                        self.remote.vendor,
+                    );
+                    repeats += 1;
+                    tokio::time::sleep(pause).await;
+                }
+                None if may_have_been_applied => return Err(Error::InDoubt(Box::new(error))),
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// How long to wait before the call is repeated; none when it is not.
+    fn pause(&self, request: &Request, error: &Error, repeats: u32) -> Option<Duration> {
+        let limits = &self.remote.limits;
+        let Class::Transient { after } = error.class() else {
+            return None;
+        };
+        let is_harmless = request.effect != Effect::Adds || error.proves_nothing_happened();
+        // Entra has been asked twice already when a token is missing.
+        if repeats >= limits.repeats || !is_harmless || matches!(error, Error::OutOfTime(_) | Error::Token { .. }) {
+            return None;
+        }
+        let floor = after.and_then(|after| Duration::try_from(after).ok()).unwrap_or_default();
+        let most = limits.pause.saturating_mul(1 << repeats.min(16));
+        let pause = floor.saturating_add(most.mul_f64(rand::rng().random()));
+        let is_affordable = pause.saturating_add(limits.least) < self.run.deadline.left();
+        (pause <= limits.longest_pause && is_affordable).then_some(pause)
+    }
+
+    /// One attempt. With a refusal comes the token that was used.
+    async fn attempt(&self, request: &Request) -> Result<Answer, (Error, Option<entra::Bearer>)> {
+        let remote = &*self.remote;
+        let operation = self.operation(request.operation);
+        let token = remote.tokens.bearer(&self.run).await.map_err(|source| {
+            let error = Error::Token {
+                vendor: remote.vendor,
+                source,
+            };
+            (error, None)
+        })?;
+        let fail = |error| (error, None);
+        let wait = remote.budget.reserve(Instant::now());
+        if wait.saturating_add(remote.limits.least) > self.run.deadline.left() {
+            return Err(fail(Error::OutOfTime(operation)));
+        }
+        tokio::time::sleep(wait).await;
+        let left = self.run.deadline.left();
+        if left < remote.limits.least {
+            return Err(fail(Error::OutOfTime(operation)));
+        }
+
+        // The last door before the token leaves the process.
+        if !remote.base.is_origin_of(&request.url) {
+            return Err(fail(Error::ForeignLink {
+                vendor: remote.vendor,
+                host: request.url.host_str().unwrap_or_default().to_owned(),
+            }));
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.secret().expose_secret()))
+            .map_err(|_| fail(Error::TokenUnusable(remote.vendor)))?;
+        authorization.set_sensitive(true);
+        let mut outgoing = remote
+            .client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .header(header::AUTHORIZATION, authorization)
+            .timeout(remote.limits.attempt.min(left));
+        if let Some(body) = &request.body {
+            outgoing = outgoing.body(body.clone());
+        }
+
+        let started = Instant::now();
+        self.run.notes().tally.calls += 1;
+        let response = outgoing.send().await.map_err(|error| fail(Error::lost(operation, error)))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        self.run.note(status, &headers);
+        let body = read_body(response, operation, remote.limits.answer).await;
+        tracing::debug!(
+            operation = operation.name,
+            status = status.as_u16(),
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "called {}",
+            remote.vendor,
+        );
+        if !status.is_success() {
+            // The status counts even when its explanation was cut off.
+            let refusal = Refusal::read(operation, status, &headers, &body.unwrap_or_default());
+            return Err((Error::Refused(Box::new(refusal)), Some(token)));
+        }
+        let body = match body {
+            Ok(body) => body,
+            // The status proves that the write is done; only its picture is missing.
+            Err(error) if request.effect != Effect::Nothing => {
+                tracing::warn!(error = %chain(&error), "the answer to a successful write was cut off");
+                Bytes::new()
+            }
+            Err(error) => return Err(fail(error)),
+        };
+        Ok(Answer {
+            operation,
+            headers,
+            body,
+        })
+    }
+}
+
+/// Reads a body up to a limit.
+pub(crate) async fn read_body(
+    mut response: reqwest::Response,
+    operation: Operation,
+    limit: usize,
+) -> Result<Bytes, Error> {
+    let too_large = Error::TooLarge { operation, limit };
+    let announced = response.content_length().unwrap_or(0);
+    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| Error::lost(operation, error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No access token could be had.
+    #[error("no access token for {vendor}")]
+    Token {
+        /// For whom.
+        vendor: Vendor,
+        /// Why.
+        source: entra::Error,
+    },
+    /// The token holds characters that no header may hold.
+    #[error("the access token for {0} cannot be sent")]
+    TokenUnusable(Vendor),
+    /// No connection came about, so nothing was sent.
+    #[error("{operation} failed: no connection")]
+    Unreachable {
+        /// What was asked.
+        operation: Operation,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No answer came in time.
+    #[error("{operation} failed: no answer in time")]
+    TimedOut {
+        /// What was asked.
+        operation: Operation,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The connection broke.
+    #[error("{operation} failed: the connection broke")]
+    Interrupted {
+        /// What was asked.
+        operation: Operation,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The run ends before the call could.
+    #[error("{0} was not tried: no time is left")]
+    OutOfTime(Operation),
+    /// The vendor answered, but not with success.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// The answer is larger than anything that was meant for us.
+    #[error("{operation} failed: the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        operation: Operation,
+        /// The limit.
+        limit: usize,
+    },
+    /// The answer is not what the vendor's documentation says.
+    #[error("{operation} failed: the answer cannot be read at {path}")]
+    Unreadable {
+        /// What was asked.
+        operation: Operation,
+        /// The place in the document.
+        path: String,
+        /// What is wrong there.
+        source: serde_json::Error,
+    },
+    /// A body could not be written.
+    #[error("the request cannot be written as JSON")]
+    Unwritable(#[source] serde_json::Error),
+    /// An entity tag holds characters that no header may hold.
+    #[error("the stored entity tag cannot be sent; reading the record again gives a new one")]
+    EtagUnusable,
+    /// A link leads somewhere our token must not go.
+    #[error("{vendor} gave a link to {host}, which is not below the configured root; it was not followed")]
+    ForeignLink {
+        /// Who gave it.
+        vendor: Vendor,
+        /// Where it leads.
+        host: String,
+    },
+    /// A list does not end.
+    #[error("{operation} was given up after {pages} pages{}", if *.is_loop { ": the pages repeat" } else { "" })]
+    Endless {
+        /// What was asked.
+        operation: Operation,
+        /// How many pages were read.
+        pages: usize,
+        /// Whether a page came twice.
+        is_loop: bool,
+    },
+    /// A write failed, and the remote may have done it all the same.
+    #[error("{0}; it may have taken effect all the same")]
+    InDoubt(#[source] Box<Error>),
+}
+
+impl Error {
+    pub(crate) fn lost(operation: Operation, error: reqwest::Error) -> Self {
+        let source = error.without_url();
+        if source.is_connect() || source.is_builder() {
+            Self::Unreachable { operation, source }
+        } else if source.is_timeout() {
+            Self::TimedOut { operation, source }
+        } else {
+            Self::Interrupted { operation, source }
+        }
+    }
+
+    /// Who acts next.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Token { source, .. } => source.class(),
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Interrupted { .. } | Self::OutOfTime(_) => {
+                Class::Transient { after: None }
+            }
+            Self::Refused(refusal) => refusal.class(),
+            Self::TokenUnusable(_) => Class::Fatal,
+            Self::EtagUnusable => Class::Conflict,
+            Self::TooLarge { .. }
+            | Self::Unreadable { .. }
+            | Self::Unwritable(_)
+            | Self::ForeignLink { .. }
+            | Self::Endless { .. } => Class::Permanent,
+            Self::InDoubt(error) => error.class(),
+        }
+    }
+
+    /// A bounded name.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Token { source, .. } => source.code(),
+            Self::TokenUnusable(_) => "token_unusable",
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Interrupted { .. } => "interrupted",
+            Self::OutOfTime(_) => "out_of_time",
+            Self::Refused(refusal) => refusal.code(),
+            Self::TooLarge { .. } => "answer_too_large",
+            Self::Unreadable { .. } => "answer_unreadable",
+            Self::Unwritable(_) => "request_unwritable",
+            Self::EtagUnusable => "etag_unusable",
+            Self::ForeignLink { .. } => "foreign_link",
+            Self::Endless { .. } => "endless_list",
+            Self::InDoubt(error) => error.code(),
+        }
+    }
+
+    /// Whether a write may have been applied although it failed.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::InDoubt(_))
+    }
+
+    /// What the vendor said, if it said something.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::InDoubt(error) => error.refusal(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has_status(&self, status: StatusCode) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.status == status)
+    }
+
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.has_code(code))
+    }
+
+    /// Whether the failure itself shows that the remote did nothing.
+    fn proves_nothing_happened(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::Interrupted { .. } | Self::InDoubt(_) => false,
+            Self::Refused(refusal) => refusal.proves_nothing_happened(),
+            // Reading comes after success; these cannot follow a write.
+            Self::TooLarge { .. } | Self::Unreadable { .. } | Self::Endless { .. } => false,
+            Self::Token { .. }
+            | Self::TokenUnusable(_)
+            | Self::Unreachable { .. }
+            | Self::OutOfTime(_)
+            | Self::Unwritable(_)
+            | Self::EtagUnusable
+            | Self::ForeignLink { .. } => true,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self {
+            class: error.class(),
+            code: error.code(),
+            message: chain(&error),
+            in_doubt: error.is_in_doubt(),
+        }
+    }
+}
+
+/// An error and all its sources in one sentence.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let said = error.to_string();
+        // Wrappers repeat what they wrap.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

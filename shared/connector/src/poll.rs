@@ -1,0 +1,316 @@
+//! The pollers: they find what changed and put hints on the queue. They write to neither vendor.
+//!
+//! Knows cursors, pages and overlaps. Refuses to know what a change means. Guarantee: a cursor moves only past pages
+//! whose every row that concerns us is on the queue.
+//! Assumes: one run of a kind at a time, which the lease sees to; a run that loses its lease loses the cursor's
+//! compare-and-set as well.
+
+use cosell::fault::{Class, Fault};
+use cosell::hint::{Cause, Hint, Subject};
+use cosell::ids::OpportunityId;
+use cosell::opportunity::Row;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::connector::Connector;
+use crate::dataverse::{self, Dataverse, Page};
+use crate::http::Run;
+use crate::ledger::{Cursor, Moved};
+use crate::queue::Keyed;
+
+/// The vendor's lists lag and clocks differ: each look overlaps the last by this much.
+const PARTNER_CENTER_OVERLAP: SignedDuration = SignedDuration::from_mins(10);
+
+/// A slow transaction appears behind the time it is stamped with (Dataverse, polling by `modifiedon`).
+const MODIFIED_OVERLAP: SignedDuration = SignedDuration::from_mins(5);
+
+/// How far back the very first look at Partner Center goes; older deals come with `resync` or the daily comparison.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
+
+/// Deals taken from the due list in one run. The next run takes the next ones.
+const MOST_DUE: usize = 200;
+
+/// A run stops taking pages when less than this is left, so that it can still record how far it came.
+const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What a run found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Polled {
+    /// Rows or referrals that had changed.
+    pub changed: u64,
+    /// Hints put on the queue.
+    pub hinted: u64,
+    /// Deals that were due.
+    pub due: u64,
+    /// Whether another run of the same kind was under way, so that this one did nothing.
+    pub skipped: bool,
+    /// Whether there is more, which the next run takes up.
+    pub unfinished: bool,
+}
+
+/// Where the poll of Dynamics stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Place {
+    /// Follow this link: of the next page, or of later changes.
+    Link(String),
+    /// The table does not track changes: rows modified since then.
+    Since(Timestamp),
+}
+
+/// What a poll is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick<'a> {
+    /// Unique name of the invocation.
+    pub name: &'a str,
+    /// Now.
+    pub now: Timestamp,
+    /// Its deadline.
+    pub run: &'a Run,
+}
+
+impl Connector {
+    /// Finds opportunities that changed.
+    ///
+    /// # Errors
+    /// What kept it from finding out; the cursor then stays where the last safe page left it.
+    pub async fn poll_dynamics(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
+        let mut polled = self.hint_due(tick).await?;
+        let Some(lease) = self.lease("poll-dynamics", tick).await? else {
+            return Ok(Polled { skipped: true, ..polled });
+        };
+        let result = self.follow_dynamics(tick, &mut polled).await;
+        self.ledger.release(lease).await?;
+        result.map(|()| polled)
+    }
+
+    async fn follow_dynamics(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
+        let dataverse = self.dataverse.during(tick.run);
+        let mut cursor = self.ledger.cursor("dynamics").await?;
+        let mut started_over = false;
+        loop {
+            if tick.run.deadline().left() < RESERVE {
+                polled.unfinished = true;
+                return Ok(());
+            }
+            let place = cursor.as_ref().and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
+            let page = match self.dynamics_page(&dataverse, place.as_ref()).await {
+                Ok(page) => page,
+                // Too long since the last look, or the table's columns have changed: everything is compared once.
+                Err(dataverse::Error::DeltaExpired) if !started_over => {
+                    tracing::warn!("the delta link has expired; all opportunities are looked at once");
+                    started_over = true;
+                    match self.ledger.move_cursor("dynamics", &cursor, "null").await? {
+                        Moved::Moved(moved) => cursor = Some(moved),
+                        Moved::Outrun => return Ok(()),
+                    }
+                    continue;
+                }
+                Err(dataverse::Error::TrackingDisabled) => {
+                    let since = match place {
+                        Some(Place::Since(since)) => since,
+                        Some(Place::Link(_)) | None => Timestamp::UNIX_EPOCH,
+                    };
+                    return self.follow_modified(&dataverse, tick, since, cursor, polled).await;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.hint_rows(&page.rows, polled).await?;
+            let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else { return Ok(()) };
+            let value = encode(&Place::Link(link));
+            match self.ledger.move_cursor("dynamics", &cursor, &value).await? {
+                Moved::Moved(moved) => cursor = Some(moved),
+                Moved::Outrun => return Ok(()),
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn dynamics_page(&self, dataverse: &Dataverse, place: Option<&Place>) -> Result<Page, dataverse::Error> {
+        let columns = self.policy.mapping.tracking_columns();
+        match place {
+            Some(Place::Link(link)) => dataverse.changes(Some(link), &columns).await,
+            Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
+            None => dataverse.changes(None, &columns).await,
+        }
+    }
+
+    /// Polls by time of modification, where an administrator did not switch change tracking on.
+    async fn follow_modified(
+        &self,
+        dataverse: &Dataverse,
+        tick: Tick<'_>,
+        since: Timestamp,
+        cursor: Option<Cursor>,
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
+        let columns = self.policy.mapping.tracking_columns();
+        let from = since.checked_sub(MODIFIED_OVERLAP).unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut page = dataverse.modified_since(from.max(Timestamp::UNIX_EPOCH), &columns).await?;
+        let mut newest = since;
+        loop {
+            // The vendor's clock, never ours: the newest time that was seen is where the next look begins.
+            for row in &page.rows {
+                newest = newest.max(row.text("modifiedon").and_then(|text| text.parse().ok()).unwrap_or(newest));
+            }
+            self.hint_rows(&page.rows, polled).await?;
+            let Some(next) = page.next.take() else { break };
+            if tick.run.deadline().left() < RESERVE {
+                polled.unfinished = true;
+                break;
+            }
+            page = dataverse.more_modified(&next).await?;
+        }
+        let _ = self.ledger.move_cursor("dynamics", &cursor, &encode(&Place::Since(newest))).await?;
+        Ok(())
+    }
+
+    async fn hint_rows(&self, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+        let mut hints: Vec<Keyed> = Vec::new();
+        for row in rows {
+            let Some(id) = row.guid("opportunityid").or_else(|| row.guid("id")).map(OpportunityId::new) else {
+                tracing::warn!("a row of the change list has no id and was skipped");
+                continue;
+            };
+            polled.changed += 1;
+            if !self.concerns_us(id, row).await? {
+                continue;
+            }
+            let mut hint = Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll);
+            if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
+                hint = hint.changed_at(at);
+            }
+            let key = row.etag.as_ref().map_or_else(|| "deleted".to_owned(), |etag| etag.0.clone());
+            hints.push(Keyed::new(hint, key));
+        }
+        self.queue.send(&hints).await?;
+        polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    /// Tracked requests take no filter, so every opportunity of the environment comes through.
+    async fn concerns_us(&self, id: OpportunityId, row: &Row) -> Result<bool, Fault> {
+        let columns = &self.policy.mapping.columns;
+        if row.deleted {
+            return Ok(self.ledger.find(Subject::Opportunity(id)).await?.is_some());
+        }
+        Ok(row.flag(&columns.sync) || row.text(&columns.referral_identifier).is_some())
+    }
+
+    /// Finds referrals that changed: what a lost event would have told.
+    ///
+    /// # Errors
+    /// What kept it from finding out; the cursor then stays.
+    pub async fn poll_partner_center(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
+        let mut polled = self.hint_due(tick).await?;
+        let Some(lease) = self.lease("poll-partner-center", tick).await? else {
+            return Ok(Polled { skipped: true, ..polled });
+        };
+        let result = self.follow_partner_center(tick, &mut polled).await;
+        self.ledger.release(lease).await?;
+        result.map(|()| polled)
+    }
+
+    async fn follow_partner_center(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
+        let cursor = self.ledger.cursor("partner-center").await?;
+        let last = cursor.as_ref().and_then(|cursor| cursor.value.parse::<Timestamp>().ok());
+        let since = last.map_or(tick.now - FIRST_LOOK, |last| last - PARTNER_CENTER_OVERLAP);
+        let mut updates = self.partner_center.during(tick.run).updated_since(since);
+        while let Some(page) = updates.next_page().await? {
+            let mut hints = Vec::new();
+            for summary in page {
+                let subject = Subject::Referral(summary.id);
+                let link = self.ledger.find(subject).await?;
+                // What we saw or wrote last is in the overlap of many looks; it is told by its version.
+                if let (Some(link), Some(etag)) = (&link, &summary.etag)
+                    && link.etags.referral.as_ref() == Some(etag)
+                    && link.referral == Some(summary.id)
+                {
+                    continue;
+                }
+                polled.changed += 1;
+                let key = summary.etag.map_or_else(|| tick.name.to_owned(), |etag| etag.0);
+                let mut hint = Hint::new(subject, Cause::PartnerCenterPoll);
+                if let Some(at) = summary.updated_at {
+                    hint = hint.changed_at(at);
+                }
+                hints.push(Keyed::new(hint, key));
+            }
+            self.queue.send(&hints).await?;
+            polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
+            if tick.run.deadline().left() < RESERVE {
+                // Newest first: the cursor must not pass what was not seen.
+                polled.unfinished = true;
+                return Ok(());
+            }
+        }
+        let _ = self.ledger.move_cursor("partner-center", &cursor, &tick.now.to_string()).await?;
+        Ok(())
+    }
+
+    /// Hints every link once, so that nothing drifts for longer than a day.
+    ///
+    /// # Errors
+    /// When the ledger or the queue does not answer.
+    pub async fn compare(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
+        let mut polled = self.hint_due(tick).await?;
+        let mut from = None;
+        loop {
+            let page = self.ledger.scan_links(from).await?;
+            for error in &page.broken {
+                tracing::error!(%error, "a link cannot be read");
+            }
+            let hints: Vec<Keyed> = page
+                .links
+                .iter()
+                .filter_map(|link| {
+                    let subject =
+                        link.referral.map(Subject::Referral).or(link.opportunity.map(Subject::Opportunity))?;
+                    Some(Keyed::new(Hint::new(subject, Cause::Compare), tick.name))
+                })
+                .collect();
+            self.queue.send(&hints).await?;
+            polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
+            from = page.next;
+            if from.is_none() {
+                return Ok(polled);
+            }
+            if tick.run.deadline().left() < RESERVE {
+                polled.unfinished = true;
+                return Ok(polled);
+            }
+        }
+    }
+
+    async fn hint_due(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
+        let listed = self.ledger.due(tick.now, MOST_DUE).await?;
+        let hints: Vec<Keyed> = listed
+            .iter()
+            .filter_map(|due| {
+                Some(Keyed::new(Hint::new(due.subject()?, Cause::Due), format!("{} {}", due.at, tick.name)))
+            })
+            .collect();
+        self.queue.send(&hints).await?;
+        let due = u64::try_from(hints.len()).unwrap_or(u64::MAX);
+        Ok(Polled { due, hinted: due, ..Polled::default() })
+    }
+
+    async fn lease(&self, name: &str, tick: Tick<'_>) -> Result<Option<crate::ledger::Lease>, Fault> {
+        let left = tick.run.deadline().left().min(std::time::Duration::from_secs(900));
+        let until = tick.now + SignedDuration::try_from(left).unwrap_or(SignedDuration::from_mins(15));
+        Ok(self.ledger.lease(name, tick.name, until + SignedDuration::from_secs(5), tick.now).await?)
+    }
+}
+
+fn encode(place: &Place) -> String {
+    // Two kinds of plain text cannot fail to serialise; an empty cursor would only start over.
+    serde_json::to_string(place).unwrap_or_default()
+}
+
+/// Whether trying again later may help; for the summary of a run.
+#[must_use]
+pub const fn is_transient(fault: &Fault) -> bool {
+    matches!(fault.class, Class::Transient { .. } | Class::Conflict)
+}

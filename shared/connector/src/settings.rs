@@ -1,0 +1,542 @@
+//! Settings: environment variables read once, through a lookup, into types that need no further checks.
+//!
+//! Knows names, defaults and forms of the variables, and where a token may be sent at all. Refuses to know what the
+//! values are for. Guarantees: all problems are reported in one error; no secret is ever read from here, only the names
+//! under which Secrets Manager keeps them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cosell::ids::TenantId;
+use transport::aws::SdkConfig;
+use url::{Host, Url};
+
+/// Where tokens come from, for the commercial cloud: the only one in which Partner Center offers co-sell.
+const ENTRA_URL: &str = "https://login.microsoftonline.com";
+
+/// Host of the Referrals API.
+const PARTNER_CENTER_URL: &str = "https://api.partner.microsoft.com";
+
+/// Host of the webhook registration API.
+const PARTNER_CENTER_WEBHOOKS_URL: &str = "https://api.partnercenter.microsoft.com";
+
+/// How long a new referral may take until lists show it, at worst. The vendor names no figure; ten minutes is far beyond
+/// anything reported, and a deal that waits that long is rare: it takes a lost answer.
+const SETTLE_SECONDS: u64 = 600;
+
+/// Requests a second for all workers together. Dataverse allows 20 a second per user on average; half of it leaves room
+/// for the customer's own flows under the same application.
+const DATAVERSE_RATE: u64 = 10;
+
+/// Requests a second for all workers together. The vendor publishes no limit for referrals.
+const PARTNER_CENTER_RATE: u64 = 5;
+
+/// How many workers share the budgets: the concurrency that the queue's trigger allows.
+const WORKERS: u64 = 5;
+
+/// The events that concern referrals, and the one without which the registration cannot be tested.
+const WEBHOOK_EVENTS: &str =
+    "referral-created,referral-updated,related-referral-created,related-referral-updated,test-created";
+
+/// Why a function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Every setting at fault.
+    #[error("settings are missing or unusable: {}", join(.0))]
+    Settings(Vec<Problem>),
+    /// The HTTPS client could not be made.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+}
+
+impl SettingsError {
+    /// A bounded name for logs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "settings_invalid",
+            Self::Transport(error) => error.code(),
+        }
+    }
+}
+
+/// One setting at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// Its value, what is wrong with it and what would be right.
+    pub complaint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.variable, self.complaint)
+    }
+}
+
+fn join(problems: &[Problem]) -> String {
+    let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    texts.join("; ")
+}
+
+/// The root of a remote system: scheme, host and port, nothing else. Always https, or plain http to this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// Reads the root of a remote.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text.trim()).map_err(|_| "is not a URL")?;
+        if !transport::is_private(&url) {
+            return Err("must be an https URL, or a loopback one for tests");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("must not carry a user name or a password");
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err("must be scheme and host alone, without path, query or fragment");
+        }
+        Ok(Self(url))
+    }
+
+    /// Reads the root of a Dataverse environment: besides the general rules its host must be one of Microsoft's, because
+    /// a token for the customer's CRM is sent there.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse_dataverse(text: &str) -> Result<Self, &'static str> {
+        let endpoint = Self::parse(text)?;
+        if transport::is_loopback(&endpoint.0) {
+            return Ok(endpoint);
+        }
+        if endpoint.0.port().is_some() {
+            return Err("must not name a port");
+        }
+        match endpoint.0.host() {
+            Some(Host::Domain(host)) if is_dataverse(host) => Ok(endpoint),
+            _ => Err("must be the host of a Dataverse environment, such as https://ORG.crm.dynamics.com"),
+        }
+    }
+
+    /// Without a trailing slash: what Entra's scope names and what paths are appended to.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+
+    /// Whether a URL leads to the same scheme, host and port.
+    #[must_use]
+    pub fn is_origin_of(&self, url: &Url) -> bool {
+        url.origin() == self.0.origin() && url.username().is_empty() && url.password().is_none()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `ORG.<suffix>` or `ORG.api.<suffix>`, with the suffixes of Microsoft's list of regions; numbered ones not yet on the
+/// list are accepted under `dynamics.com`.
+fn is_dataverse(host: &str) -> bool {
+    const OTHER_CLOUDS: [&str; 3] = ["crm.microsoftdynamics.us", "crm.appsplatform.us", "crm.dynamics.cn"];
+    let Some((organisation, rest)) = host.split_once('.') else {
+        return false;
+    };
+    let suffix = rest.strip_prefix("api.").unwrap_or(rest);
+    let commercial = suffix
+        .strip_suffix(".dynamics.com")
+        .and_then(|region| region.strip_prefix("crm"))
+        .is_some_and(|number| number.len() <= 3 && number.bytes().all(|byte| byte.is_ascii_digit()));
+    !organisation.is_empty() && (commercial || OTHER_CLOUDS.contains(&suffix))
+}
+
+/// Requests a second that one worker may make, and how many it may make at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// For all workers together.
+    pub per_second: u32,
+    /// How many workers share it.
+    pub workers: u32,
+}
+
+/// What `sync` needs to know.
+///
+/// | Variable | Default, and why |
+/// |---|---|
+/// | `QUEUE_URL` | none; the FIFO queue of hints |
+/// | `LINKS_TABLE`, `AUDIT_TABLE` | none; the ledger |
+/// | `ENTRA_URL` | the commercial cloud |
+/// | `PARTNER_TENANT_ID` | none |
+/// | `DATAVERSE_TENANT_ID` | `PARTNER_TENANT_ID`: most partners have one tenant |
+/// | `PARTNER_CENTER_URL` | the Referrals API; its audience is fixed whatever the URL |
+/// | `PARTNER_CENTER_SECRET`, `DATAVERSE_SECRET` | none; ids in Secrets Manager |
+/// | `DATAVERSE_URL` | none |
+/// | `MAPPING_FILE` | unset: the mapping packed into the function |
+/// | `SYNC_COSELL_ONLY` | `true`: leads stay out, as in the replaced product |
+/// | `DISPLAY_CHECKMARK` | `true`, as in the replaced product |
+/// | `SETTLE_SECONDS` | 600 |
+/// | `DRY_RUN` | `false` |
+/// | `DATAVERSE_RATE`, `PARTNER_CENTER_RATE` | 10 and 5 requests a second for all workers together |
+/// | `WORKERS` | 5; what the queue's trigger allows at a time |
+///
+/// plus the variables of [`transport::aws::sdk_config`].
+#[derive(Clone, Debug)]
+pub struct Sync {
+    /// The FIFO queue of hints.
+    pub queue_url: Url,
+    /// Table of links.
+    pub links_table: String,
+    /// Table of audit records.
+    pub audit_table: String,
+    /// Where tokens come from.
+    pub entra: Endpoint,
+    /// The partner's tenant: of its Partner Center account, and the namespace of ids we derive.
+    pub partner_tenant: TenantId,
+    /// The tenant of the CRM.
+    pub dataverse_tenant: TenantId,
+    /// The Referrals API.
+    pub partner_center: Endpoint,
+    /// Secrets Manager id of the delegated credential.
+    pub partner_center_secret: String,
+    /// The Dataverse environment.
+    pub dataverse: Endpoint,
+    /// Secrets Manager id of the application credential.
+    pub dataverse_secret: String,
+    /// A mapping that replaces the packed one.
+    pub mapping_file: Option<PathBuf>,
+    /// Whether leads and other referrals that are not co-sell stay out.
+    pub cosell_only: bool,
+    /// Whether a mark before the opportunity's name shows the sync state.
+    pub display_checkmark: bool,
+    /// How long a doubtful POST waits before the search for its result.
+    pub settle: Duration,
+    /// Whether everything is done but the writes to the vendors.
+    pub dry_run: bool,
+    /// Budget of calls to Dataverse.
+    pub dataverse_rate: Rate,
+    /// Budget of calls to Partner Center.
+    pub partner_center_rate: Rate,
+    /// How the AWS services are reached.
+    pub aws: SdkConfig,
+    /// The one HTTPS client.
+    pub client: reqwest::Client,
+}
+
+impl Sync {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// [`SettingsError::Settings`] with all problems.
+    pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(lookup);
+        let client = transport::client()?;
+        let aws = reader.aws(&client)?;
+        let queue_url = reader.required("QUEUE_URL", queue_url);
+        let links_table = reader.required("LINKS_TABLE", name);
+        let audit_table = reader.required("AUDIT_TABLE", name);
+        let entra = reader.or_default("ENTRA_URL", ENTRA_URL, endpoint);
+        let partner_tenant = reader.required("PARTNER_TENANT_ID", tenant);
+        let dataverse_tenant = reader.optional("DATAVERSE_TENANT_ID", tenant);
+        let partner_center = reader.or_default("PARTNER_CENTER_URL", PARTNER_CENTER_URL, endpoint);
+        let partner_center_secret = reader.required("PARTNER_CENTER_SECRET", name);
+        let dataverse = reader.required("DATAVERSE_URL", |text| {
+            Endpoint::parse_dataverse(text).map_err(str::to_owned)
+        });
+        let dataverse_secret = reader.required("DATAVERSE_SECRET", name);
+        let mapping_file = reader.optional("MAPPING_FILE", |text| Ok(PathBuf::from(text)));
+        let cosell_only = reader.or_default("SYNC_COSELL_ONLY", "true", flag);
+        let display_checkmark = reader.or_default("DISPLAY_CHECKMARK", "true", flag);
+        let settle = reader.number("SETTLE_SECONDS", SETTLE_SECONDS, 1..=86_400);
+        let dry_run = reader.or_default("DRY_RUN", "false", flag);
+        let dataverse_rate = reader.number("DATAVERSE_RATE", DATAVERSE_RATE, 1..=10_000);
+        let partner_center_rate = reader.number("PARTNER_CENTER_RATE", PARTNER_CENTER_RATE, 1..=10_000);
+        let workers = reader.number("WORKERS", WORKERS, 1..=1_000);
+        let all = move || {
+            let workers = workers?;
+            let rate = |per_second| Rate { per_second, workers };
+            let partner_tenant = partner_tenant?;
+            Some(Self {
+                queue_url: queue_url?,
+                links_table: links_table?,
+                audit_table: audit_table?,
+                entra: entra?,
+                partner_tenant,
+                dataverse_tenant: dataverse_tenant.unwrap_or(partner_tenant),
+                partner_center: partner_center?,
+                partner_center_secret: partner_center_secret?,
+                dataverse: dataverse?,
+                dataverse_secret: dataverse_secret?,
+                mapping_file,
+                cosell_only: cosell_only?,
+                display_checkmark: display_checkmark?,
+                settle: Duration::from_secs(settle?.into()),
+                dry_run: dry_run?,
+                dataverse_rate: rate(dataverse_rate?),
+                partner_center_rate: rate(partner_center_rate?),
+                aws: aws?,
+                client,
+            })
+        };
+        reader.finish(all)
+    }
+}
+
+/// What `registration` needs to know.
+///
+/// | Variable | Default, and why |
+/// |---|---|
+/// | `ENTRA_URL` | the commercial cloud |
+/// | `PARTNER_TENANT_ID` | none |
+/// | `PARTNER_CENTER_WEBHOOKS_URL` | the registration API; its audience is fixed whatever the URL |
+/// | `PARTNER_CENTER_SECRET` | none; id in Secrets Manager |
+/// | `WEBHOOK_URL` | unset: then the event must name it |
+/// | `WEBHOOK_EVENTS` | the four referral events and `test-created` |
+///
+/// plus the variables of [`transport::aws::sdk_config`].
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Where tokens come from.
+    pub entra: Endpoint,
+    /// The partner's tenant.
+    pub partner_tenant: TenantId,
+    /// The webhook registration API.
+    pub partner_center_webhooks: Endpoint,
+    /// Secrets Manager id of the delegated credential.
+    pub partner_center_secret: String,
+    /// What should be registered.
+    pub webhook_url: Option<WebhookUrl>,
+    /// Which events should be delivered.
+    pub webhook_events: Vec<EventName>,
+    /// How the AWS services are reached.
+    pub aws: SdkConfig,
+    /// The one HTTPS client.
+    pub client: reqwest::Client,
+}
+
+impl Registration {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// [`SettingsError::Settings`] with all problems.
+    pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(lookup);
+        let client = transport::client()?;
+        let aws = reader.aws(&client)?;
+        let entra = reader.or_default("ENTRA_URL", ENTRA_URL, endpoint);
+        let partner_tenant = reader.required("PARTNER_TENANT_ID", tenant);
+        let webhooks = reader.or_default("PARTNER_CENTER_WEBHOOKS_URL", PARTNER_CENTER_WEBHOOKS_URL, endpoint);
+        let partner_center_secret = reader.required("PARTNER_CENTER_SECRET", name);
+        let webhook_url = reader.optional("WEBHOOK_URL", |text| WebhookUrl::parse(text).map_err(str::to_owned));
+        let webhook_events = reader.or_default("WEBHOOK_EVENTS", WEBHOOK_EVENTS, event_names);
+        let all = move || {
+            Some(Self {
+                entra: entra?,
+                partner_tenant: partner_tenant?,
+                partner_center_webhooks: webhooks?,
+                partner_center_secret: partner_center_secret?,
+                webhook_url,
+                webhook_events: webhook_events?,
+                aws: aws?,
+                client,
+            })
+        };
+        reader.finish(all)
+    }
+}
+
+/// A URL that Partner Center shall post to: https, or loopback for tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+impl WebhookUrl {
+    /// Reads the address of the webhook.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text.trim()).map_err(|_| "is not a URL")?;
+        if !transport::is_private(&url) {
+            return Err("must be an https URL, or a loopback one for tests");
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err("must not carry a user name, a password or a fragment");
+        }
+        Ok(Self(url))
+    }
+
+    /// As it is registered.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether a text names the same address, however it is spelled.
+    #[must_use]
+    pub fn is_spelled(&self, text: &str) -> bool {
+        Url::parse(text.trim()).is_ok_and(|url| url == self.0)
+    }
+}
+
+/// Name of a webhook event, such as `referral-created`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventName(String);
+
+impl EventName {
+    /// Reads a name: letters, digits and hyphens.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if text.is_empty() || !text.bytes().all(allowed) {
+            return Err("must be event names of letters, digits and hyphens, such as referral-created");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Collects problems instead of stopping at the first.
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        let problems = Vec::new();
+        Self { lookup, problems }
+    }
+
+    /// Blank counts as unset: Terraform passes empty strings for what is left out.
+    fn text(&self, variable: &str) -> Option<String> {
+        (self.lookup)(variable).filter(|text| !text.trim().is_empty())
+    }
+
+    fn complain(&mut self, variable: &'static str, complaint: String) {
+        self.problems.push(Problem { variable, complaint });
+    }
+
+    fn optional<T>(&mut self, variable: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(variable)?;
+        match parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(complaint) => {
+                // What stands before an @ in a URL may be a password.
+                let shown: String = text.chars().take(100).filter(|_| !text.contains('@')).collect();
+                self.complain(variable, format!("is {shown:?}: it {complaint}"));
+                None
+            }
+        }
+    }
+
+    fn required<T>(&mut self, variable: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        if self.text(variable).is_none() {
+            self.complain(variable, "is not set".to_owned());
+        }
+        self.optional(variable, parse)
+    }
+
+    fn or_default<T>(
+        &mut self,
+        variable: &'static str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.text(variable) {
+            Some(_) => self.optional(variable, parse),
+            None => parse(default).ok(),
+        }
+    }
+
+    fn number(&mut self, variable: &'static str, default: u64, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        self.or_default(variable, &default.to_string(), |text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    fn aws(&mut self, client: &reqwest::Client) -> Result<Option<SdkConfig>, SettingsError> {
+        match transport::aws::sdk_config(self.lookup, client.clone()) {
+            Ok(aws) => Ok(Some(aws)),
+            Err(transport::Error::Settings(more)) => {
+                for problem in more {
+                    self.complain(problem.variable, problem.complaint.to_owned());
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn finish<T>(self, all: impl FnOnce() -> Option<T>) -> Result<T, SettingsError> {
+        // An optional setting that cannot be read leaves nothing missing, so the list is asked first.
+        if self.problems.is_empty()
+            && let Some(settings) = all()
+        {
+            return Ok(settings);
+        }
+        Err(SettingsError::Settings(self.problems))
+    }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    Endpoint::parse(text).map_err(str::to_owned)
+}
+
+fn tenant(text: &str) -> Result<TenantId, String> {
+    text.parse()
+        .map_err(|_| "must be the tenant's GUID; domain names and `common` are not accepted".to_owned())
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be `true` or `false`".to_owned()),
+    }
+}
+
+/// Names of tables and secrets are AWS's to judge; what holds a blank or a control character was never meant as one.
+fn name(text: &str) -> Result<String, String> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("must be a name without blanks".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn queue_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| "is not a URL")?;
+    if !transport::is_private(&url) {
+        return Err("must be an https URL, or a loopback one for tests".to_owned());
+    }
+    // Order within a deal comes with FIFO queues, whose names end this way.
+    if !url.path().ends_with(".fifo") {
+        return Err("must name a FIFO queue, ending in .fifo".to_owned());
+    }
+    Ok(url)
+}
+
+fn event_names(text: &str) -> Result<Vec<EventName>, String> {
+    let mut names = text
+        .split(',')
+        .map(EventName::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(str::to_owned)?;
+    names.sort();
+    names.dedup();
+    Ok(names)
+}

@@ -1,0 +1,109 @@
+//! Money as exact decimals. A deal's value never passes through a float.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// An exact decimal number; equal amounts are equal whatever zeros they were written with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(Decimal);
+
+/// A number that cannot be held exactly.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a decimal number of at most 28 digits")]
+pub struct InvalidAmount(pub String);
+
+impl Amount {
+    /// Wraps a decimal.
+    #[must_use]
+    pub fn new(value: Decimal) -> Self {
+        Self(value.normalize())
+    }
+
+    /// The decimal itself.
+    #[must_use]
+    pub const fn decimal(self) -> Decimal {
+        self.0
+    }
+
+    /// Rounded to so many digits after the point, half away from zero as Dataverse does.
+    #[must_use]
+    pub fn rounded(self, digits: u32) -> Self {
+        Self::new(
+            self.0
+                .round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero),
+        )
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Amount {
+    type Err = InvalidAmount;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAmount> {
+        let text = text.trim();
+        Decimal::from_str_exact(text)
+            .or_else(|_| Decimal::from_scientific(text))
+            .map(Self::new)
+            .map_err(|_| InvalidAmount(text.chars().take(64).collect()))
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A raw JSON number keeps every digit; a float would not.
+        RawValue::from_string(self.0.to_string())
+            .map_err(S::Error::custom)?
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        // Partner Center's own sample sends numbers as strings (patch-a-referral); both forms are read.
+        raw.get().trim_matches('"').parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_survive_that_a_float_would_lose() {
+        let json = "123456789012345678.91";
+        let amount: Amount = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&amount).unwrap(), json);
+    }
+
+    #[test]
+    fn trailing_zeros_strings_and_exponents_are_the_same_amount() {
+        let expected: Amount = "125000.5".parse().unwrap();
+        for json in ["125000.5000", "\"125000.50\"", "1.250005e5"] {
+            assert_eq!(serde_json::from_str::<Amount>(json).unwrap(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_held_exactly_is_an_error_that_shows_it() {
+        let error = serde_json::from_str::<Amount>("0.12345678901234567890123456789012").unwrap_err();
+        assert!(error.to_string().contains("0.1234567890"), "{error}");
+    }
+}

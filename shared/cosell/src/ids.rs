@@ -1,0 +1,188 @@
+//! Identifiers as types, so that a referral's id cannot be passed where an opportunity's is wanted.
+//!
+//! Guarantee: rows we create have ids that follow from the referral they come from, so that creating one twice is the
+//! same request.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that should have been a GUID.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} id {value:?} is not a GUID")]
+pub struct InvalidId {
+    kind: &'static str,
+    value: String,
+}
+
+macro_rules! guid {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a GUID.
+            #[must_use]
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// The bare GUID.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", $kind, self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                // Braces, URN form and missing hyphens are refused by length: vendors print the 36-character form.
+                Some(text.trim())
+                    .filter(|text| text.len() == 36)
+                    .and_then(|text| Uuid::parse_str(text).ok())
+                    .map(Self)
+                    .ok_or_else(|| InvalidId { kind: $kind, value: text.chars().take(64).collect() })
+            }
+        }
+    };
+}
+
+guid!(
+    /// A referral record in Partner Center.
+    ReferralId, "referral"
+);
+guid!(
+    /// The engagement that joins all referrals of one deal.
+    EngagementId, "engagement"
+);
+guid!(
+    /// An opportunity row in Dataverse.
+    OpportunityId, "opportunity"
+);
+guid!(
+    /// An account row in Dataverse.
+    AccountId, "account"
+);
+guid!(
+    /// A contact row in Dataverse.
+    ContactId, "contact"
+);
+guid!(
+    /// A row of `transactioncurrencies` in Dataverse.
+    CurrencyId, "currency"
+);
+guid!(
+    /// An Entra tenant; the namespace of ids that we derive.
+    TenantId, "tenant"
+);
+guid!(
+    /// A link in the ledger. It equals the id of the record that first showed the deal to us, so two workers that
+    /// meet a new deal at the same time write the same item.
+    LinkId, "link"
+);
+
+impl From<ReferralId> for LinkId {
+    fn from(id: ReferralId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+impl From<OpportunityId> for LinkId {
+    fn from(id: OpportunityId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+impl TenantId {
+    fn derive(self, kind: &str, referral: ReferralId) -> Uuid {
+        Uuid::new_v5(&self.0, format!("{kind}:{referral}").as_bytes())
+    }
+
+    /// The opportunity that is created for a referral: always the same one.
+    #[must_use]
+    pub fn opportunity_for(self, referral: ReferralId) -> OpportunityId {
+        OpportunityId(Uuid::new_v5(&self.0, referral.to_string().as_bytes()))
+    }
+
+    /// The account that is created for a referral whose customer is not in the CRM yet.
+    #[must_use]
+    pub fn account_for(self, referral: ReferralId) -> AccountId {
+        AccountId(self.derive("account", referral))
+    }
+
+    /// The contact that is created for a referral whose first customer contact is not in the CRM yet.
+    #[must_use]
+    pub fn contact_for(self, referral: ReferralId) -> ContactId {
+        ContactId(self.derive("contact", referral))
+    }
+}
+
+/// A solution of the co-sell catalogue, such as `SOL-12345-ABC`, or a category name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SolutionId(pub String);
+
+impl fmt::Display for SolutionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An entity tag, exactly as the vendor gave it: inner quotes and weakness mark included.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Etag(pub String);
+
+impl fmt::Debug for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_depend_on_tenant_kind_and_referral() {
+        let tenant = TenantId::new(Uuid::from_u128(1));
+        let referral = ReferralId::new(Uuid::from_u128(2));
+        assert_eq!(tenant.opportunity_for(referral), tenant.opportunity_for(referral));
+        assert_ne!(tenant.account_for(referral).uuid(), tenant.contact_for(referral).uuid());
+        assert_ne!(
+            TenantId::new(Uuid::from_u128(3)).opportunity_for(referral),
+            tenant.opportunity_for(referral)
+        );
+    }
+
+    #[test]
+    fn only_the_printed_form_of_a_guid_is_an_id() {
+        assert!("8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10".parse::<ReferralId>().is_ok());
+        for text in [
+            "",
+            "msft",
+            "{8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10}",
+            "8a0c9f3441d74d2e9c586b1f0e7d2a10",
+        ] {
+            assert!(text.parse::<ReferralId>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The ledger's records: what we remember of a deal between two looks at it.
+//!
+//! Knows: which two (or three) records belong together, what both sides last agreed on, what we were about to write.
+//! Guarantee: everything needed to finish, repeat or explain a write is in here before the write happens.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::deal::{Field, Side, Term, Terms};
+use crate::finding::Finding;
+use crate::hint::Cause;
+use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
+use crate::stage::Stage;
+
+/// One deal: the pair of records, and what both said when we last made them agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Key of the item.
+    pub id: LinkId,
+    /// Rises by one with each write; every write names the version it replaces.
+    pub version: u64,
+    /// Token of the run that wrote this version; tells a lost answer from a lost race.
+    pub writer: String,
+    /// The opportunity, existing or about to be created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opportunity: Option<OpportunityId>,
+    /// The partner's own referral.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<ReferralId>,
+    /// The engagement that joins our referral and Microsoft's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engagement: Option<EngagementId>,
+    /// Microsoft's half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft: Option<ReferralId>,
+    /// What both sides showed when they last agreed; none until both exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// Versions of both records at that time.
+    #[serde(default)]
+    pub etags: Etags,
+    /// What we were about to write; cleared by the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+    /// When to look again without being told to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Due>,
+    /// What a person has to settle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<Finding>,
+    /// Since when a person is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_since: Option<Timestamp>,
+    /// Whether it takes part at all.
+    #[serde(default)]
+    pub state: State,
+    /// What our own columns of the opportunity show.
+    #[serde(default)]
+    pub shown: Shown,
+    /// Lines of the audit column, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub journal: Vec<String>,
+    /// Whether the referral carries our opportunity's id as its reference.
+    #[serde(default)]
+    pub referenced: bool,
+    /// Digits after the point that the CRM keeps for this deal's currency.
+    #[serde(default = "two")]
+    pub money_digits: u32,
+    /// Version of the mapping that the base was made with.
+    #[serde(default)]
+    pub mapping_version: u32,
+}
+
+const fn two() -> u32 {
+    2
+}
+
+/// Whether a link takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It does.
+    #[default]
+    Active,
+    /// The seller switched it off.
+    Paused,
+    /// One of its records is gone; nothing is created again.
+    Gone,
+}
+
+/// What both sides showed when they last agreed. They may differ where one system cannot hold what the other says (a cut
+/// text, a rounded value, On Hold): a side has moved when it differs from *its own* half.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// The referral's half.
+    pub referral: Terms,
+    /// The opportunity's half.
+    pub opportunity: Terms,
+}
+
+impl Base {
+    /// One half.
+    #[must_use]
+    pub const fn side(&self, side: Side) -> &Terms {
+        match side {
+            Side::PartnerCenter => &self.referral,
+            Side::Dynamics => &self.opportunity,
+        }
+    }
+
+    /// One half, to be changed.
+    pub const fn side_mut(&mut self, side: Side) -> &mut Terms {
+        match side {
+            Side::PartnerCenter => &mut self.referral,
+            Side::Dynamics => &mut self.opportunity,
+        }
+    }
+}
+
+/// Versions of both records; none when the last write did not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Etags {
+    /// The referral's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<Etag>,
+    /// The opportunity's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opportunity: Option<Etag>,
+}
+
+/// Which of the two referrals of a co-sell deal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Half {
+    /// The partner's own.
+    Own,
+    /// Microsoft's, which invites its sellers.
+    Microsofts,
+}
+
+/// An effect that was announced in the ledger before it was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pending {
+    /// The opportunity named in the link is created from these terms of the referral.
+    CreateOpportunity {
+        /// The referral's terms at the time.
+        terms: Terms,
+    },
+    /// A referral is created; its id is the server's choice, so a doubtful outcome is searched for.
+    CreateReferral {
+        /// Which half.
+        half: Half,
+        /// The opportunity's terms at the time.
+        terms: Terms,
+        /// When it was announced.
+        since: Timestamp,
+        /// How many searches have not found it.
+        negatives: u8,
+    },
+    /// Both records exist and are brought into step.
+    Update {
+        /// What is written to the referral.
+        referral: Terms,
+        /// What is written to the opportunity.
+        opportunity: Terms,
+        /// What will be said of it, losers included.
+        changes: Vec<Change>,
+    },
+}
+
+/// When to look at a deal again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// Not before.
+    pub at: Timestamp,
+    /// How often in a row it had to be put off.
+    pub attempts: u32,
+    /// Why, as a code.
+    pub why: String,
+}
+
+/// What our own columns of an opportunity show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Referral identifier and link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<ReferralId>,
+    /// Sync state, and with it the mark before the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<SyncStatus>,
+    /// Microsoft's id of the deal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft_crm_id: Option<String>,
+    /// Where Microsoft's half stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft: Option<Stage>,
+}
+
+/// What sellers see of the sync state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncStatus {
+    /// Not shared.
+    NotSynced,
+    /// In step.
+    Synced,
+    /// Somebody has to act.
+    Error,
+    /// Being worked on.
+    Waiting,
+    /// Switched off by the seller.
+    Paused,
+}
+
+/// One field of one record that was written, and what it replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which field.
+    pub field: Field,
+    /// Which side was written to.
+    pub side: Side,
+    /// What stood there.
+    pub old: Term,
+    /// What stands there now.
+    pub new: Term,
+    /// Whether `old` was a person's edit that nobody had seen yet: it lost a conflict and can be restored.
+    #[serde(default)]
+    pub lost: bool,
+}
+
+/// One record of the audit: complete without the logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// The deal.
+    pub link: LinkId,
+    /// Version of the link that this entry was written with.
+    pub version: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What made us look.
+    pub cause: Cause,
+    /// Key that joins the trigger, the calls and this entry.
+    pub trace: String,
+    /// The partner's own referral.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<ReferralId>,
+    /// The opportunity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opportunity: Option<OpportunityId>,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// What was written.
+    pub changes: Vec<Change>,
+    /// Versions of both records afterwards.
+    pub etags: Etags,
+    /// The vendors' ids of the calls that were made.
+    pub requests: Vec<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a look at a deal ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing differed from the base.
+    Echo,
+    /// The record is none of our business.
+    Ignored,
+    /// Something was written to a vendor.
+    Written,
+    /// Both sides had come to agree by themselves, or something was only noted.
+    Noted,
+    /// Put off.
+    Due,
+    /// A person has to act.
+    Parked,
+    /// Planned, not written: the connector runs dry.
+    Planned,
+}
+
+impl Outcome {
+    /// Its name in logs, metrics and audit.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Ignored => "ignored",
+            Self::Written => "written",
+            Self::Noted => "noted",
+            Self::Due => "due",
+            Self::Parked => "parked",
+            Self::Planned => "planned",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A key that leads to a link; written once, together with the link, and never shared by two links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pointer {
+    /// The partner's own referral.
+    Referral(ReferralId),
+    /// The opportunity.
+    Opportunity(OpportunityId),
+    /// Microsoft's half.
+    Microsoft(ReferralId),
+    /// The engagement.
+    Engagement(EngagementId),
+}
+
+/// One write to the ledger: link, pointers and audit, all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkWrite {
+    /// The link as it shall be; its version is one more than the one it replaces.
+    pub link: Link,
+    /// Pointers that must be free, or point to this link already.
+    pub pointers: Vec<Pointer>,
+    /// Audit records to add.
+    pub audit: Vec<AuditEntry>,
+}
+
+impl LinkWrite {
+    /// The version that must be there for the write to happen; none when the link is new.
+    #[must_use]
+    pub const fn replaces(&self) -> Option<u64> {
+        match self.link.version {
+            0 | 1 => None,
+            version => Some(version - 1),
+        }
+    }
+}
+
+impl Link {
+    /// A link nobody has written yet (version 0).
+    #[must_use]
+    pub fn new(id: LinkId) -> Self {
+        Self {
+            id,
+            version: 0,
+            writer: String::new(),
+            opportunity: None,
+            referral: None,
+            engagement: None,
+            microsoft: None,
+            base: None,
+            etags: Etags::default(),
+            pending: None,
+            due: None,
+            attention: Vec::new(),
+            attention_since: None,
+            state: State::Active,
+            shown: Shown::default(),
+            journal: Vec::new(),
+            referenced: false,
+            money_digits: two(),
+            mapping_version: 0,
+        }
+    }
+
+    /// Every pointer that leads here.
+    #[must_use]
+    pub fn pointers(&self) -> Vec<Pointer> {
+        [
+            self.opportunity.map(Pointer::Opportunity),
+            self.referral.map(Pointer::Referral),
+            self.microsoft.map(Pointer::Microsoft),
+            self.engagement.map(Pointer::Engagement),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

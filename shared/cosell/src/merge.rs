@@ -1,0 +1,379 @@
+//! The three-way merge: what both sides showed when they last agreed, what each shows now, what each should show.
+//!
+//! Knows: per-field rules, both life cycles, what each side can hold. Refuses to know: requests, etags, clocks. It never
+//! compares times: whose edit was later does not decide anything.
+//! Guarantees: a one-sided change survives; an edit that loses is in the changes, marked as lost; what neither side
+//! moved is not touched, even where the two differ.
+
+use std::collections::BTreeSet;
+
+use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::finding::{Code, Finding};
+use crate::link::{Base, Change};
+use crate::mapping::{Mapping, Owner};
+use crate::stage::Stage;
+
+/// What is merged.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Rules of the fields.
+    pub mapping: &'a Mapping,
+    /// What both sides showed when they last agreed; none when they meet for the first time.
+    pub base: Option<&'a Base>,
+    /// What the referral shows.
+    pub referral: &'a Terms,
+    /// What the opportunity shows.
+    pub opportunity: &'a Terms,
+    /// Digits after the point that the CRM keeps for the deal's currency.
+    pub money_digits: u32,
+    /// Whether names carry a mark in the CRM.
+    pub marked: bool,
+    /// Currencies that the CRM is known to lack.
+    pub missing_currencies: &'a BTreeSet<Currency>,
+}
+
+/// What the merge came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// What both sides show once the writes are done.
+    pub base: Base,
+    /// What is written to the referral.
+    pub toward_referral: Terms,
+    /// What is written to the opportunity.
+    pub toward_opportunity: Terms,
+    /// Fields to be emptied in the opportunity: absent in `toward_opportunity`, since nothing is not a value.
+    pub cleared: BTreeSet<(Side, Field)>,
+    /// What is replaced by what.
+    pub changes: Vec<Change>,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// Fields that neither side moved.
+    pub silent: BTreeSet<Field>,
+}
+
+impl Merged {
+    /// The fields that are written to a side, with their values.
+    pub fn writes(&self, side: Side) -> impl Iterator<Item = (Field, &Term)> {
+        let terms = match side {
+            Side::PartnerCenter => &self.toward_referral,
+            Side::Dynamics => &self.toward_opportunity,
+        };
+        Field::ALL
+            .into_iter()
+            .map(move |field| (field, terms.get(field)))
+            .filter(move |(field, term)| **term != Term::Nothing || self.cleared.contains(&(side, *field)))
+    }
+
+    /// Whether anything is written to a side.
+    #[must_use]
+    pub fn writes_to(&self, side: Side) -> bool {
+        self.writes(side).next().is_some()
+    }
+}
+
+/// Merges all fields.
+#[must_use]
+pub fn merge(input: Input<'_>) -> Merged {
+    let empty = Base::default();
+    let base = input.base.unwrap_or(&empty);
+    let mut merge = Merge {
+        input,
+        base,
+        merged: Merged {
+            base: base.clone(),
+            ..Merged::default()
+        },
+    };
+    // The stage first: whether the referral takes other fields depends on where it stands and where it goes.
+    merge.field(Field::Stage);
+    for field in Field::ALL {
+        if field != Field::Stage {
+            merge.field(field);
+        }
+    }
+    merge.merged
+}
+
+struct Merge<'a> {
+    input: Input<'a>,
+    base: &'a Base,
+    merged: Merged,
+}
+
+impl Merge<'_> {
+    fn now(&self, side: Side) -> &Terms {
+        match side {
+            Side::PartnerCenter => self.input.referral,
+            Side::Dynamics => self.input.opportunity,
+        }
+    }
+
+    fn has_moved(&self, side: Side, field: Field) -> bool {
+        self.now(side).get(field) != self.base.side(side).get(field)
+    }
+
+    fn fit(&self, field: Field, term: &Term, toward: Side) -> crate::mapping::Fitted {
+        let Input {
+            mapping,
+            money_digits,
+            marked,
+            ..
+        } = self.input;
+        mapping.fit(field, term, toward, self.now(toward), money_digits, marked)
+    }
+
+    fn field(&mut self, field: Field) {
+        let (referral, opportunity) = (
+            self.has_moved(Side::PartnerCenter, field),
+            self.has_moved(Side::Dynamics, field),
+        );
+        if !referral && !opportunity {
+            self.merged.silent.insert(field);
+            return;
+        }
+        if let Some((side, text)) =
+            [Side::PartnerCenter, Side::Dynamics]
+                .into_iter()
+                .find_map(|side| match self.now(side).get(field) {
+                    Term::Unreadable(text) => Some((side, text.clone())),
+                    _ => None,
+                })
+        {
+            // Neither sent nor overwritten, and the base stays: once the value makes sense, the merge goes on.
+            let text = format!(
+                "{side} shows {text:?} as {field}, which the connector does not understand; the field is left alone on both sides"
+            );
+            self.note(Finding::field(Code::UnknownValue, field, text).on(side));
+            return;
+        }
+        if field == Field::Visibility {
+            return self.visibility();
+        }
+        match (referral, opportunity) {
+            (true, false) => self.carry(field, Side::PartnerCenter, false),
+            (false, _) => self.carry(field, Side::Dynamics, false),
+            (true, true) => self.both_moved(field),
+        }
+    }
+
+    fn both_moved(&mut self, field: Field) {
+        let (referral, opportunity) = (self.input.referral.get(field), self.input.opportunity.get(field));
+        if &self.fit(field, referral, Side::Dynamics).term == opportunity
+            || &self.fit(field, opportunity, Side::PartnerCenter).term == referral
+        {
+            return self.agree(field);
+        }
+        let owner = match field {
+            Field::Stage => Owner::Side(self.further()),
+            _ => self.input.mapping.rule(field).map_or(Owner::Manual, |rule| rule.owner),
+        };
+        match owner {
+            Owner::Side(winner) => self.carry(field, winner, true),
+            Owner::Manual => {
+                let text = format!(
+                    "{} was changed on both sides: Partner Center says {referral}, Dynamics says {opportunity}; choose one",
+                    self.input.mapping.label(field)
+                );
+                self.note(Finding::field(Code::ManualConflict, field, text));
+            }
+        }
+    }
+
+    /// Which side's stage wins: the further one. Among closed ones Partner Center's, which cannot be changed any more.
+    /// Two records that meet for the first time are not accepted by that alone.
+    fn further(&self) -> Side {
+        let (referral, opportunity) = (self.input.referral.stage(), self.input.opportunity.stage());
+        let meets = self.input.base.is_none() && !opportunity.is_closed();
+        if meets || referral.progress() >= opportunity.progress() {
+            Side::PartnerCenter
+        } else {
+            Side::Dynamics
+        }
+    }
+
+    /// Visible on one side means visible on both: consent to share cannot be withdrawn.
+    fn visibility(&mut self) {
+        let field = Field::Visibility;
+        let visible = |side: Side| self.now(side).get(field) == &Term::Flag(true);
+        match (visible(Side::PartnerCenter), visible(Side::Dynamics)) {
+            (true, true) | (false, false) => self.agree(field),
+            (false, true) => self.carry(field, Side::Dynamics, false),
+            (true, false) => {
+                let withdrawn = self.has_moved(Side::Dynamics, field)
+                    && self.base.side(Side::Dynamics).get(field) == &Term::Flag(true);
+                if withdrawn {
+                    let text = format!(
+                        "{} was switched off in Dynamics; a deal that was shared with Microsoft stays visible, so it is switched on again",
+                        self.input.mapping.label(field)
+                    );
+                    self.note(Finding::field(Code::Frozen, field, text).on(Side::Dynamics));
+                }
+                self.carry(field, Side::PartnerCenter, withdrawn);
+            }
+        }
+    }
+
+    /// Both sides say the same by now: only the base moves.
+    fn agree(&mut self, field: Field) {
+        for side in [Side::PartnerCenter, Side::Dynamics] {
+            self.settle(side, field);
+        }
+    }
+
+    /// The base of a side becomes what it shows.
+    fn settle(&mut self, side: Side, field: Field) {
+        let now = self.now(side).get(field).clone();
+        self.merged.base.side_mut(side).set(field, now);
+    }
+
+    fn note(&mut self, finding: Finding) {
+        self.merged.findings.push(finding);
+    }
+
+    /// Takes the value of one side over to the other; `conflict` says that the other side's value is lost by it.
+    fn carry(&mut self, field: Field, from: Side, conflict: bool) {
+        let toward = from.other();
+        let value = self.now(from).get(field).clone();
+        let fitted = self.fit(field, &value, toward);
+        let there = self.now(toward).get(field).clone();
+        if fitted.term == there {
+            return self.agree(field);
+        }
+        match self.gate(field, &value, &fitted.term, toward) {
+            Gate::Open => {}
+            Gate::Later(finding) => return self.note(finding),
+            Gate::Shut(finding) => {
+                self.note(finding);
+                // The two agree to differ: each side's value stays where it is and is not looked at again.
+                self.settle(from, field);
+                if conflict {
+                    self.settle(toward, field);
+                }
+                return;
+            }
+        }
+        let label = self.input.mapping.label(field);
+        let text = if conflict {
+            format!(
+                "{label} was changed on both sides: {value} ({from}) is kept, {there} ({toward}) is recorded and can be restored"
+            )
+        } else {
+            format!("{from} to {toward}: {label} changed from {there} to {}", fitted.term)
+        };
+        let code = if conflict { Code::Conflict } else { Code::Carried };
+        let mut findings = vec![Finding::field(code, field, text).on(toward)];
+        if fitted.cut {
+            let text = format!("{label} is longer than {toward} holds; it was cut there and stays whole in {from}");
+            findings.push(Finding::field(Code::TextCut, field, text).on(toward));
+        }
+        self.merged.findings.extend(findings);
+        self.settle(from, field);
+        self.merged.base.side_mut(toward).set(field, fitted.term.clone());
+        self.merged.changes.push(Change {
+            field,
+            side: toward,
+            old: there,
+            new: fitted.term.clone(),
+            lost: conflict,
+        });
+        if fitted.term == Term::Nothing {
+            self.merged.cleared.insert((toward, field));
+        }
+        match toward {
+            Side::PartnerCenter => self.merged.toward_referral.set(field, fitted.term),
+            Side::Dynamics => self.merged.toward_opportunity.set(field, fitted.term),
+        }
+    }
+
+    /// Whether a side takes a value now, later, or not at all.
+    fn gate(&self, field: Field, value: &Term, fitted: &Term, toward: Side) -> Gate {
+        let label = self.input.mapping.label(field);
+        let shut = |code, text: String| Gate::Shut(Finding::field(code, field, text).on(toward));
+        let later = |code, text: String| Gate::Later(Finding::field(code, field, text).on(toward));
+        let stage = self.input.referral.stage();
+        match (toward, field) {
+            (_, Field::Stage) => {
+                let there = self.now(toward).stage();
+                let (legal, target) = match fitted.as_stage() {
+                    Some(target) if toward == Side::PartnerCenter => (there.referral_moves(target).is_some(), target),
+                    Some(target) => (there.opportunity_moves(target).is_some(), target),
+                    None => return shut(Code::UnknownValue, format!("{value} is not a stage")),
+                };
+                // A reason alone is no move; Partner Center takes it only together with the closing.
+                if !legal || (target == &there && stage.is_closed() && toward == Side::PartnerCenter) {
+                    let cure = if there.is_closed() && toward == Side::PartnerCenter {
+                        "a closed referral is final; create a new deal instead"
+                    } else {
+                        "change it there by hand"
+                    };
+                    let code = if target == &there {
+                        Code::Frozen
+                    } else {
+                        Code::IllegalMove
+                    };
+                    return shut(code, format!("{toward} cannot go from {there} to {fitted}: {cure}"));
+                }
+                Gate::Open
+            }
+            (Side::PartnerCenter, _) if stage.is_closed() => shut(
+                Code::Frozen,
+                format!(
+                    "{label} changed in Dynamics to {value} after the referral was closed; Partner Center keeps what it has"
+                ),
+            ),
+            (_, _) if !self.input.mapping.update(field).allows(toward) && self.input.base.is_some() => shut(
+                Code::Frozen,
+                format!(
+                    "{label} now differs: {toward} does not take a later change of it, so it keeps {}",
+                    self.now(toward).get(field)
+                ),
+            ),
+            (Side::PartnerCenter, Field::Name) => shut(
+                Code::Frozen,
+                format!("{label} differs: Partner Center takes a name only when a deal is created"),
+            ),
+            (Side::PartnerCenter, _) if stage == Stage::Unanswered => match (self.merged.toward_referral.stage(), field) {
+                // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
+                (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => Gate::Open,
+                _ => later(
+                    Code::Deferred,
+                    format!("{label} is sent to Partner Center once the deal is accepted"),
+                ),
+            },
+            (Side::PartnerCenter, Field::Value | Field::CloseDate | Field::Solutions) if value == &Term::Nothing => {
+                shut(
+                    Code::Missing,
+                    format!(
+                        "{label} was emptied in Dynamics; Partner Center demands it and keeps {}; fill it in",
+                        self.now(toward).get(field)
+                    ),
+                )
+            }
+            (Side::Dynamics, Field::Name) if value == &Term::Nothing => shut(
+                Code::Frozen,
+                format!("{label} was emptied in Partner Center; Dynamics keeps its name"),
+            ),
+            (Side::Dynamics, _) => match fitted {
+                Term::Money {
+                    currency: Some(currency),
+                    ..
+                } if self.input.missing_currencies.contains(currency) => later(
+                    Code::CurrencyMissing,
+                    format!("Dynamics has no active currency {currency}; add it there, then the value follows"),
+                ),
+                _ => Gate::Open,
+            },
+            (Side::PartnerCenter, _) => Gate::Open,
+        }
+    }
+}
+
+/// Whether a value may be written.
+enum Gate {
+    /// Now.
+    Open,
+    /// Not yet: the base stays, so it is tried again with every look.
+    Later(Finding),
+    /// Never: both keep what they have.
+    Shut(Finding),
+}

@@ -1,0 +1,858 @@
+//! The planner: from what is known of a deal to the exact requests that bring it into step.
+//!
+//! Knows: which request carries which field, in which order, on which version it stands. Refuses to know: how a request
+//! is sent and what to do when it fails. Guarantees: a plan without requests writes nothing; every request is valid
+//! against the published definition of its API; planning again after a plan was carried out yields nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::amount::Amount;
+use crate::deal::{Currency, Field, Particulars, Side, Term, Terms};
+use crate::finding::{Code, Finding};
+use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId};
+use crate::link::{Base, Link, Shown, SyncStatus};
+use crate::mapping::{self, Mapping};
+use crate::merge::{self, Merged};
+use crate::opportunity::{Cell, Row, RowChange};
+use crate::policy::Policy;
+use crate::reconcile::call::Close;
+use crate::referral::{
+    AdditionalRequirements, MICROSOFT, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
+    PatchOperation, PatchValue, Reference, Referral, SolutionTag, Target,
+};
+use crate::stage::{OpportunityMove, Stage};
+
+/// Lines the audit column keeps; its 100,000 characters hold far more than anyone reads.
+const JOURNAL_LINES: usize = 60;
+
+/// Characters of one line.
+const JOURNAL_WIDTH: usize = 400;
+
+/// What is known of a linked deal. A side that was not read is taken to be what the base says; the version in the
+/// request proves it or refuses the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// The link.
+    pub link: &'a Link,
+    /// What the sides last agreed on; a landed but uncommitted write counts as agreed.
+    pub base: Option<&'a Base>,
+    /// The referral, if it was read.
+    pub referral: Option<&'a Referral>,
+    /// The opportunity, if it was read.
+    pub opportunity: Option<&'a Row>,
+    /// Microsoft's half, if it was read.
+    pub microsoft: Option<&'a Referral>,
+    /// Currencies that were looked up.
+    pub currencies: &'a BTreeMap<Currency, Option<KnownCurrency>>,
+}
+
+/// A row of `transactioncurrencies`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownCurrency {
+    /// Its key.
+    pub id: CurrencyId,
+    /// Digits after the point that amounts keep.
+    pub digits: u32,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What the merge came to.
+    pub merged: Merged,
+    /// PATCHes of the referral, in order; each is all or nothing. With each, the fields it carries.
+    pub referral: Vec<(Vec<Field>, Vec<PatchOperation>)>,
+    /// Requests on the opportunity, in order.
+    pub opportunity: Vec<OpportunityRequest>,
+    /// What our columns show once it is done.
+    pub shown: Shown,
+    /// What a person has to settle.
+    pub attention: Vec<Finding>,
+    /// Why; the merge's findings among them.
+    pub findings: Vec<Finding>,
+    /// Whether the referral carries our reference once it is done.
+    pub referenced: bool,
+}
+
+impl Plan {
+    /// Whether a vendor's record is changed by it.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        !self.referral.is_empty() || !self.opportunity.is_empty()
+    }
+}
+
+/// One request on an opportunity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpportunityRequest {
+    /// Set columns.
+    Update(RowChange),
+    /// Close it.
+    Close(Close),
+}
+
+/// What has to be looked up before a plan can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The referral itself: the base is not enough, or its version is not known.
+    Referral,
+    /// The opportunity itself.
+    Opportunity,
+    /// The row of a currency.
+    Currency(Currency),
+}
+
+/// Plans a linked deal.
+///
+/// # Errors
+/// What has to be looked up first.
+pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
+    let mapping = policy.mapping.as_ref();
+    let assumed = Base::default();
+    let base = picture.base.unwrap_or(&assumed);
+    let referral = match (picture.referral, picture.base) {
+        (Some(referral), _) => Terms::from_referral(referral),
+        (None, Some(base)) => base.referral.clone(),
+        (None, None) => return Err(Need::Referral),
+    };
+    let opportunity = match (picture.opportunity, picture.base) {
+        (Some(row), _) => mapping.terms(row),
+        (None, Some(base)) => base.opportunity.clone(),
+        (None, None) => return Err(Need::Opportunity),
+    };
+    let missing_currencies: BTreeSet<Currency> = picture
+        .currencies
+        .iter()
+        .filter(|(_, id)| id.is_none())
+        .map(|(code, _)| code.clone())
+        .collect();
+    let merged = merge::merge(merge::Input {
+        mapping,
+        base: picture.base,
+        referral: &referral,
+        opportunity: &opportunity,
+        money_digits: picture
+            .opportunity
+            .and_then(mapping::money_digits)
+            .unwrap_or(picture.link.money_digits),
+        marked: policy.display_checkmark,
+        missing_currencies: &missing_currencies,
+    });
+    let mut plan = Plan {
+        findings: merged.findings.clone(),
+        referenced: picture.link.referenced,
+        ..Plan::default()
+    };
+    plan_referral(&mut plan, picture, &merged, &referral.stage())?;
+    plan.attention = attention(picture.link, &plan.findings, &merged.silent);
+    plan.shown = shown(picture, &plan.attention, &mut plan.findings);
+    plan_opportunity(&mut plan, picture, &merged, &opportunity, base, policy)?;
+    plan.merged = merged;
+    Ok(plan)
+}
+
+fn plan_referral(plan: &mut Plan, picture: &Picture<'_>, merged: &Merged, stage: &Stage) -> Result<(), Need> {
+    let mut fields = Vec::new();
+    let mut first = Vec::new();
+    for (field, term) in merged.writes(Side::PartnerCenter) {
+        if field == Field::Stage {
+            continue;
+        }
+        fields.push(field);
+        first.extend(operations(field, term, picture.referral).ok_or(Need::Referral)?);
+    }
+    if let Some(operation) = reference(plan, picture, stage) {
+        first.push(operation);
+    }
+    let mut last = Vec::new();
+    if let Term::Stage { stage: to, reason } = merged.toward_referral.get(Field::Stage) {
+        for step in stage.referral_moves(to).unwrap_or_default() {
+            let Some((status, substatus)) = step.to_referral() else {
+                continue;
+            };
+            let mut operations = vec![
+                PatchOperation::replace("/status", PatchValue::Text(status.to_owned())),
+                PatchOperation::replace("/substatus", PatchValue::Text(substatus.to_owned())),
+            ];
+            if let (Stage::Lost | Stage::Declined, Some(reason)) = (&step, reason) {
+                operations.push(PatchOperation::replace(
+                    "/statusReason",
+                    PatchValue::Text(reason.clone()),
+                ));
+            }
+            if step == Stage::Active {
+                // On acceptance the terms may travel along (manage-co-sell-opportunities).
+                fields.push(Field::Stage);
+                first.splice(0..0, operations);
+            } else {
+                last.push((vec![Field::Stage], operations));
+            }
+        }
+    }
+    if !first.is_empty() {
+        plan.referral.push((fields, first));
+    }
+    // Closing comes last: nothing may follow it.
+    plan.referral.append(&mut last);
+    if !plan.referral.is_empty() && picture.referral.is_none() && picture.link.etags.referral.is_none() {
+        return Err(Need::Referral);
+    }
+    Ok(())
+}
+
+/// Sees to it that the referral carries the opportunity's id, without overwriting what anybody else wrote there.
+fn reference(plan: &mut Plan, picture: &Picture<'_>, stage: &Stage) -> Option<PatchOperation> {
+    let opportunity = picture.link.opportunity?;
+    match picture.referral.map(Referral::reference) {
+        Some(Reference::Opportunity(id)) if id == opportunity => {
+            plan.referenced = true;
+            None
+        }
+        Some(Reference::Opportunity(_) | Reference::Foreign(_)) => {
+            let text = format!(
+                "the CRM id of the referral was changed to {:?}; it belongs to opportunity {opportunity}: put that id back, or unlink the two",
+                picture
+                    .referral
+                    .and_then(|referral| referral.external_reference_id.as_deref())
+                    .unwrap_or_default()
+            );
+            plan.findings
+                .push(Finding::new(Code::ReferenceNamesNothing, text).on(Side::PartnerCenter));
+            None
+        }
+        // A closed referral takes no reference any more; the link in the ledger is enough.
+        Some(Reference::None) if stage.is_closed() => {
+            plan.referenced = true;
+            None
+        }
+        Some(Reference::None) => {
+            plan.referenced = true;
+            Some(PatchOperation::replace(
+                "/externalReferenceId",
+                PatchValue::Text(opportunity.to_string()),
+            ))
+        }
+        None => None,
+    }
+}
+
+/// The operations that set one field; none when the referral itself is needed for them.
+fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<Vec<PatchOperation>> {
+    let text = |path, text: &str| vec![PatchOperation::replace(path, PatchValue::Text(text.to_owned()))];
+    Some(match (field, term) {
+        (Field::Notes, Term::Text(notes)) => text("/details/notes", notes),
+        (Field::Notes, Term::Nothing) => text("/details/notes", ""),
+        (Field::Value, Term::Money { amount, currency }) => {
+            let mut operations = vec![PatchOperation::replace(
+                "/details/dealValue",
+                PatchValue::Amount(*amount),
+            )];
+            if let Some(currency) = currency {
+                operations.extend(text("/details/currency", currency.as_str()));
+            }
+            operations
+        }
+        (Field::CloseDate, Term::Date(date)) => text("/details/closingDateTime", &midnight(*date)),
+        (Field::Visibility, Term::Flag(visible)) => vec![PatchOperation::replace(
+            "/consent/consentToShareReferralWithMicrosoftSellers",
+            PatchValue::Flag(*visible),
+        )],
+        (Field::Solutions, Term::Solutions(ids)) => {
+            // The whole list is replaced; what stays keeps the members we do not know.
+            let there = &referral?.details.requirements.solutions;
+            let tags = ids
+                .iter()
+                .filter_map(|id| {
+                    let kept = there.iter().find(|tag| &tag.id == id).cloned();
+                    kept.or_else(|| SolutionTag::named(id).ok())
+                })
+                .collect();
+            vec![PatchOperation::replace(
+                "/details/requirements/solutions",
+                PatchValue::Solutions(tags),
+            )]
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// Closing dates are sent as midnight UTC, the convention of the API.
+fn midnight(date: jiff::civil::Date) -> String {
+    format!("{date}T00:00:00Z")
+}
+
+fn plan_opportunity(
+    plan: &mut Plan,
+    picture: &Picture<'_>,
+    merged: &Merged,
+    opportunity: &Terms,
+    base: &Base,
+    policy: &Policy,
+) -> Result<(), Need> {
+    let mapping = policy.mapping.as_ref();
+    let mut change = RowChange::default();
+    let mark = mark_of(plan.shown.status, policy);
+    for (field, term) in merged.writes(Side::Dynamics) {
+        let currency = match (term, opportunity.get(field)) {
+            (
+                Term::Money {
+                    currency: Some(code), ..
+                },
+                there,
+            ) => match there {
+                Term::Money {
+                    currency: Some(current),
+                    ..
+                } if current == code => None,
+                _ => match picture.currencies.get(code) {
+                    Some(known) => known.map(|known| known.id),
+                    None => return Err(Need::Currency(code.clone())),
+                },
+            },
+            _ => None,
+        };
+        mapping.write(field, term, mark, currency, &mut change);
+        if let (
+            Field::Stage,
+            Term::Stage {
+                reason: Some(reason), ..
+            },
+        ) = (field, term)
+        {
+            change.set(mapping.columns.close_reason.clone(), Cell::Text(reason.clone()));
+        }
+    }
+    show(&mut change, &plan.shown, &picture.link.shown, policy);
+    if plan.shown.status != picture.link.shown.status && !merged.toward_opportunity_names() {
+        let name = match picture.opportunity {
+            Some(row) => mapping.terms(row).get(Field::Name).clone(),
+            None => base.opportunity.get(Field::Name).clone(),
+        };
+        if policy.display_checkmark && name != Term::Nothing {
+            mapping.write(Field::Name, &name, mark, None, &mut change);
+        }
+    }
+    let mut before = Vec::new();
+    let mut after = Vec::new();
+    if let Term::Stage { stage: to, .. } = merged.toward_opportunity.get(Field::Stage) {
+        let from = opportunity.stage();
+        for step in from.opportunity_moves(to).unwrap_or_default() {
+            match step {
+                OpportunityMove::Win | OpportunityMove::Lose => {
+                    // The actions take no version: only a row just read tells that there is still something to close.
+                    if picture.opportunity.is_none() {
+                        return Err(Need::Opportunity);
+                    }
+                    after.extend(close(step, mapping, merged).map(OpportunityRequest::Close));
+                }
+                OpportunityMove::Reopen | OpportunityMove::Resume => {
+                    before.extend(state(mapping, &Stage::Active).map(OpportunityRequest::Update));
+                }
+                OpportunityMove::Hold => {
+                    before.extend(state(mapping, &Stage::Unanswered).map(OpportunityRequest::Update));
+                }
+            }
+        }
+    }
+    plan.opportunity = before;
+    if !change.is_empty() {
+        plan.opportunity.push(OpportunityRequest::Update(change));
+    }
+    plan.opportunity.append(&mut after);
+    if !plan.opportunity.is_empty() && picture.opportunity.is_none() && picture.link.etags.opportunity.is_none() {
+        return Err(Need::Opportunity);
+    }
+    Ok(())
+}
+
+impl Merged {
+    fn toward_opportunity_names(&self) -> bool {
+        self.toward_opportunity.get(Field::Name) != &Term::Nothing
+    }
+}
+
+/// State changes travel in a request of their own: mixed with other columns they run the update logic twice.
+fn state(mapping: &Mapping, stage: &Stage) -> Option<RowChange> {
+    let row = mapping.status(stage)?;
+    let mut change = RowChange::default();
+    change.set("statecode", Cell::Number(Amount::new(row.state.into())));
+    change.set("statuscode", Cell::Number(Amount::new(row.status.into())));
+    Some(change)
+}
+
+fn close(step: OpportunityMove, mapping: &Mapping, merged: &Merged) -> Option<Close> {
+    let won = step == OpportunityMove::Win;
+    let stage = if won { Stage::Won } else { Stage::Lost };
+    let reason = match merged.toward_opportunity.get(Field::Stage) {
+        Term::Stage { reason, .. } => reason.clone(),
+        _ => None,
+    };
+    mapping.status(&stage).map(|row| Close {
+        won,
+        status: row.status,
+        subject: if won {
+            "Won in Partner Center"
+        } else {
+            "Closed in Partner Center"
+        }
+        .to_owned(),
+        description: reason,
+    })
+}
+
+/// What needs a person: what this look found, and what earlier looks found about fields that nobody has touched since.
+fn attention(link: &Link, findings: &[Finding], silent: &BTreeSet<Field>) -> Vec<Finding> {
+    let standing = link
+        .attention
+        .iter()
+        .filter(|finding| finding.field.is_some_and(|field| silent.contains(&field)));
+    standing
+        .chain(findings.iter().filter(|finding| finding.code.needs_attention()))
+        .cloned()
+        .collect()
+}
+
+fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Finding>) -> Shown {
+    let before = &picture.link.shown;
+    let status = if attention.is_empty() {
+        SyncStatus::Synced
+    } else {
+        SyncStatus::Error
+    };
+    let mut shown = Shown {
+        referral: picture.link.referral,
+        status: Some(status),
+        ..before.clone()
+    };
+    if let Some(microsoft) = picture.microsoft {
+        let stage = Stage::from_referral(&microsoft.status, &microsoft.substatus);
+        if before.microsoft.as_ref() != Some(&stage) {
+            findings.push(Finding::new(
+                Code::MicrosoftMoved,
+                format!("Microsoft's referral is {stage}"),
+            ));
+        }
+        shown.microsoft = Some(stage);
+        let id = microsoft
+            .tracking_info
+            .microsoft_msx_id
+            .clone()
+            .filter(|id| !id.trim().is_empty());
+        shown.microsoft_crm_id = id.or(shown.microsoft_crm_id);
+    }
+    shown
+}
+
+/// The mark before the name that goes with a sync state.
+#[must_use]
+pub fn mark_of(status: Option<SyncStatus>, policy: &Policy) -> Option<char> {
+    match status {
+        Some(SyncStatus::Synced) if policy.display_checkmark => Some('✔'),
+        Some(SyncStatus::Error) if policy.display_checkmark => Some('✘'),
+        _ => None,
+    }
+}
+
+/// Adds what our columns show to a change, where it differs from what they showed before.
+pub(crate) fn show(change: &mut RowChange, shown: &Shown, before: &Shown, policy: &Policy) {
+    let columns = &policy.mapping.columns;
+    if let Some(referral) = shown.referral
+        && shown.referral != before.referral
+    {
+        change.set(columns.referral_identifier.clone(), Cell::Text(referral.to_string()));
+        change.set(
+            columns.referral_link.clone(),
+            Cell::Text(policy.mapping.referral_link(referral)),
+        );
+    }
+    if let Some(status) = shown.status
+        && shown.status != before.status
+    {
+        change.set(columns.sync_status.clone(), policy.mapping.sync_status(status));
+    }
+    if let Some(id) = &shown.microsoft_crm_id
+        && shown.microsoft_crm_id != before.microsoft_crm_id
+    {
+        change.set(
+            columns.microsoft_crm_id.clone(),
+            Cell::Text(mapping::cut(id, 100).0.to_owned()),
+        );
+    }
+    if shown.microsoft != before.microsoft && change.is_empty() {
+        // Only the trail tells it; the caller adds the trail to every change that is not empty.
+        change.set(columns.audit.clone(), Cell::Null);
+    }
+}
+
+/// Puts findings on top of the trail.
+pub fn journal(lines: &mut Vec<String>, findings: &[Finding], now: Timestamp) {
+    let minute = now.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    for finding in findings {
+        let line = format!("{minute} - {}", finding.text.replace(['\n', '\r'], " "));
+        lines.insert(0, mapping::cut(&line, JOURNAL_WIDTH).0.to_owned());
+    }
+    lines.truncate(JOURNAL_LINES);
+}
+
+/// Adds the trail to a change.
+pub fn show_journal(change: &mut RowChange, lines: &[String], mapping: &Mapping) {
+    change.set(mapping.columns.audit.clone(), Cell::Text(lines.join("\n")));
+}
+
+/// What is needed to create an opportunity.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOpportunity<'a> {
+    /// The referral.
+    pub referral: &'a Referral,
+    /// Its terms as they were announced in the ledger.
+    pub terms: &'a Terms,
+    /// The row of its currency.
+    pub currency: Option<KnownCurrency>,
+    /// The customer's account.
+    pub account: Option<AccountId>,
+    /// The customer's contact.
+    pub contact: Option<ContactId>,
+}
+
+/// The stage an opportunity is created with: rows start open.
+#[must_use]
+pub fn initial_stage(referral: &Stage) -> Stage {
+    match referral {
+        Stage::Unanswered => Stage::Unanswered,
+        _ => Stage::Active,
+    }
+}
+
+/// The row of an opportunity to be created, and what both sides agree on once it exists.
+#[must_use]
+pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange, Base, Vec<Finding>) {
+    let mapping = policy.mapping.as_ref();
+    let mut change = RowChange::default();
+    mapping.write_constants(&mut change);
+    let mut findings = Vec::new();
+    let mut base = Base {
+        referral: new.terms.clone(),
+        opportunity: Terms::default(),
+    };
+    let stage = initial_stage(&new.terms.stage());
+    base.referral.set(Field::Stage, Term::stage(stage.clone(), None));
+    base.opportunity.set(Field::Stage, Term::stage(stage.clone(), None));
+    let mark = mark_of(Some(SyncStatus::Synced), policy);
+    for field in Field::ALL {
+        let Some(rule) = mapping.rule(field).filter(|rule| rule.create.toward_dynamics) else {
+            continue;
+        };
+        let mut term = new.terms.get(field).clone();
+        if field == Field::Name && term == Term::Nothing {
+            // An unanswered referral may have no name yet; a row without one cannot be found by people.
+            let customer = &new.referral.customer_profile.name;
+            let name = if customer.trim().is_empty() {
+                new.referral.id.to_string()
+            } else {
+                customer.clone()
+            };
+            term = Term::text(Some(&format!("Referral - {name}")));
+        }
+        if !term.is_readable() {
+            findings.push(
+                Finding::field(
+                    Code::UnknownValue,
+                    field,
+                    format!("Partner Center shows {term} as {field}; it was left out of the opportunity"),
+                )
+                .on(Side::PartnerCenter),
+            );
+            continue;
+        }
+        if field == Field::Value && matches!(&term, Term::Money { currency: Some(_), .. }) && new.currency.is_none() {
+            continue;
+        }
+        let digits = new.currency.map_or(2, |currency| currency.digits);
+        let fitted = mapping.fit(
+            field,
+            &term,
+            Side::Dynamics,
+            &base.opportunity,
+            digits,
+            policy.display_checkmark,
+        );
+        if fitted.cut {
+            findings.push(
+                Finding::field(
+                    Code::TextCut,
+                    field,
+                    format!(
+                        "{} is longer than Dynamics holds; it was cut there and stays whole in Partner Center",
+                        rule.label
+                    ),
+                )
+                .on(Side::Dynamics),
+            );
+        }
+        if fitted.term != Term::Nothing {
+            mapping.write(
+                field,
+                &fitted.term,
+                mark,
+                new.currency.map(|currency| currency.id),
+                &mut change,
+            );
+        }
+        base.opportunity.set(field, fitted.term);
+    }
+    if let Some(row) = mapping.status(&stage) {
+        change.set("statuscode", Cell::Number(Amount::new(row.status.into())));
+    }
+    if let Some(account) = new.account {
+        change.bind("customerid_account", "accounts", account.uuid());
+        change.bind("parentaccountid", "accounts", account.uuid());
+    }
+    if let Some(contact) = new.contact {
+        change.bind("parentcontactid", "contacts", contact.uuid());
+    }
+    change.set(mapping.columns.sync.clone(), Cell::Flag(true));
+    (change, base, findings)
+}
+
+/// The account of a customer that the CRM does not know.
+#[must_use]
+pub fn new_account(referral: &Referral) -> RowChange {
+    let customer = &referral.customer_profile;
+    let mut change = RowChange::default();
+    for (column, text, limit) in [
+        ("name", &customer.name, 160),
+        ("address1_line1", &customer.address.address_line1, 250),
+        ("address1_line2", &customer.address.address_line2, 250),
+        ("address1_city", &customer.address.city, 80),
+        ("address1_stateorprovince", &customer.address.state, 50),
+        ("address1_postalcode", &customer.address.postal_code, 20),
+        ("address1_country", &customer.address.country, 80),
+    ] {
+        set_text(&mut change, column, text, limit);
+    }
+    change
+}
+
+/// The contact of a customer that the CRM does not know.
+#[must_use]
+pub fn new_contact(referral: &Referral, account: Option<AccountId>) -> Option<RowChange> {
+    let person = referral.customer_profile.team.first()?;
+    let mut change = RowChange::default();
+    for (column, text, limit) in [
+        ("firstname", &person.first_name, 50),
+        ("lastname", &person.last_name, 50),
+        ("emailaddress1", &person.email, 100),
+        ("telephone1", &person.phone_number, 50),
+    ] {
+        set_text(&mut change, column, text, limit);
+    }
+    if let Some(account) = account {
+        change.bind("parentcustomerid_account", "accounts", account.uuid());
+    }
+    Some(change)
+}
+
+fn set_text(change: &mut RowChange, column: &str, text: &str, limit: usize) {
+    let text = text.trim();
+    if !text.is_empty() {
+        change.set(column, Cell::Text(mapping::cut(text, limit).0.to_owned()));
+    }
+}
+
+/// What a deal to be shared must have (`create-a-referral`, required members; deal entry rules of the portal).
+#[must_use]
+pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut missing = |field: Option<Field>, text: String| {
+        findings.push(Finding {
+            code: Code::Missing,
+            field,
+            side: Some(Side::Dynamics),
+            text,
+        });
+    };
+    for field in Field::ALL {
+        let required = mapping.rule(field).is_some_and(|rule| rule.required);
+        match terms.get(field) {
+            Term::Nothing if required => missing(Some(field), format!("fill in {:?}", mapping.label(field))),
+            Term::Money { currency: None, .. } => missing(Some(field), "choose a currency".to_owned()),
+            Term::Unreadable(text) => {
+                missing(
+                    Some(field),
+                    format!("{:?} holds {text:?}, which cannot be sent", mapping.label(field)),
+                );
+            }
+            _ => {}
+        }
+    }
+    if terms.stage() != Stage::Active && terms.get(Field::Stage).is_readable() {
+        missing(
+            Some(Field::Stage),
+            format!(
+                "a deal is shared while it is open and in progress; this one is {}",
+                terms.stage()
+            ),
+        );
+    }
+    let customer = &particulars.customer;
+    for (value, what) in [
+        (&customer.name, "an account with a name"),
+        (&customer.address.address_line1, "Street 1 of the account's address"),
+        (&customer.address.city, "the city of the account's address"),
+        (&customer.address.country, "the country of the account's address"),
+    ] {
+        if value.is_empty() {
+            missing(None, format!("fill in {what}"));
+        }
+    }
+    let country = &customer.address.country;
+    if !country.is_empty() && !(country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase())) {
+        missing(
+            None,
+            format!(
+                "the account's country {country:?} is not known; use a two-letter code such as DE, or add the name to [countries] of the mapping"
+            ),
+        );
+    }
+    match particulars.team.first() {
+        None => missing(
+            None,
+            "assign the opportunity to a person; Partner Center wants a seller's name, mail and phone".to_owned(),
+        ),
+        Some(seller) => incomplete(seller, "owner", &mut missing),
+    }
+    if let Some(help) = &particulars.help {
+        if !mapping.knows_help(help) {
+            missing(
+                None,
+                format!("the help wanted ({}) is not one that Partner Center knows", help.0),
+            );
+        }
+        match customer.team.first() {
+            None => missing(None, "choose a contact; asking Microsoft for help needs one".to_owned()),
+            Some(contact) => incomplete(contact, "contact", &mut missing),
+        }
+    }
+    findings
+}
+
+fn incomplete(person: &crate::referral::Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
+    for (value, what) in [
+        (&person.first_name, "first name"),
+        (&person.last_name, "last name"),
+        (&person.email, "mail address"),
+        (&person.phone_number, "phone number"),
+    ] {
+        if value.is_empty() {
+            missing(None, format!("fill in the {what} of the {who}"));
+        }
+    }
+}
+
+/// The body of the partner's own referral.
+#[must_use]
+pub fn new_referral(
+    id: OpportunityId,
+    terms: &Terms,
+    particulars: &Particulars,
+    mapping: &Mapping,
+) -> Option<NewReferral> {
+    let text = |field| match terms.get(field) {
+        Term::Text(text) => text.clone(),
+        _ => String::new(),
+    };
+    let (
+        Term::Money {
+            amount,
+            currency: Some(currency),
+        },
+        Term::Date(date),
+    ) = (terms.get(Field::Value), terms.get(Field::CloseDate))
+    else {
+        return None;
+    };
+    let solutions: Vec<SolutionTag> = match terms.get(Field::Solutions) {
+        Term::Solutions(ids) => ids.iter().filter_map(|id| SolutionTag::named(id).ok()).collect(),
+        _ => Vec::new(),
+    };
+    let cosell = particulars.help.is_some();
+    let target = match solutions.first() {
+        Some(solution) if cosell => {
+            vec![Target {
+                kind: "SolutionProfile".to_owned(),
+                id: solution.id.0.clone(),
+            }]
+        }
+        _ => Vec::new(),
+    };
+    Some(NewReferral {
+        engagement_id: None,
+        name: text(Field::Name),
+        external_reference_id: Some(id.to_string()),
+        qualification: "SalesQualified".to_owned(),
+        kind: if cosell { "Shared" } else { "Independent" }.to_owned(),
+        target,
+        customer_profile: particulars.customer.clone(),
+        consent: NewConsent {
+            consent_to_to_share_info_with_others: true,
+            consent_to_contact: true,
+            consent_to_share_referral_with_microsoft_sellers: cosell
+                || terms.get(Field::Visibility) == &Term::Flag(true),
+        },
+        details: NewDetails {
+            notes: text(Field::Notes),
+            deal_value: *amount,
+            currency: currency.as_str().to_owned(),
+            closing_date_time: midnight(*date),
+            requirements: NewRequirements {
+                solutions,
+                additional_requirements: AdditionalRequirements {
+                    attributes: mapping.attributes.clone(),
+                },
+            },
+        },
+        team: particulars.team.clone(),
+        invite_context: None,
+    })
+}
+
+/// The body of Microsoft's half: the same deal, addressed to Microsoft, within the engagement of the first.
+#[must_use]
+pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, particulars: &Particulars) -> NewReferral {
+    NewReferral {
+        engagement_id: Some(engagement),
+        external_reference_id: None,
+        target: vec![Target {
+            kind: "BusinessProfileLocation".to_owned(),
+            id: MICROSOFT.to_owned(),
+        }],
+        invite_context: Some(NewInviteContext {
+            notes: particulars.message.clone().unwrap_or_default(),
+            assistance_request_code: particulars
+                .help
+                .as_ref()
+                .map_or_else(|| "Unknown".to_owned(), |help| help.0.clone()),
+        }),
+        ..own
+    }
+}
+
+/// What both sides agree on once an opportunity was shared.
+#[must_use]
+pub fn shared_base(terms: &Terms) -> Base {
+    Base {
+        referral: terms.clone(),
+        opportunity: terms.clone(),
+    }
+}
+
+/// The referral among several that a doubtful creation can have made: the oldest with our reference.
+#[must_use]
+pub fn oldest(referrals: &[Referral], matches: impl Fn(&Referral) -> bool) -> Option<(&Referral, Vec<ReferralId>)> {
+    let mut found: Vec<&Referral> = referrals.iter().filter(|referral| matches(referral)).collect();
+    found.sort_by_key(|referral| (referral.created_date_time.value().copied(), referral.id));
+    let (first, others) = found.split_first()?;
+    Some((first, others.iter().map(|referral| referral.id).collect()))
+}

@@ -1,0 +1,25 @@
+//! Everything that is configured rather than decided: who wins, what is shown, how long a doubt lasts.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::ids::TenantId;
+use crate::mapping::Mapping;
+
+/// The rules a run works under.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The partner's tenant: namespace of the ids we choose.
+    pub tenant: TenantId,
+    /// Which column carries which field, and who wins.
+    pub mapping: Arc<Mapping>,
+    /// Leads and other referrals that are not co-sell stay out.
+    pub cosell_only: bool,
+    /// A mark before the opportunity's name shows the sync state.
+    pub display_checkmark: bool,
+    /// How long a doubtful POST waits before its result is searched for; longer than the vendor's list lag.
+    pub settle: SignedDuration,
+    /// Read, plan and audit, but write to neither vendor.
+    pub dry_run: bool,
+}

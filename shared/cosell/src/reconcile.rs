@@ -1,0 +1,1002 @@
+//! The reconcile machine: the commit protocol, step by step, without I/O.
+//!
+//! It looks (link, then the side the hint names), decides (the planner), announces what it is about to write in the
+//! ledger, writes, and commits. Between any two calls the process may die; the next run finds the announcement and
+//! finishes, repeats or abandons it.
+//!
+//! Guarantees: no vendor is written to without a precondition or a deterministic id, and not before the ledger says so;
+//! a referral, whose id is the server's choice, is posted again only after two searches that were long enough apart from
+//! the doubt; nothing differing from the base means nothing is written.
+//! Assumes: calls are performed in order, and `answer` gets the answer to the last call.
+
+pub mod call;
+mod create;
+mod draft;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::call::{Answer, Call};
+use self::draft::{Draft, Step, field_of};
+use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::fault::{Class, Fault};
+use crate::finding::{Code, Finding};
+use crate::hint::{Cause, Hint, Subject};
+use crate::ids::{AccountId, ContactId, LinkId};
+use crate::link::{Base, Change, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::mapping;
+use crate::opportunity::Row;
+use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
+use crate::policy::Policy;
+use crate::referral::{Reading, Referral};
+
+/// How often a run starts over after somebody else was faster, before it leaves the deal for later.
+const RESTARTS: u32 = 3;
+
+/// Waits after a call that may succeed later, and after a read that was older than announced.
+const WAITS: [i64; 3] = [15, 60, 240];
+
+/// Longest wait between two tries, in seconds.
+const LONGEST_WAIT: i64 = 3600;
+
+/// A crashed run's announcement is looked at again after this long.
+const INTENT_LEASE: SignedDuration = SignedDuration::from_secs(60);
+
+/// After a creation both sides are read once more: hints that came while it was under way were left to this look.
+const FOLLOW_UP: SignedDuration = SignedDuration::from_secs(10);
+
+/// Events are dated up to a few seconds after the change they announce (partner-center-webhook-events shows 2.4 s); a
+/// read is only taken for stale when it is older than that.
+const EVENT_SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+/// What made the run, and the values that only the outside can provide.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    /// Which record to look at, and why.
+    pub hint: Hint,
+    /// Now.
+    pub now: Timestamp,
+    /// Key that joins trigger, calls and audit.
+    pub trace: String,
+    /// Token of this run, unique among all runs.
+    pub writer: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// The deal, if there is one.
+    pub link: Option<LinkId>,
+    /// The fault that stopped it, if one did.
+    pub fault: Option<Fault>,
+    /// Whether nothing could be remembered: the hint has to come again.
+    pub again: bool,
+}
+
+impl Report {
+    /// The report of a run that was cut off because it would not end: a mistake of ours, and the hint has to come again.
+    #[must_use]
+    pub fn runaway() -> Self {
+        let fault = Fault {
+            class: Class::Permanent,
+            code: "runaway",
+            message: "the run made more calls than any deal needs and was cut off; report this with its trace".to_owned(),
+            in_doubt: false,
+        };
+        let findings = vec![Finding::new(Code::Waiting, fault.message.clone())];
+        Self { outcome: Outcome::Due, findings, link: None, fault: Some(fault), again: true }
+    }
+}
+
+/// What the machine wants next.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// Perform this call and answer it.
+    Call(Call),
+    /// It is done.
+    Done(Report),
+}
+
+/// What is known of a record.
+#[derive(Clone, Debug, Default)]
+enum Sight<T> {
+    /// Not looked yet.
+    #[default]
+    Unread,
+    /// Looked, and there is none.
+    Absent,
+    /// Seen.
+    Seen(T),
+}
+
+impl<T> Sight<T> {
+    const fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(value) => Some(value),
+            Self::Unread | Self::Absent => None,
+        }
+    }
+
+    fn read(value: Option<T>) -> Self {
+        value.map_or(Self::Absent, Self::Seen)
+    }
+}
+
+/// What a look-up by content found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Match<T> {
+    #[default]
+    Unasked,
+    None,
+    One(T),
+    Several,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Gathering what is needed to decide.
+    Looking,
+    /// The ledger is told what is about to be written.
+    Intending(Box<Draft>),
+    /// The announced calls are made.
+    Acting(Box<Draft>),
+    /// The ledger is told what was achieved.
+    Committing(Box<Draft>),
+    /// Done.
+    Finished(Box<Report>),
+}
+
+/// What the machine decided when it knew enough, or what it still has to know.
+enum Decision {
+    Ask(Call),
+    Act(Draft),
+    Finish(Report),
+}
+
+/// One run over one deal.
+#[derive(Debug)]
+pub struct Reconcile<'p> {
+    policy: &'p Policy,
+    trigger: Trigger,
+    phase: Phase,
+    asked: Option<Call>,
+    restarts: u32,
+    /// Record to look at; changes when Microsoft's half leads to ours.
+    subject: Subject,
+    link: Option<Option<Link>>,
+    /// Link of the opportunity that the referral's reference names, or of the referral that the opportunity names.
+    named: Option<Option<Link>>,
+    engaged: Option<Option<Link>>,
+    /// A link kept for a referral that turned out to belong to another one.
+    stub: Option<Link>,
+    referral: Sight<Box<Referral>>,
+    opportunity: Sight<Box<Row>>,
+    microsoft: Sight<Box<Referral>>,
+    searched: Option<Vec<Referral>>,
+    currencies: BTreeMap<Currency, Option<KnownCurrency>>,
+    account: Match<AccountId>,
+    contact: Match<ContactId>,
+    /// This very run wrote the link's pending part; nobody else can be acting on it.
+    holds_intent: bool,
+    created: bool,
+    /// Fields whose PATCH the vendor refused for good in this run.
+    refused: Vec<(Field, String)>,
+    written: bool,
+    /// Both sides are read although the hint names only one.
+    thorough: bool,
+    fault: Option<Fault>,
+    findings: Vec<Finding>,
+}
+
+impl<'p> Reconcile<'p> {
+    /// Begins a run.
+    #[must_use]
+    pub fn new(trigger: Trigger, policy: &'p Policy) -> Self {
+        let subject = trigger.hint.subject;
+        let thorough = match trigger.hint.cause {
+            Cause::Due | Cause::Compare | Cause::Operator => true,
+            Cause::ReferralCreated
+            | Cause::ReferralUpdated
+            | Cause::RelatedReferralCreated
+            | Cause::RelatedReferralUpdated
+            | Cause::DynamicsPoll
+            | Cause::PartnerCenterPoll => false,
+        };
+        Self {
+            policy,
+            trigger,
+            phase: Phase::Looking,
+            asked: None,
+            restarts: 0,
+            subject,
+            link: None,
+            named: None,
+            engaged: None,
+            stub: None,
+            referral: Sight::Unread,
+            opportunity: Sight::Unread,
+            microsoft: Sight::Unread,
+            searched: None,
+            currencies: BTreeMap::new(),
+            account: Match::Unasked,
+            contact: Match::Unasked,
+            holds_intent: false,
+            created: false,
+            refused: Vec::new(),
+            written: false,
+            thorough,
+            fault: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// The next call, or the end.
+    pub fn next(&mut self) -> Next {
+        loop {
+            let call = match &mut self.phase {
+                Phase::Finished(report) => return Next::Done(report.as_ref().clone()),
+                Phase::Intending(draft) => Call::Intend(Box::new(draft.intent(&self.trigger, self.policy))),
+                Phase::Acting(draft) => match draft.next_call() {
+                    Step::Call(call) => call,
+                    Step::Finished => {
+                        let draft = draft.clone();
+                        self.phase = Phase::Committing(draft);
+                        continue;
+                    }
+                    Step::Again => {
+                        let link = draft.announced_link();
+                        self.restart(Some(link));
+                        continue;
+                    }
+                },
+                Phase::Committing(draft) => Call::Commit(Box::new(draft.commit(&self.trigger))),
+                Phase::Looking => match self.decide() {
+                    Decision::Ask(call) => call,
+                    Decision::Act(draft) => {
+                        self.begin(draft);
+                        continue;
+                    }
+                    Decision::Finish(report) => {
+                        self.phase = Phase::Finished(Box::new(report));
+                        continue;
+                    }
+                },
+            };
+            self.asked = Some(call.clone());
+            return Next::Call(call);
+        }
+    }
+
+    /// Files the answer to the last call.
+    pub fn answer(&mut self, answer: Answer) {
+        let Some(asked) = self.asked.take() else { return };
+        match std::mem::replace(&mut self.phase, Phase::Looking) {
+            Phase::Looking => self.learn(asked, answer),
+            Phase::Intending(draft) => self.intended(draft, answer),
+            Phase::Acting(draft) => self.acted(draft, answer),
+            Phase::Committing(draft) => self.committed(draft, answer),
+            finished @ Phase::Finished(_) => self.phase = finished,
+        }
+    }
+
+    fn begin(&mut self, mut draft: Draft) {
+        if self.policy.dry_run && draft.writes_to_a_vendor() {
+            draft.drop_effects();
+            let text = format!(
+                "would be written if the connector did not run dry: {} change(s)",
+                draft.changes().len()
+            );
+            let mut findings = draft.findings().to_vec();
+            findings.push(Finding::new(Code::DryRun, text));
+            self.phase = Phase::Finished(Box::new(Report {
+                outcome: Outcome::Planned,
+                findings,
+                link: Some(draft.link().id),
+                fault: None,
+                again: false,
+            }));
+            return;
+        }
+        let draft = Box::new(draft);
+        self.phase = if !draft.writes_to_a_vendor() {
+            Phase::Committing(draft)
+        } else if self.holds_intent {
+            self.holds_intent = false;
+            Phase::Acting(draft)
+        } else {
+            Phase::Intending(draft)
+        };
+    }
+
+    // ---- looking -------------------------------------------------------------------------------------------------
+
+    fn decide(&mut self) -> Decision {
+        let Some(found) = &self.link else {
+            return Decision::Ask(Call::FindLink(self.subject));
+        };
+        let Some(link) = found.clone() else {
+            return self.meet(None);
+        };
+        if link.state == State::Gone {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        }
+        match link.pending.clone() {
+            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms),
+            Some(Pending::CreateReferral {
+                half,
+                terms,
+                since,
+                negatives,
+            }) => self.create_referral(link, half, terms, since, negatives),
+            Some(Pending::Update { .. }) | None => {
+                if link.referral.is_some() && link.opportunity.is_some() {
+                    self.compare(link)
+                } else {
+                    self.meet(Some(link))
+                }
+            }
+        }
+    }
+
+    fn meet(&mut self, stub: Option<Link>) -> Decision {
+        match self.subject {
+            Subject::Referral(id) => self.meet_referral(id, stub),
+            Subject::Opportunity(id) => self.meet_opportunity(id, stub),
+        }
+    }
+
+    /// Brings two existing records into step.
+    fn compare(&mut self, link: Link) -> Decision {
+        let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        };
+        let both = self.thorough || link.pending.is_some() || link.base.is_none() || link.state == State::Paused;
+        let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
+        let hinted = match self.subject {
+            Subject::Referral(id) if Some(id) == microsofts => None,
+            Subject::Referral(_) => Some(Side::PartnerCenter),
+            Subject::Opportunity(_) => Some(Side::Dynamics),
+        };
+        if let (None, Some(id), Sight::Unread) = (hinted, link.microsoft, &self.microsoft) {
+            return Decision::Ask(Call::ReadReferral(id));
+        }
+        let fresh = self.created;
+        if matches!(self.opportunity, Sight::Unread) && (both || hinted == Some(Side::Dynamics)) && !fresh {
+            return Decision::Ask(Call::ReadOpportunity(opportunity));
+        }
+        if matches!(self.opportunity, Sight::Absent) {
+            return self.bury(link);
+        }
+        if let Some(row) = self.opportunity.seen()
+            && row.flag(&self.policy.mapping.columns.sync) == (link.state == State::Paused)
+        {
+            return self.pause_or_resume(link);
+        }
+        if link.state == State::Paused {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        }
+        if matches!(self.referral, Sight::Unread) && (both || hinted == Some(Side::PartnerCenter)) && !fresh {
+            return Decision::Ask(Call::ReadReferral(referral));
+        }
+        if matches!(self.referral, Sight::Absent) {
+            let text = format!(
+                "referral {referral} is not to be seen in Partner Center any more; check the service user's role, or unlink the deal"
+            );
+            return self.park(link, Finding::new(Code::Deleted, text).on(Side::PartnerCenter));
+        }
+        self.plan(link)
+    }
+
+    fn plan(&mut self, link: Link) -> Decision {
+        let base = self.effective_base(&link);
+        let picture = Picture {
+            link: &link,
+            base: base.as_ref(),
+            referral: self.referral.seen().map(AsRef::as_ref),
+            opportunity: self.opportunity.seen().map(AsRef::as_ref),
+            microsoft: self.microsoft.seen().map(AsRef::as_ref),
+            currencies: &self.currencies,
+        };
+        let mut plan = match plan::plan(&picture, self.policy) {
+            Ok(plan) => plan,
+            Err(need) => return Decision::Ask(self.ask(&link, need)),
+        };
+        self.leave_out_refused(&mut plan, base.as_ref());
+        let stale = self.is_stale(&link);
+        // What has to wait for the acceptance follows it.
+        let accepts = plan.merged.toward_referral.get(Field::Stage) != &Term::Nothing;
+        let mut next = link.clone();
+        next.base = Some(plan.merged.base.clone());
+        next.shown = plan.shown.clone();
+        next.referenced = plan.referenced;
+        next.pending = None;
+        next.due = self.due_after(&link);
+        next.mapping_version = self.policy.mapping.version;
+        if let Some(digits) = self.opportunity.seen().and_then(|row| mapping::money_digits(row)) {
+            next.money_digits = digits;
+        }
+        if let Some(microsoft) = self.microsoft.seen() {
+            next.microsoft = Some(microsoft.id);
+        }
+        if let Some(referral) = self.referral.seen() {
+            next.etags.referral.clone_from(&referral.etag);
+        }
+        if let Some(row) = self.opportunity.seen() {
+            next.etags.opportunity.clone_from(&row.etag);
+        }
+        self.attend(&mut next, plan.attention.clone());
+        if stale {
+            next.due = Some(self.put_off(&link, "stale", None));
+        }
+        if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
+            next.due = Some(self.follow_up());
+        }
+        let base_moved = base.as_ref() != next.base.as_ref();
+        // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
+        if !plan.writes()
+            && !base_moved
+            && link.pending.is_none()
+            && next.attention == link.attention
+            && next.shown == link.shown
+            && next.due == link.due
+            && next.microsoft == link.microsoft
+            && next.referenced == link.referenced
+        {
+            let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
+            self.findings.extend(plan.findings);
+            return self.finish(outcome, Some(link.id));
+        }
+        let mut draft = Draft::new(link, next);
+        // Losers of a write that was announced and perhaps landed are recorded whatever became of it.
+        if let Some(Pending::Update { changes, .. }) = &draft.before().pending {
+            let lost: Vec<Change> = changes.iter().filter(|change| change.lost).cloned().collect();
+            draft.note_changes(lost);
+        }
+        draft.note(plan.findings.clone());
+        draft.note_changes(plan.merged.changes.clone());
+        plan::journal(draft.journal(), &plan.findings, self.trigger.now);
+        draft.announce(Pending::Update {
+            referral: plan.merged.toward_referral.clone(),
+            opportunity: plan.merged.toward_opportunity.clone(),
+            changes: plan.merged.changes.clone(),
+        });
+        for (fields, operations) in plan.referral {
+            draft.patch_referral(fields, operations);
+        }
+        for request in plan.opportunity {
+            match request {
+                OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
+                OpportunityRequest::Close(close) => draft.close_opportunity(close),
+            }
+        }
+        if stale {
+            draft.note(vec![Finding::new(
+                Code::Stale,
+                "Partner Center showed an older version than it announced; it is read again later",
+            )]);
+        }
+        Decision::Act(draft)
+    }
+
+    /// A field that the vendor refused in this run is not sent again in it; the base stays, so a later look tries again.
+    fn leave_out_refused(&self, plan: &mut plan::Plan, base: Option<&Base>) {
+        for (field, text) in &self.refused {
+            for (fields, operations) in &mut plan.referral {
+                fields.retain(|sent| sent != field);
+                operations.retain(|operation| field_of(operation.path) != Some(*field));
+            }
+            plan.referral.retain(|(_, operations)| !operations.is_empty());
+            plan.merged
+                .changes
+                .retain(|change| !(change.field == *field && change.side == Side::PartnerCenter));
+            plan.merged.toward_referral.set(*field, Term::Nothing);
+            for side in [Side::PartnerCenter, Side::Dynamics] {
+                let term = base.map(|base| base.side(side).get(*field).clone()).unwrap_or_default();
+                plan.merged.base.side_mut(side).set(*field, term);
+            }
+            let finding = Finding::field(Code::Refused, *field, text.clone()).on(Side::PartnerCenter);
+            for list in [&mut plan.findings, &mut plan.attention] {
+                list.retain(|finding| finding.field != Some(*field));
+                list.push(finding.clone());
+            }
+        }
+    }
+
+    /// The base, with what an announced write has achieved: a side that shows the announced value, and was the side being
+    /// written, counts as based on it.
+    fn effective_base(&self, link: &Link) -> Option<Base> {
+        let mut base = link.base.clone()?;
+        let Some(Pending::Update {
+            referral, opportunity, ..
+        }) = &link.pending
+        else {
+            return Some(base);
+        };
+        let seen = [
+            (
+                Side::PartnerCenter,
+                referral,
+                self.referral.seen().map(|seen| Terms::from_referral(seen)),
+            ),
+            (
+                Side::Dynamics,
+                opportunity,
+                self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
+            ),
+        ];
+        for (side, announced, now) in seen {
+            let Some(now) = now else { continue };
+            for field in Field::ALL {
+                let value = announced.get(field);
+                if value != &Term::Nothing && value == now.get(field) {
+                    base.side_mut(side).set(field, value.clone());
+                }
+            }
+        }
+        Some(base)
+    }
+
+    /// Whether the referral just read is older than the hint says it should be.
+    fn is_stale(&self, link: &Link) -> bool {
+        let (Subject::Referral(id), Some(changed_at), Some(referral)) =
+            (self.subject, self.trigger.hint.changed_at, self.referral.seen())
+        else {
+            return false;
+        };
+        let Reading::Value(updated) = referral.updated_date_time else {
+            return false;
+        };
+        let nothing_new = referral.etag.is_some() && referral.etag == link.etags.referral;
+        id == referral.id && nothing_new && changed_at > updated + EVENT_SKEW
+    }
+
+    /// When the deal is due once this look is over: only a look at both sides is what it was due for.
+    fn due_after(&self, link: &Link) -> Option<Due> {
+        if self.created {
+            return Some(self.follow_up());
+        }
+        let saw_both = self.referral.seen().is_some() && self.opportunity.seen().is_some();
+        link.due.clone().filter(|_| !saw_both)
+    }
+
+    fn ask(&self, link: &Link, need: Need) -> Call {
+        match (need, link.referral, link.opportunity) {
+            (Need::Referral, Some(id), _) => Call::ReadReferral(id),
+            (Need::Opportunity, _, Some(id)) => Call::ReadOpportunity(id),
+            (Need::Currency(code), _, _) => Call::FindCurrency(code),
+            (Need::Referral | Need::Opportunity, _, _) => Call::FindLink(self.subject),
+        }
+    }
+
+    fn attend(&self, link: &mut Link, attention: Vec<Finding>) {
+        link.attention_since = if attention.is_empty() {
+            None
+        } else {
+            link.attention_since.or(Some(self.trigger.now))
+        };
+        link.attention = attention;
+    }
+
+    /// The opportunity is gone: nothing is created again for it.
+    fn bury(&mut self, link: Link) -> Decision {
+        let text =
+            "the opportunity was deleted in Dynamics; the referral is left as it is and nothing is created again";
+        let finding = Finding::new(Code::Deleted, text).on(Side::Dynamics);
+        let mut next = link.clone();
+        next.state = State::Gone;
+        next.pending = None;
+        next.due = None;
+        self.attend(&mut next, vec![finding.clone()]);
+        let mut draft = Draft::new(link, next);
+        draft.note(vec![finding]);
+        Decision::Act(draft)
+    }
+
+    fn pause_or_resume(&mut self, link: Link) -> Decision {
+        let paused = link.state == State::Active;
+        let (state, status, text) = if paused {
+            (
+                State::Paused,
+                SyncStatus::Paused,
+                "synchronisation was switched off by the seller; both records stay as they are",
+            )
+        } else {
+            (
+                State::Active,
+                SyncStatus::Waiting,
+                "synchronisation was switched on again",
+            )
+        };
+        let finding = Finding::new(Code::Paused, text).on(Side::Dynamics);
+        let mut next = link.clone();
+        next.state = state;
+        next.pending = None;
+        next.due = None;
+        next.shown.status = Some(status);
+        if let Some(row) = self.opportunity.seen() {
+            next.etags.opportunity.clone_from(&row.etag);
+        }
+        let mut draft = Draft::new(link, next);
+        draft.note(vec![finding.clone()]);
+        plan::journal(draft.journal(), &[finding], self.trigger.now);
+        draft.announce(Pending::Update {
+            referral: Terms::default(),
+            opportunity: Terms::default(),
+            changes: Vec::new(),
+        });
+        draft.show_only(self.opportunity.seen().map(AsRef::as_ref), self.policy);
+        if !paused {
+            // What happened in between is caught up with, on both sides.
+            draft.go_on(true);
+            self.thorough = true;
+            self.opportunity = Sight::Unread;
+        }
+        Decision::Act(draft)
+    }
+
+    /// Lists a deal for a person, without writing to a vendor.
+    fn park(&mut self, link: Link, finding: Finding) -> Decision {
+        if link.attention == [finding.clone()] && link.due.is_none() {
+            self.findings.push(finding);
+            return self.finish(Outcome::Parked, Some(link.id));
+        }
+        let mut next = link.clone();
+        next.due = None;
+        self.attend(&mut next, vec![finding.clone()]);
+        let mut draft = Draft::new(link, next);
+        draft.note(vec![finding]);
+        Decision::Act(draft)
+    }
+
+    fn finish(&mut self, outcome: Outcome, link: Option<LinkId>) -> Decision {
+        // A link that was kept for a record which belongs elsewhere has served its purpose.
+        let served = |stub: &Link| Some(stub.id) != link && (stub.due.is_some() || !stub.attention.is_empty());
+        if let Some(stub) = self.stub.take().filter(served) {
+            let mut next = stub.clone();
+            next.due = None;
+            self.attend(&mut next, Vec::new());
+            let mut draft = Draft::new(stub, next);
+            draft.without_pointers();
+            return Decision::Act(draft);
+        }
+        let findings = std::mem::take(&mut self.findings);
+        Decision::Finish(Report {
+            outcome,
+            findings,
+            link,
+            fault: self.fault.take(),
+            again: false,
+        })
+    }
+
+    // ---- answers -------------------------------------------------------------------------------------------------
+
+    fn learn(&mut self, asked: Call, answer: Answer) {
+        match (asked, answer) {
+            (Call::FindLink(_) | Call::FindEngagement(_), Answer::Failed(fault)) => self.forget(fault),
+            (_, Answer::Failed(fault)) => self.fail(fault, None),
+            (Call::FindLink(subject), Answer::Link(found)) => {
+                let found = found.map(|link| *link);
+                if self.link.is_none() && subject == self.subject {
+                    self.link = Some(found)
+                } else {
+                    self.named = Some(found)
+                }
+            }
+            (Call::FindEngagement(_), Answer::Link(found)) => self.engaged = Some(found.map(|link| *link)),
+            (Call::ReadReferral(id), Answer::Referral(found)) => {
+                let microsofts = self
+                    .link
+                    .as_ref()
+                    .and_then(|link| link.as_ref())
+                    .is_some_and(|link| link.microsoft == Some(id));
+                if microsofts {
+                    self.microsoft = Sight::read(found)
+                } else {
+                    self.referral = Sight::read(found)
+                }
+            }
+            (Call::ReadOpportunity(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::SearchReferrals(_), Answer::Referrals(found)) => self.searched = Some(found),
+            (Call::FindCurrency(code), Answer::Rows(rows)) => {
+                let known = rows.first().and_then(|row| {
+                    let id = row.guid("transactioncurrencyid").map(crate::ids::CurrencyId::new)?;
+                    let digits = row
+                        .integer("currencyprecision")
+                        .and_then(|digits| u32::try_from(digits).ok());
+                    Some(KnownCurrency {
+                        id,
+                        digits: digits.unwrap_or(2),
+                    })
+                });
+                self.currencies.insert(code, known);
+            }
+            (Call::FindAccount { .. }, Answer::Rows(rows)) => self.account = one(&rows, "accountid", AccountId::new),
+            (Call::FindContact { .. }, Answer::Rows(rows)) => self.contact = one(&rows, "contactid", ContactId::new),
+            (asked, answer) => self.fail(mismatch(&asked, &answer), None),
+        }
+    }
+
+    fn intended(&mut self, mut draft: Box<Draft>, answer: Answer) {
+        match answer {
+            Answer::Done => {
+                draft.intended(&self.trigger, self.policy);
+                self.phase = Phase::Acting(draft);
+            }
+            Answer::Outrun => self.restart(None),
+            Answer::Taken(pointer, by) => self.taken(&draft, &format!("{pointer:?}"), by),
+            Answer::Failed(fault) => self.forget(fault),
+            other => self.forget(mismatch(&"Intend", &other)),
+        }
+    }
+
+    fn committed(&mut self, draft: Box<Draft>, answer: Answer) {
+        match answer {
+            Answer::Done => {
+                self.written |= draft.has_written();
+                self.findings.extend(draft.findings().to_vec());
+                let link = draft.committed();
+                self.holds_intent = link.pending.is_some();
+                let parked = !link.attention.is_empty();
+                if draft.goes_on() {
+                    self.link = Some(Some(link));
+                    return;
+                }
+                let outcome = if self.written {
+                    Outcome::Written
+                } else if link.due.is_some() {
+                    Outcome::Due
+                } else if parked {
+                    Outcome::Parked
+                } else {
+                    Outcome::Noted
+                };
+                match self.finish(outcome, Some(link.id)) {
+                    Decision::Finish(report) => self.phase = Phase::Finished(Box::new(report)),
+                    Decision::Act(draft) => self.begin(draft),
+                    Decision::Ask(_) => {}
+                }
+            }
+            Answer::Outrun => self.restart(None),
+            Answer::Taken(pointer, by) => self.taken(&draft, &format!("{pointer:?}"), by),
+            Answer::Failed(fault) => self.forget(fault),
+            other => self.forget(mismatch(&"Commit", &other)),
+        }
+    }
+
+    /// A record of this deal belongs to another link: nothing was written, a person has to look.
+    fn taken(&mut self, draft: &Draft, pointer: &str, by: LinkId) {
+        let before = draft.before().clone();
+        let text = format!("{pointer} belongs to another deal (link {by}) already; unlink one of them");
+        let mut next = before.clone();
+        next.due = None;
+        self.identify(&mut next);
+        let finding = Finding::new(Code::AlreadyLinked, text);
+        self.attend(&mut next, vec![finding.clone()]);
+        // Only what identifies the record stays; the pointers are the other deal's.
+        let mut parked = Draft::new(before, next);
+        parked.note(vec![finding]);
+        parked.without_pointers();
+        self.phase = Phase::Committing(Box::new(parked));
+    }
+
+    fn acted(&mut self, mut draft: Box<Draft>, answer: Answer) {
+        match answer {
+            Answer::Stale | Answer::Gone => self.restart(Some(draft.announced_link())),
+            Answer::Failed(fault) => match (fault.class, draft.fields_of_last()) {
+                (Class::Conflict, _) => self.restart(Some(draft.announced_link())),
+                (Class::Permanent, Some(fields)) if !fields.is_empty() => {
+                    // Find out which of the fields it is: each is sent by itself, then the refused ones are left out.
+                    match <[Field; 1]>::try_from(fields) {
+                        Ok([field]) => self
+                            .refused
+                            .push((field, format!("Partner Center refused the change: {}", fault.message))),
+                        Err(_) => {
+                            draft.split_last();
+                            self.phase = Phase::Acting(draft);
+                            return;
+                        }
+                    }
+                    self.restart(Some(draft.announced_link()));
+                }
+                _ => self.failed_write(&mut draft, fault),
+            },
+            answer => {
+                if draft.achieved(answer) {
+                    if let Some(referral) = draft.take_created() {
+                        if referral.is_microsofts() {
+                            self.microsoft = Sight::Seen(Box::new(referral));
+                        } else {
+                            self.referral = Sight::Seen(Box::new(referral));
+                        }
+                    }
+                    self.phase = Phase::Acting(draft);
+                } else {
+                    // The vendor took it and did not show what became of it: for a creation that is a doubt.
+                    let fault = Fault {
+                        class: Class::Transient { after: None },
+                        code: "no_representation",
+                        message: "the vendor did not show the record it created".to_owned(),
+                        in_doubt: true,
+                    };
+                    self.failed_write(&mut draft, fault);
+                }
+            }
+        }
+    }
+
+    /// A write failed: what the ledger says of it depends on whether it may have happened.
+    fn failed_write(&mut self, draft: &mut Draft, fault: Fault) {
+        let announced = draft.announced_link();
+        let posting = matches!(announced.pending, Some(Pending::CreateReferral { .. }));
+        let mut next = announced.clone();
+        let permanent = fault.class == Class::Permanent && !fault.in_doubt;
+        let code = if permanent {
+            Code::Refused
+        } else if fault.in_doubt && posting {
+            Code::InDoubt
+        } else {
+            Code::Waiting
+        };
+        let finding = Finding::new(code, fault.message.clone());
+        if posting && !fault.in_doubt {
+            // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
+            // row; Microsoft's is posted again later, unless it never will be taken.
+            next.pending = match &announced.pending {
+                Some(Pending::CreateReferral {
+                    half: Half::Microsofts,
+                    terms,
+                    ..
+                }) if !permanent => Some(Pending::CreateReferral {
+                    half: Half::Microsofts,
+                    terms: terms.clone(),
+                    since: Timestamp::UNIX_EPOCH,
+                    negatives: create::SEARCHES,
+                }),
+                _ => None,
+            };
+        }
+        next.due = match (permanent, posting && fault.in_doubt) {
+            (true, _) => None,
+            (false, true) => Some(Due {
+                at: self.trigger.now + self.policy.settle,
+                attempts: 0,
+                why: "in_doubt".to_owned(),
+            }),
+            (false, false) => Some(self.put_off(&announced, fault.code, fault.class_wait())),
+        };
+        if permanent {
+            self.attend(&mut next, vec![finding.clone()]);
+        }
+        self.fault = Some(fault);
+        let mut noted = Draft::new(announced, next);
+        noted.note(vec![finding]);
+        self.phase = Phase::Committing(Box::new(noted));
+    }
+
+    /// Starts over with what the ledger says now; gives up for the moment after a few times.
+    fn restart(&mut self, link: Option<Link>) {
+        self.restarts += 1;
+        self.referral = Sight::Unread;
+        self.opportunity = Sight::Unread;
+        self.microsoft = Sight::Unread;
+        self.searched = None;
+        self.named = None;
+        self.engaged = None;
+        self.holds_intent = false;
+        self.created = false;
+        if self.restarts > RESTARTS {
+            let fault = Fault {
+                class: Class::Transient { after: None },
+                code: "outrun",
+                message: "the records kept changing while they were brought into step".to_owned(),
+                in_doubt: false,
+            };
+            return self.fail(fault, link);
+        }
+        self.link = link.map(Some);
+        self.phase = Phase::Looking;
+    }
+
+    /// A call failed and nothing is under way: the deal is looked at again later.
+    fn fail(&mut self, fault: Fault, link: Option<Link>) {
+        let known = link.or_else(|| self.link.clone().flatten());
+        let before = known.unwrap_or_else(|| Link::new(self.own_id()));
+        let mut next = before.clone();
+        let finding = match fault.class {
+            Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
+            Class::Transient { .. } | Class::Conflict | Class::Fatal => {
+                Finding::new(Code::Waiting, fault.message.clone())
+            }
+        };
+        if fault.class == Class::Permanent {
+            next.due = None;
+            self.attend(&mut next, vec![finding.clone()]);
+        } else {
+            next.due = Some(self.put_off(&before, fault.code, fault.class_wait()));
+        }
+        self.identify(&mut next);
+        self.fault = Some(fault);
+        let mut draft = Draft::new(before, next);
+        draft.note(vec![finding]);
+        draft.without_pointers();
+        self.phase = Phase::Committing(Box::new(draft));
+    }
+
+    /// The ledger does not answer: nothing can be remembered, so the hint has to come again.
+    fn forget(&mut self, fault: Fault) {
+        self.phase = Phase::Finished(Box::new(Report {
+            outcome: Outcome::Due,
+            findings: vec![Finding::new(Code::Waiting, fault.message.clone())],
+            link: self.link.as_ref().and_then(|link| link.as_ref()).map(|link| link.id),
+            fault: Some(fault),
+            again: true,
+        }));
+    }
+
+    /// Id of the link that is kept for the record the hint names.
+    fn own_id(&self) -> LinkId {
+        match self.subject {
+            Subject::Referral(id) => id.into(),
+            Subject::Opportunity(id) => id.into(),
+        }
+    }
+
+    /// Writes down which record a new link is about.
+    fn identify(&self, link: &mut Link) {
+        match self.subject {
+            Subject::Referral(id) if link.referral.is_none() && link.microsoft.is_none() => link.referral = Some(id),
+            Subject::Opportunity(id) if link.opportunity.is_none() => link.opportunity = Some(id),
+            Subject::Referral(_) | Subject::Opportunity(_) => {}
+        }
+    }
+
+    fn put_off(&self, link: &Link, why: &str, floor: Option<SignedDuration>) -> Due {
+        let attempts = link.due.as_ref().map_or(0, |due| due.attempts);
+        let step = usize::try_from(attempts).unwrap_or(usize::MAX);
+        let wait = WAITS.get(step).copied().unwrap_or(LONGEST_WAIT);
+        let wait = SignedDuration::from_secs(wait).max(floor.unwrap_or_default());
+        Due {
+            at: self.trigger.now + wait,
+            attempts: attempts.saturating_add(1),
+            why: why.to_owned(),
+        }
+    }
+}
+
+impl Fault {
+    /// The wait the vendor asked for.
+    const fn class_wait(&self) -> Option<SignedDuration> {
+        match self.class {
+            Class::Transient { after } => after,
+            Class::Conflict | Class::Permanent => None,
+            // Nothing helps before an operator acted; asking more often only fills the log.
+            Class::Fatal => Some(SignedDuration::from_secs(300)),
+        }
+    }
+}
+
+fn one<T>(rows: &[Row], key: &str, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
+    match rows {
+        [] => Match::None,
+        [row] => row.guid(key).map_or(Match::None, |guid| Match::One(id(guid))),
+        _ => Match::Several,
+    }
+}
+
+fn mismatch(asked: &dyn std::fmt::Debug, answer: &Answer) -> Fault {
+    Fault {
+        class: Class::Permanent,
+        code: "unexpected_answer",
+        message: format!("the driver answered {answer:?} to {asked:?}")
+            .chars()
+            .take(200)
+            .collect(),
+        in_doubt: false,
+    }
+}

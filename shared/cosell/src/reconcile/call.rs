@@ -1,0 +1,189 @@
+//! What the reconcile machine asks for, and what it may be answered.
+//!
+//! Each [`Call`] is one request to one system; between any two of them the process may die. The driver performs them with
+//! the real clients, a simulation performs them against a model.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::deal::Currency;
+use crate::fault::Fault;
+use crate::hint::Subject;
+use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
+use crate::link::{Link, LinkWrite, Pointer};
+use crate::opportunity::{Row, RowChange};
+use crate::referral::{NewReferral, PatchOperation, Referral};
+
+/// A table of the CRM in which we create rows whose ids we choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// `accounts`.
+    Account,
+    /// `contacts`.
+    Contact,
+    /// `opportunities`.
+    Opportunity,
+}
+
+impl Table {
+    /// Its entity set, as URLs spell it.
+    #[must_use]
+    pub const fn set(self) -> &'static str {
+        match self {
+            Self::Account => "accounts",
+            Self::Contact => "contacts",
+            Self::Opportunity => "opportunities",
+        }
+    }
+}
+
+/// How a referral whose id we do not know is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Created not before `since`, with this opportunity as `externalReferenceId`.
+    Reference {
+        /// The reference.
+        opportunity: OpportunityId,
+        /// Older records cannot be it.
+        since: Timestamp,
+    },
+    /// All of one engagement.
+    Engagement(EngagementId),
+}
+
+/// How an opportunity is closed: an action, since an update cannot do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Won, else lost.
+    pub won: bool,
+    /// The status reason: a value of the target state.
+    pub status: i64,
+    /// Subject of the closing activity.
+    pub subject: String,
+    /// Why.
+    pub description: Option<String>,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// The link that a record belongs to, read strongly. A referral may be the partner's own or Microsoft's half.
+    FindLink(Subject),
+    /// The link of an engagement, read strongly.
+    FindEngagement(EngagementId),
+    /// One referral.
+    ReadReferral(ReferralId),
+    /// One opportunity with all mapped columns.
+    ReadOpportunity(OpportunityId),
+    /// Referrals whose ids are not known.
+    SearchReferrals(Search),
+    /// Active currencies with this code.
+    FindCurrency(Currency),
+    /// Active accounts with this name and postal code; two are enough to see that it is ambiguous.
+    FindAccount {
+        /// Exact name.
+        name: String,
+        /// Postal code; blank means it is not asked for.
+        postal_code: String,
+    },
+    /// Active contacts with this mail address; two are enough.
+    FindContact {
+        /// Mail address.
+        email: String,
+    },
+    /// Writes the link with what we are about to do.
+    Intend(Box<LinkWrite>),
+    /// Changes a referral, if it is still at this version.
+    PatchReferral {
+        /// Which.
+        id: ReferralId,
+        /// The version the change stands on.
+        etag: Etag,
+        /// What to set.
+        operations: Vec<PatchOperation>,
+    },
+    /// Creates a referral. Not idempotent: a lost answer is a doubt.
+    CreateReferral(Box<NewReferral>),
+    /// Creates a row under an id of our choice, if there is none.
+    CreateRow {
+        /// In which table.
+        table: Table,
+        /// Under which id.
+        id: Uuid,
+        /// With what.
+        change: RowChange,
+    },
+    /// Changes an opportunity, if it is still at this version.
+    UpdateOpportunity {
+        /// Which.
+        id: OpportunityId,
+        /// The version the change stands on.
+        etag: Etag,
+        /// What to set.
+        change: RowChange,
+    },
+    /// Closes an opportunity.
+    CloseOpportunity {
+        /// Which.
+        id: OpportunityId,
+        /// How.
+        close: Close,
+    },
+    /// Writes what was achieved: link, pointers and audit.
+    Commit(Box<LinkWrite>),
+}
+
+impl Call {
+    /// Whether it changes a vendor's record.
+    #[must_use]
+    pub const fn writes_to_a_vendor(&self) -> bool {
+        match self {
+            Self::PatchReferral { .. }
+            | Self::CreateReferral(_)
+            | Self::CreateRow { .. }
+            | Self::UpdateOpportunity { .. }
+            | Self::CloseOpportunity { .. } => true,
+            Self::FindLink(_)
+            | Self::FindEngagement(_)
+            | Self::ReadReferral(_)
+            | Self::ReadOpportunity(_)
+            | Self::SearchReferrals(_)
+            | Self::FindCurrency(_)
+            | Self::FindAccount { .. }
+            | Self::FindContact { .. }
+            | Self::Intend(_)
+            | Self::Commit(_) => false,
+        }
+    }
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To `FindLink`, `FindEngagement`.
+    Link(Option<Box<Link>>),
+    /// To `ReadReferral`: none when there is none, or none that we may see. To `PatchReferral`, `CreateReferral`: the
+    /// record afterwards; none when the vendor did not show it.
+    Referral(Option<Box<Referral>>),
+    /// To `SearchReferrals`.
+    Referrals(Vec<Referral>),
+    /// To `ReadOpportunity`: none when there is none. To `CreateRow`, `UpdateOpportunity`: the row afterwards, perhaps
+    /// with few columns.
+    Row(Option<Box<Row>>),
+    /// To `FindCurrency`, `FindAccount`, `FindContact`: at most two.
+    Rows(Vec<Row>),
+    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`: it is closed.
+    Done,
+    /// To `Intend`, `Commit`: somebody else wrote the link first.
+    Outrun,
+    /// To `Intend`, `Commit`: a record belongs to another link already.
+    Taken(Pointer, LinkId),
+    /// To a conditional write: the record has another version.
+    Stale,
+    /// To `CreateRow`: there is one already.
+    Exists,
+    /// To a conditional write: there is no such record.
+    Gone,
+    /// The call failed.
+    Failed(Fault),
+}

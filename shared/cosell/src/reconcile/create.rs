@@ -1,0 +1,688 @@
+//! Creation, exactly once, in both directions.
+//!
+//! Toward Dynamics the ids follow from the referral, so creating twice is the same request. Toward Partner Center the id
+//! is the server's: the announcement comes first, and a doubtful outcome is searched for twice before it is tried again.
+
+use jiff::Timestamp;
+
+use super::call::{Call, Search, Table};
+use super::draft::Draft;
+use super::{Decision, Match, Reconcile, Sight};
+use crate::deal::{Field, Side, Term, Terms};
+use crate::finding::{Code, Finding};
+use crate::hint::{Cause, Subject};
+use crate::ids::{OpportunityId, ReferralId};
+use crate::link::{Due, Half, Link, Outcome, Pending, SyncStatus};
+use crate::plan::{self, NewOpportunity};
+use crate::referral::{Reference, Referral};
+use crate::stage::Stage;
+
+/// Searches that must not have found a referral before it is posted again.
+pub(super) const SEARCHES: u8 = 2;
+
+/// A record made this much before the announcement cannot be its result; covers clocks that differ.
+const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_secs(300);
+
+impl Reconcile<'_> {
+    /// A referral that no link knows, or that a link was kept for.
+    pub(super) fn meet_referral(&mut self, id: ReferralId, stub: Option<Link>) -> Decision {
+        if matches!(self.referral, Sight::Unread) {
+            return Decision::Ask(Call::ReadReferral(id));
+        }
+        let Some(referral) = self.referral.seen().cloned() else {
+            return self.not_to_be_seen(id, stub);
+        };
+        if referral.is_microsofts() {
+            return self.meet_microsofts(&referral);
+        }
+        match referral.reference() {
+            Reference::Opportunity(opportunity) => self.meet_referenced(&referral, opportunity, stub),
+            Reference::Foreign(text) => {
+                let text = format!(
+                    "the CRM id of the referral says {text:?}, which is not an opportunity of this Dynamics; clear it in Partner Center, or link the two by hand"
+                );
+                self.park_referral(
+                    &referral,
+                    stub,
+                    Finding::new(Code::ReferenceNamesNothing, text).on(Side::PartnerCenter),
+                )
+            }
+            Reference::None => self.meet_new(&referral, stub),
+        }
+    }
+
+    /// The referral was announced and is not there: it may appear a moment later.
+    fn not_to_be_seen(&mut self, id: ReferralId, stub: Option<Link>) -> Decision {
+        let announced = matches!(
+            self.trigger.hint.cause,
+            Cause::ReferralCreated | Cause::ReferralUpdated | Cause::Due
+        );
+        let tried = stub
+            .as_ref()
+            .and_then(|stub| stub.due.as_ref())
+            .map_or(0, |due| due.attempts);
+        let text = format!("referral {id} was announced and is not to be seen in Partner Center");
+        if !announced || tried >= 3 {
+            self.findings.push(Finding::new(Code::Stale, text));
+            if let Some(stub) = stub {
+                self.stub = Some(stub);
+            }
+            return self.finish(Outcome::Ignored, None);
+        }
+        let before = stub.unwrap_or_else(|| Link::new(id.into()));
+        let mut next = before.clone();
+        next.referral = Some(id);
+        next.due = Some(self.put_off(&before, "not_visible", None));
+        let mut draft = Draft::new(before, next);
+        draft.note(vec![Finding::new(Code::Stale, text)]);
+        draft.without_pointers();
+        Decision::Act(draft)
+    }
+
+    /// Microsoft's half leads to ours through the engagement.
+    fn meet_microsofts(&mut self, referral: &Referral) -> Decision {
+        let ignored = |machine: &mut Self| {
+            machine.findings.push(Finding::new(
+                Code::OutOfScope,
+                "another organisation's referral without one of ours",
+            ));
+            machine.finish(Outcome::Ignored, None)
+        };
+        let Some(engagement) = referral.engagement_id else {
+            return ignored(self);
+        };
+        match self.engaged.take() {
+            None => Decision::Ask(Call::FindEngagement(engagement)),
+            Some(Some(link)) => {
+                // From here on it is a look at that link, hinted by Microsoft's half.
+                self.microsoft = std::mem::take(&mut self.referral);
+                self.link = Some(Some(link));
+                self.decide()
+            }
+            Some(None) => match self.searched.take() {
+                None => {
+                    self.engaged = Some(None);
+                    Decision::Ask(Call::SearchReferrals(Search::Engagement(engagement)))
+                }
+                Some(found) => match found.into_iter().find(|referral| !referral.is_microsofts()) {
+                    None => ignored(self),
+                    Some(own) => {
+                        self.subject = Subject::Referral(own.id);
+                        self.referral = Sight::Seen(Box::new(own));
+                        self.link = None;
+                        self.decide()
+                    }
+                },
+            },
+        }
+    }
+
+    /// The referral names an opportunity.
+    fn meet_referenced(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
+        match self.named.clone() {
+            None => Decision::Ask(Call::FindLink(Subject::Opportunity(opportunity))),
+            Some(Some(link)) if link.referral.is_none() => {
+                // Our own creation has arrived: this completes the announcement.
+                self.stub = stub;
+                self.link = Some(Some(link));
+                self.decide()
+            }
+            Some(Some(link)) if link.referral == Some(referral.id) => {
+                self.stub = stub;
+                self.link = Some(Some(link));
+                self.decide()
+            }
+            Some(Some(link)) => {
+                let text = format!(
+                    "the CRM id of the referral names opportunity {opportunity}, which belongs to referral {} already; clear it in Partner Center, or unlink the other",
+                    link.referral.map(|id| id.to_string()).unwrap_or_default()
+                );
+                self.park_referral(
+                    referral,
+                    stub,
+                    Finding::new(Code::AlreadyLinked, text).on(Side::PartnerCenter),
+                )
+            }
+            Some(None) => match &self.opportunity {
+                Sight::Unread => Decision::Ask(Call::ReadOpportunity(opportunity)),
+                Sight::Absent => {
+                    let text = format!(
+                        "the CRM id of the referral names opportunity {opportunity}, which Dynamics does not have; clear it in Partner Center, or link the referral by hand"
+                    );
+                    let finding = Finding::new(Code::ReferenceNamesNothing, text).on(Side::PartnerCenter);
+                    self.park_referral(referral, stub, finding)
+                }
+                Sight::Seen(_) => self.link_existing(referral, opportunity, stub),
+            },
+        }
+    }
+
+    /// A referral of which the CRM knows nothing.
+    fn meet_new(&mut self, referral: &Referral, stub: Option<Link>) -> Decision {
+        let out_of_scope = |machine: &mut Self, text: &str| {
+            machine.findings.push(Finding::new(Code::OutOfScope, text));
+            machine.stub = stub.clone();
+            machine.finish(Outcome::Ignored, None)
+        };
+        if self.policy.cosell_only && !referral.is_cosell() {
+            return out_of_scope(self, "a lead; leads stay out while SYNC_COSELL_ONLY is true");
+        }
+        let terms = Terms::from_referral(referral);
+        match terms.stage() {
+            Stage::Declined | Stage::Expired | Stage::Erroneous => {
+                return out_of_scope(self, "the referral ended before anyone worked on it");
+            }
+            Stage::Unknown(_) => {
+                let text = format!(
+                    "the referral's status {} is not understood; no opportunity is created for it",
+                    terms.get(Field::Stage)
+                );
+                let finding = Finding::field(Code::UnknownValue, Field::Stage, text).on(Side::PartnerCenter);
+                return self.park_referral(referral, stub, finding);
+            }
+            Stage::Unanswered | Stage::Active | Stage::Won | Stage::Lost => {}
+        }
+        let mut link = stub.unwrap_or_else(|| Link::new(referral.id.into()));
+        link.due = None;
+        self.create_opportunity(link, terms)
+    }
+
+    /// Keeps a link for a referral that a person has to settle, without claiming its records.
+    fn park_referral(&mut self, referral: &Referral, stub: Option<Link>, finding: Finding) -> Decision {
+        let mut link = stub.unwrap_or_else(|| Link::new(referral.id.into()));
+        if link.version > 0 && link.attention == [finding.clone()] && link.due.is_none() {
+            self.findings.push(finding);
+            return self.finish(Outcome::Parked, Some(link.id));
+        }
+        let before = link.clone();
+        link.referral = Some(referral.id);
+        link.due = None;
+        self.attend(&mut link, vec![finding.clone()]);
+        let mut draft = Draft::new(before, link);
+        draft.note(vec![finding]);
+        draft.without_pointers();
+        Decision::Act(draft)
+    }
+
+    /// Two records that both exist belong together; they have no common past, so the first merge has no base.
+    fn link_existing(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
+        let before = stub.unwrap_or_else(|| Link::new(referral.id.into()));
+        let mut next = before.clone();
+        next.opportunity = Some(opportunity);
+        next.referral = Some(referral.id);
+        next.engagement = referral.engagement_id;
+        next.etags.referral.clone_from(&referral.etag);
+        next.due = Some(self.follow_up());
+        if let Some(row) = self.opportunity.seen() {
+            next.etags.opportunity.clone_from(&row.etag);
+            // A trail that another connector left stays below ours.
+            next.journal = row
+                .text(&self.policy.mapping.columns.audit)
+                .map(|text| text.lines().map(ToOwned::to_owned).collect())
+                .unwrap_or_default();
+        }
+        let finding = Finding::new(
+            Code::Linked,
+            format!("referral {} and opportunity {opportunity} were linked", referral.id),
+        );
+        self.attend(&mut next, Vec::new());
+        let mut draft = Draft::new(before, next);
+        draft.note(vec![finding.clone()]);
+        plan::journal(draft.journal(), &[finding], self.trigger.now);
+        draft.go_on(true);
+        Decision::Act(draft)
+    }
+
+    pub(super) fn follow_up(&self) -> Due {
+        Due {
+            at: self.trigger.now + super::FOLLOW_UP,
+            attempts: 0,
+            why: "follow_up".to_owned(),
+        }
+    }
+
+    /// Creates the opportunity of a referral, or finishes creating it.
+    pub(super) fn create_opportunity(&mut self, link: Link, terms: Terms) -> Decision {
+        let Some(id) = link.referral.or(match self.subject {
+            Subject::Referral(id) => Some(id),
+            Subject::Opportunity(_) => None,
+        }) else {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        };
+        // Somebody else is at it, or crashed a moment ago: our own row in the poll does not tell which.
+        let under_way = link.pending.is_some() && link.due.as_ref().is_some_and(|due| due.at > self.trigger.now);
+        if under_way && !self.holds_intent && self.trigger.hint.cause == Cause::DynamicsPoll {
+            return self.finish(Outcome::Due, Some(link.id));
+        }
+        if matches!(self.referral, Sight::Unread) {
+            return Decision::Ask(Call::ReadReferral(id));
+        }
+        let Some(referral) = self.referral.seen().cloned() else {
+            let text = format!("referral {id} vanished before its opportunity was created");
+            return self.park(
+                Link { pending: None, ..link },
+                Finding::new(Code::Deleted, text).on(Side::PartnerCenter),
+            );
+        };
+        let currency = match terms.get(Field::Value) {
+            Term::Money {
+                currency: Some(code), ..
+            } => match self.currencies.get(code) {
+                None => return Decision::Ask(Call::FindCurrency(code.clone())),
+                Some(None) => {
+                    let text = format!(
+                        "Dynamics has no active currency {code}; add it there, then the opportunity is created"
+                    );
+                    let finding = Finding::field(Code::CurrencyMissing, Field::Value, text).on(Side::Dynamics);
+                    return self.park_referral(&referral, Some(Link { pending: None, ..link }), finding);
+                }
+                Some(known) => *known,
+            },
+            _ => None,
+        };
+        let customer = &referral.customer_profile;
+        if self.account == Match::Unasked && !customer.name.trim().is_empty() {
+            return Decision::Ask(Call::FindAccount {
+                name: customer.name.trim().to_owned(),
+                postal_code: customer.address.postal_code.trim().to_owned(),
+            });
+        }
+        let email = customer
+            .team
+            .first()
+            .map(|person| person.email.trim().to_owned())
+            .unwrap_or_default();
+        if self.contact == Match::Unasked && !email.is_empty() {
+            return Decision::Ask(Call::FindContact { email });
+        }
+        self.draft_opportunity(link, terms, &referral, currency)
+    }
+
+    fn draft_opportunity(
+        &mut self,
+        link: Link,
+        terms: Terms,
+        referral: &Referral,
+        currency: Option<plan::KnownCurrency>,
+    ) -> Decision {
+        let tenant = self.policy.tenant;
+        let opportunity = tenant.opportunity_for(referral.id);
+        let mut findings = vec![
+            Finding::new(Code::Created, "Partner Center to Dynamics: the opportunity was created").on(Side::Dynamics),
+        ];
+        let new_account = matches!(self.account, Match::None).then(|| tenant.account_for(referral.id));
+        let new_contact = matches!(self.contact, Match::None).then(|| tenant.contact_for(referral.id));
+        let account = match self.account {
+            Match::One(id) => Some(id),
+            Match::Unasked | Match::None | Match::Several => new_account,
+        };
+        let contact = match self.contact {
+            Match::One(id) => Some(id),
+            Match::Unasked | Match::None | Match::Several => new_contact,
+        };
+        let mut attention = Vec::new();
+        if self.account == Match::Several {
+            let text = format!(
+                "several accounts are called {:?} at that postal code; choose the right one on the opportunity",
+                referral.customer_profile.name
+            );
+            attention.push(Finding::new(Code::Ambiguous, text).on(Side::Dynamics));
+        }
+        let (mut change, base, notes) = plan::new_opportunity(
+            &NewOpportunity {
+                referral,
+                terms: &terms,
+                currency,
+                account,
+                contact,
+            },
+            self.policy,
+        );
+        attention.extend(notes.iter().filter(|finding| finding.code.needs_attention()).cloned());
+        findings.extend(notes);
+        let mut next = link.clone();
+        next.opportunity = Some(opportunity);
+        next.referral = Some(referral.id);
+        next.engagement = referral.engagement_id;
+        next.etags.referral.clone_from(&referral.etag);
+        next.base = Some(base);
+        next.pending = None;
+        next.due = Some(self.follow_up());
+        next.mapping_version = self.policy.mapping.version;
+        if let Some(currency) = currency {
+            next.money_digits = currency.digits;
+        }
+        next.shown.referral = Some(referral.id);
+        // Rows are created as in step: the name's mark is then right from the start, and nothing has to follow.
+        next.shown.status = Some(SyncStatus::Synced);
+        self.attend(&mut next, attention);
+        let mut draft = Draft::new(link, next);
+        draft.note(findings.clone());
+        plan::journal(draft.journal(), &findings, self.trigger.now);
+        plan::show(
+            &mut change,
+            &draft.link().shown,
+            &crate::link::Shown::default(),
+            self.policy,
+        );
+        plan::show_journal(&mut change, &draft.link().journal, &self.policy.mapping);
+        draft.announce(Pending::CreateOpportunity { terms });
+        if let Some(id) = new_account {
+            draft.create_row(Table::Account, id.uuid(), plan::new_account(referral));
+        }
+        if let (Some(id), Some(change)) = (new_contact, plan::new_contact(referral, account)) {
+            draft.create_row(Table::Contact, id.uuid(), change);
+        }
+        draft.create_row(Table::Opportunity, opportunity.uuid(), change);
+        draft.go_on(true);
+        self.created = true;
+        Decision::Act(draft)
+    }
+
+    /// An opportunity that no link knows, or that could not be shared yet.
+    pub(super) fn meet_opportunity(&mut self, id: OpportunityId, stub: Option<Link>) -> Decision {
+        let row = match &self.opportunity {
+            Sight::Unread => return Decision::Ask(Call::ReadOpportunity(id)),
+            Sight::Absent => return self.finish(Outcome::Ignored, None),
+            Sight::Seen(row) => row.clone(),
+        };
+        let columns = &self.policy.mapping.columns;
+        if !row.flag(&columns.sync) {
+            return self.finish(Outcome::Ignored, None);
+        }
+        if let Some(referral) = row
+            .text(&columns.referral_identifier)
+            .and_then(|text| text.parse::<ReferralId>().ok())
+        {
+            return self.meet_identified(id, referral, stub);
+        }
+        let mapping = &self.policy.mapping;
+        let (terms, particulars) = (mapping.terms(&row), mapping.particulars(&row));
+        let findings = plan::validate(&terms, &particulars, mapping);
+        let link = stub.unwrap_or_else(|| Link::new(id.into()));
+        if findings.is_empty() {
+            return self.share(link, id, terms);
+        }
+        if link.attention == findings {
+            self.findings.extend(findings);
+            return self.finish(Outcome::Parked, Some(link.id));
+        }
+        let mut next = link.clone();
+        next.opportunity = Some(id);
+        next.etags.opportunity.clone_from(&row.etag);
+        next.shown.status = Some(SyncStatus::Error);
+        next.due = None;
+        self.attend(&mut next, findings.clone());
+        let mut draft = Draft::new(link, next);
+        draft.note(findings.clone());
+        plan::journal(draft.journal(), &findings, self.trigger.now);
+        draft.announce(Pending::Update {
+            referral: Terms::default(),
+            opportunity: Terms::default(),
+            changes: Vec::new(),
+        });
+        draft.show_findings(&row, self.policy);
+        Decision::Act(draft)
+    }
+
+    /// The opportunity carries a referral's id already: from another connector, or from before the ledger was lost.
+    fn meet_identified(&mut self, id: OpportunityId, referral: ReferralId, stub: Option<Link>) -> Decision {
+        match &self.named {
+            None => return Decision::Ask(Call::FindLink(Subject::Referral(referral))),
+            Some(Some(link)) if link.opportunity.is_some() => {
+                let text = format!(
+                    "the opportunity carries the id of referral {referral}, which belongs to another opportunity; clear it to share this one"
+                );
+                let link = stub.unwrap_or_else(|| Link::new(id.into()));
+                let link = Link {
+                    opportunity: Some(id),
+                    ..link
+                };
+                return self.park(link, Finding::new(Code::AlreadyLinked, text).on(Side::Dynamics));
+            }
+            Some(_) => {}
+        }
+        match &self.referral {
+            Sight::Unread => Decision::Ask(Call::ReadReferral(referral)),
+            Sight::Absent => {
+                let text = format!(
+                    "the opportunity carries the id of referral {referral}, which is not to be seen in Partner Center; clear it to share the deal anew"
+                );
+                let link = stub.unwrap_or_else(|| Link::new(id.into()));
+                let link = Link {
+                    opportunity: Some(id),
+                    ..link
+                };
+                self.park(link, Finding::new(Code::ReferenceNamesNothing, text).on(Side::Dynamics))
+            }
+            Sight::Seen(found) => {
+                let found = found.clone();
+                let kept = self.named.clone().flatten().or(stub);
+                self.link_existing(&found, id, kept)
+            }
+        }
+    }
+
+    /// Announces that the partner's own referral is about to be created.
+    fn share(&mut self, link: Link, id: OpportunityId, terms: Terms) -> Decision {
+        let mut link = link;
+        link.opportunity = Some(id);
+        let since = self.trigger.now;
+        self.post(link, Half::Own, terms, since)
+    }
+
+    /// Creates a referral, or finds out whether it was created.
+    pub(super) fn create_referral(
+        &mut self,
+        link: Link,
+        half: Half,
+        terms: Terms,
+        since: Timestamp,
+        negatives: u8,
+    ) -> Decision {
+        let Some(opportunity) = link.opportunity else {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        };
+        if self.holds_intent {
+            return self.post(link, half, terms, since);
+        }
+        // The record that the hint is about may be the one that is waited for.
+        let seen = match half {
+            Half::Own => self.referral.seen(),
+            Half::Microsofts => self.microsoft.seen().or_else(|| self.referral.seen()),
+        };
+        if let Some(referral) = seen.filter(|referral| is_awaited(referral, half, &link)).cloned() {
+            return self.adopt(link, half, terms, &referral, Vec::new());
+        }
+        if negatives >= SEARCHES {
+            return self.post(link, half, terms, self.trigger.now);
+        }
+        let settled = link.due.as_ref().map_or(since + self.policy.settle, |due| due.at);
+        if self.trigger.now < settled {
+            return self.finish(Outcome::Due, Some(link.id));
+        }
+        let search = match (half, link.engagement) {
+            (Half::Microsofts, Some(engagement)) => Search::Engagement(engagement),
+            _ => Search::Reference {
+                opportunity,
+                since: since - CLOCK_SKEW,
+            },
+        };
+        let Some(found) = &self.searched else {
+            return Decision::Ask(Call::SearchReferrals(search));
+        };
+        if let Some((referral, others)) = plan::oldest(found, |referral| is_awaited(referral, half, &link)) {
+            let (referral, others) = (referral.clone(), others);
+            return self.adopt(link, half, terms, &referral, others);
+        }
+        let mut next = link.clone();
+        next.pending = Some(Pending::CreateReferral {
+            half,
+            terms,
+            since,
+            negatives: negatives + 1,
+        });
+        let last = negatives + 1 >= SEARCHES;
+        let wait = if last {
+            jiff::SignedDuration::ZERO
+        } else {
+            self.policy.settle
+        };
+        next.due = Some(Due {
+            at: self.trigger.now + wait,
+            attempts: 0,
+            why: "in_doubt".to_owned(),
+        });
+        let mut draft = Draft::new(link, next);
+        draft.note(vec![Finding::new(
+            Code::InDoubt,
+            format!(
+                "search {} did not find the referral whose creation was not answered",
+                negatives + 1
+            ),
+        )]);
+        draft.go_on(last);
+        self.searched = None;
+        Decision::Act(draft)
+    }
+
+    /// The awaited record is there.
+    fn adopt(
+        &mut self,
+        link: Link,
+        half: Half,
+        terms: Terms,
+        referral: &Referral,
+        others: Vec<ReferralId>,
+    ) -> Decision {
+        if half == Half::Own && matches!(self.opportunity, Sight::Unread) {
+            let Some(id) = link.opportunity else {
+                return self.finish(Outcome::Ignored, Some(link.id));
+            };
+            return Decision::Ask(Call::ReadOpportunity(id));
+        }
+        let next = link.clone();
+        let mut draft = Draft::new(link, next);
+        match half {
+            Half::Own => draft.adopt(referral),
+            Half::Microsofts => draft.link_microsoft(referral.id),
+        }
+        let mut findings = vec![created(half)];
+        if !others.is_empty() {
+            let list = others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "more than one referral names this opportunity; {} is used, close {list} in Partner Center",
+                referral.id
+            );
+            findings.push(Finding::new(Code::DuplicateReferrals, text).on(Side::PartnerCenter));
+        }
+        draft.note(findings);
+        if half == Half::Own {
+            self.referral = Sight::Seen(Box::new(referral.clone()));
+        } else {
+            self.microsoft = Sight::Seen(Box::new(referral.clone()));
+            if self.referral.seen().is_some_and(|seen| seen.id == referral.id) {
+                self.referral = Sight::Unread;
+            }
+        }
+        self.after_creation(&mut draft, half, terms);
+        Decision::Act(draft)
+    }
+
+    /// Posts one half. What follows it is in the commit: the announcement of the other half, or the common base.
+    fn post(&mut self, link: Link, half: Half, terms: Terms, since: Timestamp) -> Decision {
+        let Some(id) = link.opportunity else {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        };
+        let row = match &self.opportunity {
+            Sight::Unread => return Decision::Ask(Call::ReadOpportunity(id)),
+            Sight::Absent => return self.bury(link),
+            Sight::Seen(row) => row.clone(),
+        };
+        let mapping = &self.policy.mapping;
+        let particulars = mapping.particulars(&row);
+        let findings = plan::validate(&terms, &particulars, mapping);
+        let own = plan::new_referral(id, &terms, &particulars, mapping).filter(|_| findings.is_empty());
+        let body = match (own, half, link.engagement) {
+            (Some(own), Half::Own, _) => own,
+            (Some(own), Half::Microsofts, Some(engagement)) => {
+                plan::new_microsoft_referral(own, engagement, &particulars)
+            }
+            _ => {
+                // What was announced cannot be sent any more: the row lost something it needs.
+                let finding = findings
+                    .into_iter()
+                    .next()
+                    .unwrap_or_else(|| Finding::new(Code::Missing, "the deal lacks what Partner Center demands"));
+                return self.park(Link { pending: None, ..link }, finding);
+            }
+        };
+        let mut next = link.clone();
+        next.etags.opportunity.clone_from(&row.etag);
+        let mut draft = Draft::new(link, next);
+        draft.note(vec![created(half)]);
+        draft.announce(Pending::CreateReferral {
+            half,
+            terms: terms.clone(),
+            since,
+            negatives: 0,
+        });
+        draft.create_referral(half, body);
+        self.after_creation(&mut draft, half, terms);
+        Decision::Act(draft)
+    }
+
+    /// What the ledger says once a half exists.
+    fn after_creation(&mut self, draft: &mut Draft, half: Half, terms: Terms) {
+        let wants_help = self
+            .opportunity
+            .seen()
+            .is_some_and(|row| self.policy.mapping.particulars(row).help.is_some());
+        let base = plan::shared_base(&terms);
+        let pending = (half == Half::Own && wants_help).then(|| Pending::CreateReferral {
+            half: Half::Microsofts,
+            terms,
+            since: self.trigger.now,
+            negatives: 0,
+        });
+        let finding = created(half);
+        plan::journal(draft.journal(), &[finding], self.trigger.now);
+        let due = match &pending {
+            Some(_) => Due {
+                at: self.trigger.now + self.policy.settle,
+                attempts: 0,
+                why: "in_doubt".to_owned(),
+            },
+            None => self.follow_up(),
+        };
+        draft.settle(base, pending, due);
+        draft.go_on(true);
+        self.created = true;
+    }
+}
+
+fn created(half: Half) -> Finding {
+    match half {
+        Half::Own => {
+            Finding::new(Code::Created, "Dynamics to Partner Center: the deal was shared").on(Side::PartnerCenter)
+        }
+        Half::Microsofts => Finding::new(
+            Code::MicrosoftInvited,
+            "Dynamics to Partner Center: Microsoft was asked for help",
+        )
+        .on(Side::PartnerCenter),
+    }
+}
+
+/// Whether this is the record whose creation is in doubt.
+fn is_awaited(referral: &Referral, half: Half, link: &Link) -> bool {
+    match half {
+        Half::Own => {
+            !referral.is_microsofts()
+                && matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == link.opportunity)
+        }
+        Half::Microsofts => {
+            referral.is_microsofts() && referral.engagement_id.is_some() && referral.engagement_id == link.engagement
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! One intention from its announcement to its commit: the link before and after, the calls in between, what to say.
+//!
+//! Guarantee: what is committed was announced first, and a call is made once per announcement.
+
+use std::collections::VecDeque;
+
+use uuid::Uuid;
+
+use super::call::{Answer, Call, Close, Table};
+use super::{INTENT_LEASE, Trigger};
+use crate::deal::Field;
+use crate::finding::Finding;
+use crate::ids::ReferralId;
+use crate::link::{AuditEntry, Base, Change, Due, Half, Link, LinkWrite, Outcome, Pending, Pointer};
+use crate::mapping::Mapping;
+use crate::opportunity::{Row, RowChange};
+use crate::plan;
+use crate::policy::Policy;
+use crate::referral::{NewReferral, PatchOperation, Reference, Referral};
+
+/// A call that changes a vendor's record.
+#[derive(Clone, Debug)]
+enum Effect {
+    PatchReferral {
+        fields: Vec<Field>,
+        operations: Vec<PatchOperation>,
+    },
+    UpdateOpportunity(RowChange),
+    CloseOpportunity(Close),
+    CreateRow {
+        table: Table,
+        id: Uuid,
+        change: RowChange,
+    },
+    CreateReferral {
+        half: Half,
+        body: Box<NewReferral>,
+    },
+}
+
+/// What to do next under an announcement.
+pub(super) enum Step {
+    /// Make this call.
+    Call(Call),
+    /// All calls are made.
+    Finished,
+    /// The version to stand on is not known any more: look again.
+    Again,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    before: Link,
+    after: Link,
+    announced: Option<Pending>,
+    effects: VecDeque<Effect>,
+    last: Option<Effect>,
+    findings: Vec<Finding>,
+    changes: Vec<Change>,
+    created: Option<Referral>,
+    has_written: bool,
+    goes_on: bool,
+    pointers: bool,
+}
+
+impl Draft {
+    /// From what the ledger holds to what it shall hold.
+    pub(super) const fn new(before: Link, after: Link) -> Self {
+        Self {
+            before,
+            after,
+            announced: None,
+            effects: VecDeque::new(),
+            last: None,
+            findings: Vec::new(),
+            changes: Vec::new(),
+            created: None,
+            has_written: false,
+            goes_on: false,
+            pointers: true,
+        }
+    }
+
+    pub(super) const fn before(&self) -> &Link {
+        &self.before
+    }
+
+    pub(super) const fn link(&self) -> &Link {
+        &self.after
+    }
+
+    pub(super) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    pub(super) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    pub(super) const fn journal(&mut self) -> &mut Vec<String> {
+        &mut self.after.journal
+    }
+
+    pub(super) fn note(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
+    }
+
+    pub(super) fn note_changes(&mut self, changes: Vec<Change>) {
+        self.changes.extend(changes);
+    }
+
+    /// What the ledger says while the calls are under way.
+    pub(super) fn announce(&mut self, pending: Pending) {
+        self.announced = Some(pending);
+    }
+
+    /// Decides again after the commit, with what was learnt.
+    pub(super) const fn go_on(&mut self, on: bool) {
+        self.goes_on = on;
+    }
+
+    pub(super) const fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// The link is kept without claiming its records.
+    pub(super) const fn without_pointers(&mut self) {
+        self.pointers = false;
+    }
+
+    pub(super) fn writes_to_a_vendor(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
+    pub(super) fn drop_effects(&mut self) {
+        self.effects.clear();
+    }
+
+    pub(super) const fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    pub(super) fn take_created(&mut self) -> Option<Referral> {
+        self.created.take()
+    }
+
+    pub(super) fn patch_referral(&mut self, fields: Vec<Field>, operations: Vec<PatchOperation>) {
+        self.effects.push_back(Effect::PatchReferral { fields, operations });
+    }
+
+    /// Adds an update; the trail goes with it unless it is a change of state, which travels alone.
+    pub(super) fn update_opportunity(&mut self, mut change: RowChange, mapping: &Mapping) {
+        if change.cells().all(|(column, _)| column != "statecode") {
+            plan::show_journal(&mut change, &self.after.journal, mapping);
+        }
+        self.effects.push_back(Effect::UpdateOpportunity(change));
+    }
+
+    pub(super) fn close_opportunity(&mut self, close: Close) {
+        self.effects.push_back(Effect::CloseOpportunity(close));
+    }
+
+    pub(super) fn create_row(&mut self, table: Table, id: Uuid, change: RowChange) {
+        self.effects.push_back(Effect::CreateRow { table, id, change });
+    }
+
+    pub(super) fn create_referral(&mut self, half: Half, body: NewReferral) {
+        self.effects.push_back(Effect::CreateReferral {
+            half,
+            body: Box::new(body),
+        });
+    }
+
+    /// Brings only our own columns up to date.
+    pub(super) fn show_only(&mut self, row: Option<&Row>, policy: &Policy) {
+        let mut change = RowChange::default();
+        plan::show(&mut change, &self.after.shown, &self.before.shown, policy);
+        if self.after.shown.status != self.before.shown.status
+            && policy.display_checkmark
+            && let Some(row) = row
+        {
+            let mark = plan::mark_of(self.after.shown.status, policy);
+            policy.mapping.write(
+                Field::Name,
+                policy.mapping.terms(row).get(Field::Name),
+                mark,
+                None,
+                &mut change,
+            );
+        }
+        if !change.is_empty() {
+            self.update_opportunity(change, &policy.mapping);
+        }
+    }
+
+    /// Tells the seller what is missing: state, mark and trail, even when the state itself is not new.
+    pub(super) fn show_findings(&mut self, row: &Row, policy: &Policy) {
+        self.show_only(Some(row), policy);
+        if self.effects.is_empty() {
+            self.update_opportunity(RowChange::default(), &policy.mapping);
+        }
+    }
+
+    /// Microsoft's half is this one.
+    pub(super) const fn link_microsoft(&mut self, id: ReferralId) {
+        self.after.microsoft = Some(id);
+    }
+
+    /// What both sides agree on, what comes next, and when to look again.
+    pub(super) fn settle(&mut self, base: Base, pending: Option<Pending>, due: Due) {
+        self.after.base = Some(base);
+        self.after.pending = pending;
+        self.after.due = Some(due);
+        self.after.attention = self
+            .findings
+            .iter()
+            .filter(|finding| finding.code.needs_attention())
+            .cloned()
+            .collect();
+    }
+
+    fn new_pointers(&self) -> Vec<Pointer> {
+        if !self.pointers {
+            return Vec::new();
+        }
+        // Until both records are linked the pointers may not have been written yet; writing them again is harmless.
+        let known = if self.before.base.is_some() {
+            self.before.pointers()
+        } else {
+            Vec::new()
+        };
+        self.after
+            .pointers()
+            .into_iter()
+            .filter(|pointer| !known.contains(pointer))
+            .collect()
+    }
+
+    /// The announcement.
+    pub(super) fn intent(&self, trigger: &Trigger, policy: &Policy) -> LinkWrite {
+        let mut link = self.before.clone();
+        link.version += 1;
+        link.writer.clone_from(&trigger.writer);
+        link.opportunity = self.after.opportunity;
+        link.referral = self.after.referral;
+        link.engagement = self.after.engagement;
+        link.microsoft = self.after.microsoft;
+        link.pending.clone_from(&self.announced);
+        let (wait, why) = match &self.announced {
+            Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
+            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => (INTENT_LEASE, "intent"),
+        };
+        let attempts = self.before.due.as_ref().map_or(0, |due| due.attempts);
+        link.due = Some(Due {
+            at: trigger.now + wait,
+            attempts,
+            why: why.to_owned(),
+        });
+        LinkWrite {
+            link,
+            pointers: self.new_pointers(),
+            audit: Vec::new(),
+        }
+    }
+
+    /// The announcement is written.
+    pub(super) fn intended(&mut self, trigger: &Trigger, policy: &Policy) {
+        self.before = self.intent(trigger, policy).link;
+    }
+
+    /// The link as the ledger holds it now.
+    pub(super) fn announced_link(&self) -> Link {
+        self.before.clone()
+    }
+
+    pub(super) fn next_call(&mut self) -> Step {
+        let Some(effect) = self.effects.front() else {
+            return Step::Finished;
+        };
+        let call =
+            match effect {
+                Effect::PatchReferral { operations, .. } => self
+                    .after
+                    .referral
+                    .zip(self.after.etags.referral.clone())
+                    .map(|(id, etag)| Call::PatchReferral {
+                        id,
+                        etag,
+                        operations: operations.clone(),
+                    }),
+                Effect::UpdateOpportunity(change) => self
+                    .after
+                    .opportunity
+                    .zip(self.after.etags.opportunity.clone())
+                    .map(|(id, etag)| Call::UpdateOpportunity {
+                        id,
+                        etag,
+                        change: change.clone(),
+                    }),
+                Effect::CloseOpportunity(close) => self.after.opportunity.map(|id| Call::CloseOpportunity {
+                    id,
+                    close: close.clone(),
+                }),
+                Effect::CreateRow { table, id, change } => Some(Call::CreateRow {
+                    table: *table,
+                    id: *id,
+                    change: change.clone(),
+                }),
+                Effect::CreateReferral { body, .. } => Some(Call::CreateReferral(body.clone())),
+            };
+        self.last = self.effects.pop_front();
+        call.map_or(Step::Again, Step::Call)
+    }
+
+    /// Files what became of the last call; false when the vendor did not say what is needed to go on.
+    pub(super) fn achieved(&mut self, answer: Answer) -> bool {
+        let Some(last) = self.last.take() else { return false };
+        match (last, answer) {
+            (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
+                self.after.etags.referral = referral.and_then(|referral| referral.etag);
+            }
+            (Effect::UpdateOpportunity(_), Answer::Row(row))
+            | (
+                Effect::CreateRow {
+                    table: Table::Opportunity,
+                    ..
+                },
+                Answer::Row(row),
+            ) => {
+                self.after.etags.opportunity = row.and_then(|row| row.etag);
+            }
+            (Effect::CloseOpportunity(_), Answer::Done) => self.after.etags.opportunity = None,
+            (
+                Effect::CreateRow {
+                    table: Table::Account | Table::Contact,
+                    ..
+                },
+                Answer::Row(_),
+            ) => {}
+            (Effect::CreateRow { table, .. }, Answer::Exists) => {
+                if table == Table::Opportunity {
+                    self.after.etags.opportunity = None;
+                }
+                return true;
+            }
+            (Effect::CreateReferral { half: Half::Own, .. }, Answer::Referral(Some(referral))) => {
+                self.adopt(&referral);
+                self.created = Some(*referral);
+            }
+            (
+                Effect::CreateReferral {
+                    half: Half::Microsofts, ..
+                },
+                Answer::Referral(Some(referral)),
+            ) => {
+                self.after.microsoft = Some(referral.id);
+                self.created = Some(*referral);
+            }
+            _ => return false,
+        }
+        self.has_written = true;
+        true
+    }
+
+    /// The partner's own referral is this one.
+    pub(super) fn adopt(&mut self, referral: &Referral) {
+        self.after.referral = Some(referral.id);
+        self.after.engagement = referral.engagement_id;
+        self.after.etags.referral.clone_from(&referral.etag);
+        self.after.referenced =
+            matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == self.after.opportunity);
+    }
+
+    /// Fields that the last call carried, when it was a PATCH.
+    pub(super) fn fields_of_last(&self) -> Option<Vec<Field>> {
+        match &self.last {
+            Some(Effect::PatchReferral { fields, .. }) => Some(fields.clone()),
+            _ => None,
+        }
+    }
+
+    /// Sends the fields of the last PATCH one by one; false when there is nothing to take apart.
+    pub(super) fn split_last(&mut self) -> bool {
+        let Some(Effect::PatchReferral { fields, operations }) = self.last.take() else {
+            return false;
+        };
+        if fields.len() < 2 {
+            return false;
+        }
+        let mut parts: Vec<(Option<Field>, Vec<PatchOperation>)> = Vec::new();
+        for operation in operations {
+            let field = field_of(operation.path);
+            match parts.iter_mut().find(|(part, _)| *part == field) {
+                Some((_, operations)) => operations.push(operation),
+                None => parts.push((field, vec![operation])),
+            }
+        }
+        for (field, operations) in parts.into_iter().rev() {
+            self.effects.push_front(Effect::PatchReferral {
+                fields: field.into_iter().collect(),
+                operations,
+            });
+        }
+        true
+    }
+
+    /// What was achieved.
+    pub(super) fn commit(&self, trigger: &Trigger) -> LinkWrite {
+        let mut link = self.after.clone();
+        link.version = self.before.version + 1;
+        link.writer.clone_from(&trigger.writer);
+        let outcome = if self.has_written {
+            Outcome::Written
+        } else if link.due.is_some() {
+            Outcome::Due
+        } else if !link.attention.is_empty() {
+            Outcome::Parked
+        } else {
+            Outcome::Noted
+        };
+        let entry = AuditEntry {
+            link: link.id,
+            version: link.version,
+            at: trigger.now,
+            cause: trigger.hint.cause,
+            trace: trigger.trace.clone(),
+            referral: link.referral,
+            opportunity: link.opportunity,
+            findings: self.findings.clone(),
+            changes: self.changes.clone(),
+            etags: link.etags.clone(),
+            requests: Vec::new(),
+            outcome,
+        };
+        // A look that found nothing to say leaves no record, even if it cleared a date.
+        let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written;
+        let audit = if silent { Vec::new() } else { vec![entry] };
+        LinkWrite {
+            pointers: self.new_pointers(),
+            link,
+            audit,
+        }
+    }
+
+    /// The link once the commit is written.
+    pub(super) fn committed(&self) -> Link {
+        let mut link = self.after.clone();
+        link.version = self.before.version + 1;
+        link
+    }
+}
+
+/// The field that a path of a PATCH belongs to.
+pub(super) fn field_of(path: &str) -> Option<Field> {
+    match path {
+        "/details/dealValue" | "/details/currency" => Some(Field::Value),
+        "/details/closingDateTime" => Some(Field::CloseDate),
+        "/details/notes" => Some(Field::Notes),
+        "/details/requirements/solutions" => Some(Field::Solutions),
+        "/consent/consentToShareReferralWithMicrosoftSellers" => Some(Field::Visibility),
+        "/status" | "/substatus" | "/statusReason" => Some(Field::Stage),
+        _ => None,
+    }
+}

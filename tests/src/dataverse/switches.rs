@@ -1,0 +1,146 @@
+//! The ways in which the environment can be unpleasant, each off until a test turns it on.
+//!
+//! Knows: the settings. Refuses to know: their effect, which lives where the rule is. Guarantee: with all switches at
+//! their defaults the environment behaves as documented.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use uuid::Uuid;
+
+use super::Dataverse;
+use super::body::Changes;
+use super::status;
+
+/// A customer's synchronous plug-in: may change a write, or refuse it with its own text.
+type Plugin = Arc<dyn Fn(&str, Uuid, &mut Changes) -> Result<(), String> + Send + Sync>;
+
+#[derive(Clone)]
+pub(super) struct Switches {
+    pub(super) expired_status: StatusCode,
+    pub(super) repeat_rows_in_delta: bool,
+    pub(super) reverse_delta: bool,
+    pub(super) delta_link_before_value: bool,
+    pub(super) omit_delta_link: bool,
+    pub(super) plugin: Option<Plugin>,
+    pub(super) plugin_bumps_version: bool,
+    pub(super) member: bool,
+    pub(super) stale_reads: Duration,
+    pub(super) trims_text: bool,
+    pub(super) closed_rows_read_only: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            expired_status: StatusCode::BAD_REQUEST,
+            repeat_rows_in_delta: false,
+            reverse_delta: false,
+            delta_link_before_value: false,
+            omit_delta_link: false,
+            plugin: None,
+            plugin_bumps_version: false,
+            member: true,
+            stale_reads: Duration::ZERO,
+            trims_text: false,
+            closed_rows_read_only: false,
+        }
+    }
+}
+
+impl fmt::Debug for Switches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Switches").finish_non_exhaustive()
+    }
+}
+
+impl Dataverse {
+    /// Makes every delta link that was issued so far answer 0x80044352.
+    pub fn expire_delta_tokens(&self) {
+        self.environment().deltas.expire_all();
+    }
+
+    /// Status that goes with 0x80044352; the documents leave it open (400, tolerate 410).
+    pub fn expired_status(&self, code: u16) {
+        self.environment().switches.expired_status = status(code);
+    }
+
+    /// Whether change tracking is enabled for opportunities, leads and deal solutions.
+    pub fn change_tracking(&self, enabled: bool) {
+        self.environment().schema.alter(|table| {
+            if ["opportunity", "lead", "cosell_dealsolution"].contains(&table.name) {
+                table.tracked = enabled;
+            }
+        });
+    }
+
+    /// Whether a set of changes shows rows more than once, older states first.
+    pub fn repeat_rows_in_delta(&self, enabled: bool) {
+        self.environment().switches.repeat_rows_in_delta = enabled;
+    }
+
+    /// Whether a set of changes shows removals first and rows from the newest to the oldest.
+    pub fn reverse_delta(&self, enabled: bool) {
+        self.environment().switches.reverse_delta = enabled;
+    }
+
+    /// Whether the delta link stands before the rows in the answer.
+    pub fn delta_link_before_value(&self, enabled: bool) {
+        self.environment().switches.delta_link_before_value = enabled;
+    }
+
+    /// Whether last pages come without their delta link.
+    pub fn omit_delta_link(&self, enabled: bool) {
+        self.environment().switches.omit_delta_link = enabled;
+    }
+
+    /// Installs a plug-in that sees every create, update and close (by anyone) before it is checked.
+    ///
+    /// It gets the table's logical name, the row's id and what is written. An error refuses the write with 400
+    /// 0x80040265 and its text. It must not call this simulator.
+    pub fn plugin(&self, plugin: impl Fn(&str, Uuid, &mut Changes) -> Result<(), String> + Send + Sync + 'static) {
+        self.environment().switches.plugin = Some(Arc::new(plugin));
+    }
+
+    /// Removes the plug-in.
+    pub fn no_plugin(&self) {
+        self.environment().switches.plugin = None;
+    }
+
+    /// Whether an asynchronous plug-in writes each row again right after the connector did, so its etag is old at once.
+    pub fn plugin_bumps_version(&self, enabled: bool) {
+        self.environment().switches.plugin_bumps_version = enabled;
+    }
+
+    /// Whether the application user exists; without it everything answers 403 0x80072560.
+    pub fn member(&self, exists: bool) {
+        self.environment().switches.member = exists;
+    }
+
+    /// How far reads lag behind writes; preconditions and answers to writes never do.
+    pub fn stale_reads(&self, lag: Duration) {
+        self.environment().switches.stale_reads = lag;
+    }
+
+    /// Whether text is stored without white space at its ends.
+    pub fn trims_text(&self, enabled: bool) {
+        self.environment().switches.trims_text = enabled;
+    }
+
+    /// Whether rows that are not open refuse every update but a reopening, with 0x8004022e.
+    pub fn closed_rows_read_only(&self, enabled: bool) {
+        self.environment().switches.closed_rows_read_only = enabled;
+    }
+
+    /// Takes a column out of a table definition, as if it had never been installed.
+    pub fn remove_column(&self, table: &str, column: &str) {
+        self.environment().schema.alter(|definition| {
+            if definition.name == table || definition.set == table {
+                definition.columns.retain(|found| found.name != column);
+                definition.keys.retain(|key| key.column != column);
+            }
+        });
+    }
+}
