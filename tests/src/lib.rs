@@ -10,3 +10,4 @@ pub mod entra;
 pub mod lambda;
 pub mod partner_center;
 pub mod switchboard;
+pub mod world;

@@ -284,7 +284,11 @@ impl Registrar {
             }
             Ok(report) => report.done.outcome.code(),
             Err(error) => {
-                tracing::error!(outcome = error.code(), error = chain(error), "the order was not carried out");
+                tracing::error!(
+                    outcome = error.code(),
+                    error = chain(error),
+                    "the order was not carried out"
+                );
                 error.code()
             }
         };
@@ -312,10 +316,20 @@ impl Registrar {
         let found = api.read().await?;
         let drift = desired.drift(found.as_ref());
         let done = match order.action {
-            Action::Inspect => done(if drift.is_empty() { Outcome::InStep } else { Outcome::Drifted }, drift),
+            Action::Inspect => done(
+                if drift.is_empty() {
+                    Outcome::InStep
+                } else {
+                    Outcome::Drifted
+                },
+                drift,
+            ),
             Action::Register if drift.is_empty() => done(Outcome::InStep, drift),
             Action::Register => register(&api, &desired, found.as_ref(), drift, order.overwrite).await?,
-            Action::Prove => self.prove(&api, &desired, found.as_ref(), drift, run.deadline()).await?,
+            Action::Prove => {
+                self.prove(&api, &desired, found.as_ref(), drift, run.deadline())
+                    .await?
+            }
         };
         Ok(Report {
             desired: Shown::from(&desired.registration),
@@ -441,7 +455,10 @@ impl Desired {
 }
 
 fn has_event(registration: &Registration, name: &str) -> bool {
-    registration.webhook_events.iter().any(|event| event.eq_ignore_ascii_case(name))
+    registration
+        .webhook_events
+        .iter()
+        .any(|event| event.eq_ignore_ascii_case(name))
 }
 
 async fn register(
@@ -480,7 +497,11 @@ async fn register(
         (None, Some(_)) => Outcome::Repaired,
         (None, None) => Outcome::Created,
     };
-    tracing::info!(outcome = outcome.code(), replaced = replaced_url, "the webhook was registered");
+    tracing::info!(
+        outcome = outcome.code(),
+        replaced = replaced_url,
+        "the webhook was registered"
+    );
     Ok(Done {
         replaced_url,
         ..done(outcome, drift)
@@ -523,3 +544,6 @@ pub async fn run(registrar: Registrar) -> Result<(), lambda_runtime::Error> {
     }))
     .await
 }
+
+#[cfg(test)]
+mod tests;

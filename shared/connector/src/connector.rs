@@ -126,6 +126,7 @@ impl Connector {
                 cosell_only: settings.cosell_only,
                 display_checkmark: settings.display_checkmark,
                 settle: SignedDuration::try_from(settings.settle).unwrap_or(SignedDuration::MAX),
+                waits_percent: settings.waits_percent,
                 dry_run: settings.dry_run,
             }),
         })

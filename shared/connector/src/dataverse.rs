@@ -201,7 +201,9 @@ impl Dataverse {
             .header(IF_NONE_MATCH, "*");
         match self.http.send(request).await {
             Ok(answer) => Ok(Created::Done(row_afterwards(&answer))),
-            Err(error) if error.has_status(StatusCode::PRECONDITION_FAILED) && !error.has_code(code::DUPLICATE_RULE) => {
+            Err(error)
+                if error.has_status(StatusCode::PRECONDITION_FAILED) && !error.has_code(code::DUPLICATE_RULE) =>
+            {
                 Ok(Created::Exists)
             }
             Err(error) => Err(error.into()),
@@ -223,7 +225,9 @@ impl Dataverse {
         let request = self.patch("changing a row", set, id, query, change)?.if_match(etag)?;
         match self.http.send(request).await {
             Ok(answer) => Ok(Updated::Done(row_afterwards(&answer))),
-            Err(error) if error.has_status(StatusCode::PRECONDITION_FAILED) && !error.has_code(code::DUPLICATE_RULE) => {
+            Err(error)
+                if error.has_status(StatusCode::PRECONDITION_FAILED) && !error.has_code(code::DUPLICATE_RULE) =>
+            {
                 Ok(Updated::Stale)
             }
             Err(error) if says_no_such_row(&error) => Ok(Updated::Gone),
@@ -270,7 +274,8 @@ impl Dataverse {
     pub async fn find_currency(&self, iso_code: &str) -> Result<Vec<Row>, Error> {
         let select = "transactioncurrencyid,isocurrencycode,currencyprecision";
         let filter = format!("isocurrencycode eq {} and statecode eq 0", literal(iso_code));
-        self.find("finding a currency", "transactioncurrencies", select, &filter).await
+        self.find("finding a currency", "transactioncurrencies", select, &filter)
+            .await
     }
 
     /// Active accounts with this name and, unless it is blank, this postal code; at most two, which is enough to see that
@@ -293,17 +298,16 @@ impl Dataverse {
     /// As [`Dataverse::read`].
     pub async fn find_contact(&self, email: &str) -> Result<Vec<Row>, Error> {
         let filter = format!("emailaddress1 eq {} and statecode eq 0", literal(email));
-        self.find("finding a contact", "contacts", "contactid,fullname,emailaddress1", &filter)
-            .await
+        self.find(
+            "finding a contact",
+            "contacts",
+            "contactid,fullname,emailaddress1",
+            &filter,
+        )
+        .await
     }
 
-    async fn find(
-        &self,
-        operation: &'static str,
-        set: &str,
-        select: &str,
-        filter: &str,
-    ) -> Result<Vec<Row>, Error> {
+    async fn find(&self, operation: &'static str, set: &str, select: &str, filter: &str) -> Result<Vec<Row>, Error> {
         let filter = utf8_percent_encode(filter, LITERAL);
         let url = self
             .http
@@ -312,7 +316,9 @@ impl Dataverse {
         let list: List = answer.decode()?;
         let rows = list.value.unwrap_or_default();
         // Two are told from one here, so nothing may be skipped.
-        let rows = rows.iter().map(|raw| http::decode(self.http.operation(operation), raw.get().as_bytes()));
+        let rows = rows
+            .iter()
+            .map(|raw| http::decode(self.http.operation(operation), raw.get().as_bytes()));
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -465,3 +471,6 @@ fn with_etag(mut row: Row, answer: &Answer) -> Row {
     row.etag = row.etag.or_else(|| answer.etag());
     row
 }
+
+#[cfg(test)]
+mod tests;

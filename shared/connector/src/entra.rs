@@ -240,7 +240,10 @@ impl Tokens {
             .await
             .map_err(lost)?;
         let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > ANSWER_BYTES {
@@ -336,7 +339,12 @@ impl Denial {
         }
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let numbers: Vec<String> = body.error_codes.iter().take(5).map(|number| format!(" AADSTS{number}")).collect();
+        let numbers: Vec<String> = body
+            .error_codes
+            .iter()
+            .take(5)
+            .map(|number| format!(" AADSTS{number}"))
+            .collect();
         Self {
             status,
             after,
@@ -348,7 +356,15 @@ impl Denial {
     /// Told apart by `error`; the numbers are for people, as the vendor asks.
     fn into_error(self) -> Error {
         let status = self.status.as_u16();
-        let said = format!("{}{}", if self.error.is_empty() { "no reason" } else { &self.error }, self.numbers);
+        let said = format!(
+            "{}{}",
+            if self.error.is_empty() {
+                "no reason"
+            } else {
+                &self.error
+            },
+            self.numbers
+        );
         match self.error.as_str() {
             _ if status == 408 || status == 429 || status >= 500 => Error::Unavailable {
                 status,
@@ -458,3 +474,6 @@ impl Error {
         matches!(self, Self::Unavailable { after: None, .. } | Self::Lost(_))
     }
 }
+
+#[cfg(test)]
+mod tests;

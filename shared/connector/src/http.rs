@@ -304,7 +304,9 @@ impl Answer {
             return None;
         }
         self.decode()
-            .inspect_err(|error| tracing::warn!(error = %chain(error), "the answer to a successful write is unreadable"))
+            .inspect_err(
+                |error| tracing::warn!(error = %chain(error), "the answer to a successful write is unreadable"),
+            )
             .ok()
     }
 }
@@ -456,7 +458,9 @@ impl Http {
         if repeats >= limits.repeats || !is_harmless || matches!(error, Error::OutOfTime(_) | Error::Token { .. }) {
             return None;
         }
-        let floor = after.and_then(|after| Duration::try_from(after).ok()).unwrap_or_default();
+        let floor = after
+            .and_then(|after| Duration::try_from(after).ok())
+            .unwrap_or_default();
         let most = limits.pause.saturating_mul(1 << repeats.min(16));
         let pause = floor.saturating_add(most.mul_f64(rand::rng().random()));
         let is_affordable = pause.saturating_add(limits.least) < self.run.deadline.left();
@@ -507,7 +511,10 @@ impl Http {
 
         let started = Instant::now();
         self.run.notes().tally.calls += 1;
-        let response = outgoing.send().await.map_err(|error| fail(Error::lost(operation, error)))?;
+        let response = outgoing
+            .send()
+            .await
+            .map_err(|error| fail(Error::lost(operation, error)))?;
         let status = response.status();
         let headers = response.headers().clone();
         self.run.note(status, &headers);

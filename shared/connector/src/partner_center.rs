@@ -253,12 +253,7 @@ impl PartnerCenter {
     ///
     /// # Errors
     /// When the service does not answer or refuses.
-    pub async fn patch(
-        &self,
-        id: ReferralId,
-        etag: &Etag,
-        operations: &[PatchOperation],
-    ) -> Result<Patched, Error> {
+    pub async fn patch(&self, id: ReferralId, etag: &Etag, operations: &[PatchOperation]) -> Result<Patched, Error> {
         let url = self.http.url(&format!("{PATH}/{id}"))?;
         let request = Request::new("changing a referral", Method::PATCH, url, Effect::Guarded)
             .guid(CLIENT_REQUEST_ID)
@@ -268,7 +263,9 @@ impl PartnerCenter {
         match self.http.send(request).await {
             Ok(answer) => {
                 let referral = answer.decode_if_readable();
-                Ok(Patched::Done(referral.map(|referral| Box::new(with_etag(referral, &answer)))))
+                Ok(Patched::Done(
+                    referral.map(|referral| Box::new(with_etag(referral, &answer))),
+                ))
             }
             Err(error) if error.has_status(StatusCode::PRECONDITION_FAILED) => Ok(Patched::Stale),
             Err(error) if error.has_status(StatusCode::NOT_FOUND) => Ok(Patched::Gone),
@@ -439,3 +436,6 @@ fn with_etag(mut referral: Referral, answer: &Answer) -> Referral {
     referral.etag = referral.etag.or_else(|| answer.etag());
     referral
 }
+
+#[cfg(test)]
+mod tests;

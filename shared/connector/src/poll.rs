@@ -289,7 +289,8 @@ impl Connector {
         let hints: Vec<Keyed> = listed
             .iter()
             .filter_map(|due| {
-                Some(Keyed::new(Hint::new(due.subject()?, Cause::Due), format!("{} {}", due.at, tick.name)))
+                // The queue drops repeats of the same date, so a backlog is not queued again with every run.
+                Some(Keyed::new(Hint::new(due.subject()?, Cause::Due), due.at.to_string()))
             })
             .collect();
         self.queue.send(&hints).await?;

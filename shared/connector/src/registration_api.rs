@@ -70,7 +70,9 @@ impl Delivery {
     /// Whether nothing more will happen.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        ["completed", "failed"].iter().any(|over| self.status.eq_ignore_ascii_case(over))
+        ["completed", "failed"]
+            .iter()
+            .any(|over| self.status.eq_ignore_ascii_case(over))
     }
 
     /// Whether the webhook took it.
@@ -91,7 +93,9 @@ pub enum Error {
     #[error(transparent)]
     Http(#[from] http::Error),
     /// Nobody may register but certain roles, and the referral roles are not among them.
-    #[error("the connector's user may not manage webhooks; give it one of the roles Admin agent, Sales agent, Helpdesk agent or Billing admin besides Referrals admin")]
+    #[error(
+        "the connector's user may not manage webhooks; give it one of the roles Admin agent, Sales agent, Helpdesk agent or Billing admin besides Referrals admin"
+    )]
     RoleMissing(#[source] http::Error),
 }
 
@@ -179,7 +183,10 @@ impl RegistrationApi {
     /// # Errors
     /// When the service does not answer, refuses, or answers with something else.
     pub async fn read(&self) -> Result<Option<Registration>, Error> {
-        let answer = match self.send(self.request("reading the registration", Method::GET, "", Effect::Nothing)?).await {
+        let answer = match self
+            .send(self.request("reading the registration", Method::GET, "", Effect::Nothing)?)
+            .await
+        {
             Ok(answer) => answer,
             Err(error) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -236,7 +243,12 @@ impl RegistrationApi {
         struct Asked {
             correlationid: Uuid,
         }
-        let request = self.request("asking for a test event", Method::POST, "/validationEvents", Effect::Adds)?;
+        let request = self.request(
+            "asking for a test event",
+            Method::POST,
+            "/validationEvents",
+            Effect::Adds,
+        )?;
         let answer = self.send(request.empty()).await?;
         Ok(insensitive::<Asked>(&answer)?.correlationid)
     }
@@ -368,9 +380,14 @@ fn insensitive<T: DeserializeOwned>(answer: &Answer) -> Result<T, http::Error> {
 fn lower_case(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let members = members.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+            let members = members
+                .into_iter()
+                .map(|(name, value)| (name.to_ascii_lowercase(), value));
             Value::Object(members.collect::<Map<_, _>>())
         }
         value => value,
     }
 }
+
+#[cfg(test)]
+mod tests;

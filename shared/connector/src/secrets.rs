@@ -130,8 +130,8 @@ impl Secrets {
     /// Puts a renewed secret in force, if `expected` still is.
     ///
     /// Storing a value the usual way puts it in force unconditionally. Two workers that renew the same refresh token at
-    /// the same time would then leave behind whichever was slower, and that may be the token the vendor has already
-    /// revoked. So the value is first stored under a label nobody reads, and then the label in force is moved *from*
+    /// the same time would then leave behind whichever was slower, and that may be the token that ends first. So the
+    /// value is first stored under a label nobody reads, and then the label in force is moved *from*
     /// `expected` to it: the service refuses if the label is not there any more.
     ///
     /// # Errors

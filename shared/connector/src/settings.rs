@@ -25,6 +25,9 @@ const PARTNER_CENTER_WEBHOOKS_URL: &str = "https://api.partnercenter.microsoft.c
 /// anything reported, and a deal that waits that long is rare: it takes a lost answer.
 const SETTLE_SECONDS: u64 = 600;
 
+/// The built-in waits are made for the vendors' real delays.
+const WAITS_PERCENT: u64 = 100;
+
 /// Requests a second for all workers together. Dataverse allows 20 a second per user on average; half of it leaves room
 /// for the customer's own flows under the same application.
 const DATAVERSE_RATE: u64 = 10;
@@ -182,6 +185,7 @@ pub struct Rate {
 /// | `SYNC_COSELL_ONLY` | `true`: leads stay out, as in the replaced product |
 /// | `DISPLAY_CHECKMARK` | `true`, as in the replaced product |
 /// | `SETTLE_SECONDS` | 600 |
+/// | `WAITS_PERCENT` | 100; less only for rehearsals, where nobody wants to wait minutes for a second look |
 /// | `DRY_RUN` | `false` |
 /// | `DATAVERSE_RATE`, `PARTNER_CENTER_RATE` | 10 and 5 requests a second for all workers together |
 /// | `WORKERS` | 5; what the queue's trigger allows at a time |
@@ -217,6 +221,8 @@ pub struct Sync {
     pub display_checkmark: bool,
     /// How long a doubtful POST waits before the search for its result.
     pub settle: Duration,
+    /// How long the waits between two looks at a deal are, in percent of the built-in ones.
+    pub waits_percent: u32,
     /// Whether everything is done but the writes to the vendors.
     pub dry_run: bool,
     /// Budget of calls to Dataverse.
@@ -254,6 +260,7 @@ impl Sync {
         let cosell_only = reader.or_default("SYNC_COSELL_ONLY", "true", flag);
         let display_checkmark = reader.or_default("DISPLAY_CHECKMARK", "true", flag);
         let settle = reader.number("SETTLE_SECONDS", SETTLE_SECONDS, 1..=86_400);
+        let waits_percent = reader.number("WAITS_PERCENT", WAITS_PERCENT, 1..=100);
         let dry_run = reader.or_default("DRY_RUN", "false", flag);
         let dataverse_rate = reader.number("DATAVERSE_RATE", DATAVERSE_RATE, 1..=10_000);
         let partner_center_rate = reader.number("PARTNER_CENTER_RATE", PARTNER_CENTER_RATE, 1..=10_000);
@@ -277,6 +284,7 @@ impl Sync {
                 cosell_only: cosell_only?,
                 display_checkmark: display_checkmark?,
                 settle: Duration::from_secs(settle?.into()),
+                waits_percent: waits_percent?,
                 dry_run: dry_run?,
                 dataverse_rate: rate(dataverse_rate?),
                 partner_center_rate: rate(partner_center_rate?),
@@ -540,3 +548,6 @@ fn event_names(text: &str) -> Result<Vec<EventName>, String> {
     names.dedup();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,7 +208,10 @@ pub(crate) fn raw_server(answers: Vec<&'static str>) -> Endpoint {
                 let Some((head, body)) = seen.split_once("\r\n\r\n") else {
                     continue;
                 };
-                let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+                let length = head
+                    .split("content-length: ")
+                    .nth(1)
+                    .and_then(|rest| rest.lines().next());
                 if body.len() >= length.map_or(0, |length| length.trim().parse().unwrap()) {
                     break;
                 }

@@ -20,6 +20,17 @@ pub struct Policy {
     pub display_checkmark: bool,
     /// How long a doubtful POST waits before its result is searched for; longer than the vendor's list lag.
     pub settle: SignedDuration,
+    /// How long the built-in waits are, in percent: below 100 in rehearsals only.
+    pub waits_percent: u32,
     /// Read, plan and audit, but write to neither vendor.
     pub dry_run: bool,
+}
+
+impl Policy {
+    /// A built-in wait, shortened for rehearsals.
+    #[must_use]
+    pub fn wait(&self, full: SignedDuration) -> SignedDuration {
+        let milliseconds = full.as_millis() * i128::from(self.waits_percent) / 100;
+        SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    }
 }

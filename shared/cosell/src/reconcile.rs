@@ -960,7 +960,7 @@ impl<'p> Reconcile<'p> {
         let attempts = link.due.as_ref().map_or(0, |due| due.attempts);
         let step = usize::try_from(attempts).unwrap_or(usize::MAX);
         let wait = WAITS.get(step).copied().unwrap_or(LONGEST_WAIT);
-        let wait = SignedDuration::from_secs(wait).max(floor.unwrap_or_default());
+        let wait = self.policy.wait(SignedDuration::from_secs(wait)).max(floor.unwrap_or_default());
         Due {
             at: self.trigger.now + wait,
             attempts: attempts.saturating_add(1),

@@ -264,7 +264,10 @@ fn wait(text: &str) -> Option<Duration> {
 
 /// The number in "Try again in 20 seconds.", which the gateway sometimes sends without the header.
 fn wait_in_words(message: &str) -> Option<Duration> {
-    let mut words = message.split_whitespace().rev().skip_while(|word| !word.to_ascii_lowercase().starts_with("second"));
+    let mut words = message
+        .split_whitespace()
+        .rev()
+        .skip_while(|word| !word.to_ascii_lowercase().starts_with("second"));
     words.next()?;
     words.next()?.parse().ok().map(Duration::from_secs)
 }
@@ -326,7 +329,10 @@ mod tests {
 
     #[test]
     fn waits_are_read_in_all_their_forms() {
-        let words = refusal(429, r#"{"statusCode":429,"message":"Rate limit is exceeded. Try again in 20 seconds."}"#);
+        let words = refusal(
+            429,
+            r#"{"statusCode":429,"message":"Rate limit is exceeded. Try again in 20 seconds."}"#,
+        );
         assert_eq!(words.retry_after, Some(Duration::from_secs(20)));
         assert_eq!(wait("37"), Some(Duration::from_secs(37)));
         assert_eq!(wait("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));

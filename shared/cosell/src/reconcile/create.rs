@@ -235,7 +235,7 @@ impl Reconcile<'_> {
 
     pub(super) fn follow_up(&self) -> Due {
         Due {
-            at: self.trigger.now + super::FOLLOW_UP,
+            at: self.trigger.now + self.policy.wait(super::FOLLOW_UP),
             attempts: 0,
             why: "follow_up".to_owned(),
         }

@@ -248,7 +248,7 @@ impl Draft {
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
-            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => (INTENT_LEASE, "intent"),
+            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => (policy.wait(INTENT_LEASE), "intent"),
         };
         let attempts = self.before.due.as_ref().map_or(0, |due| due.attempts);
         link.due = Some(Due {
