@@ -373,12 +373,14 @@ impl World {
     #[must_use]
     pub fn state_of_affairs(&self) -> String {
         let logs = self.sync.logs();
-        let tail: Vec<&String> = logs.iter().rev().filter(|line| !line.contains("\"_aws\"")).take(12).collect();
+        let idle = |line: &&String| line.contains("\"_aws\"") || line.contains("sync finished: polled");
+        let tail: Vec<&String> = logs.iter().rev().filter(|line| !idle(line)).take(12).collect();
         format!(
-            "queue {}, due {}, links {:#?}, newest log lines {:#?}",
+            "queue {}, due {}\nlinks {}\naudit {}\nnewest log lines {:#?}",
             self.aws.depth(&self.queue),
             self.open_due(),
-            self.links(),
+            Value::from(self.links()),
+            Value::from(self.audit()),
             tail
         )
     }

@@ -188,7 +188,8 @@ impl Mapping {
         let version = root.integer("version", true, &mut problems);
         let (prefix, _) = root.text("prefix", &mut problems);
         let (link_pattern, link_span) = root.text("referral_link", &mut problems);
-        if !link_pattern.is_empty() && !(link_pattern.starts_with("https://") && link_pattern.contains("{referral}")) {
+        let is_link = link_pattern.starts_with("https://") && link_pattern.contains("{referral}");
+        if !link_pattern.is_empty() && !is_link {
             problems.add(
                 &link_span,
                 "referral_link must start with https:// and contain {referral}",

@@ -708,7 +708,8 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
         }
     }
     let country = &customer.address.country;
-    if !country.is_empty() && !(country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase())) {
+    let is_code = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    if !country.is_empty() && !is_code {
         missing(
             None,
             format!(

@@ -152,6 +152,7 @@ enum Phase {
 }
 
 /// What the machine decided when it knew enough, or what it still has to know.
+#[expect(clippy::large_enum_variant, reason = "made once a look and taken apart at once; a box would only add noise")]
 enum Decision {
     Ask(Call),
     Act(Draft),
@@ -236,6 +237,7 @@ impl<'p> Reconcile<'p> {
     }
 
     /// The next call, or the end.
+    #[expect(clippy::should_implement_trait, reason = "a dialogue: every call wants an answer before the next")]
     pub fn next(&mut self) -> Next {
         loop {
             let call = match &mut self.phase {

@@ -373,7 +373,7 @@ impl Referral {
     pub fn is_cosell(&self) -> bool {
         self.kind == "Shared"
             || self.direction == "Outgoing"
-            || !self.is_invited_by_microsoft() && self.kind != "" && self.qualification != "Direct"
+            || !self.is_invited_by_microsoft() && !self.kind.is_empty() && self.qualification != "Direct"
     }
 
     /// The reference to the partner's CRM, blank meaning none.

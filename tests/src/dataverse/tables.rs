@@ -147,9 +147,10 @@ pub(super) fn priced() -> [Column; 2] {
     ]
 }
 
-pub(super) fn addressed() -> [Column; 5] {
+pub(super) fn addressed() -> [Column; 6] {
     [
         Column::new("address1_line1", Text(250)),
+        Column::new("address1_line2", Text(250)),
         Column::new("address1_city", Text(80)),
         Column::new("address1_stateorprovince", Text(50)),
         Column::new("address1_postalcode", Text(20)),

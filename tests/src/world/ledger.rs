@@ -124,6 +124,6 @@ fn text(item: &Value, attribute: &str) -> String {
 
 /// A text member of a JSON object; empty when it is not there.
 #[must_use]
-pub fn string(value: &Value, member: &str) -> String {
+pub(super) fn string(value: &Value, member: &str) -> String {
     value.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -639,7 +639,7 @@ impl Reconcile<'_> {
             .seen()
             .is_some_and(|row| self.policy.mapping.particulars(row).help.is_some());
         let base = plan::shared_base(&terms);
-        let pending = (half == Half::Own && wants_help).then(|| Pending::CreateReferral {
+        let pending = (half == Half::Own && wants_help).then_some(Pending::CreateReferral {
             half: Half::Microsofts,
             terms,
             since: self.trigger.now,
