@@ -26,7 +26,7 @@ use crate::lambda::gateway::Gateway;
 use crate::lambda::mapping::EventSource;
 use crate::lambda::schedule::Schedule;
 use crate::lambda::{Function, FunctionConfig, InvocationError};
-use crate::partner_center::PartnerCenter;
+use crate::partner_center::{PartnerCenter, SignedPost};
 use crate::switchboard::{Exchange, Switchboard};
 
 /// The partner's tenant in every world.
@@ -135,6 +135,7 @@ pub struct World {
     pub source: EventSource,
     schedules: Vec<Schedule>,
     tolerated: Vec<&'static str>,
+    client: reqwest::Client,
     folder: Folder,
 }
 
@@ -306,6 +307,8 @@ impl World {
             source,
             schedules,
             tolerated: Vec::new(),
+            // Partner Center's courier has chosen the TLS provider by now.
+            client: reqwest::Client::new(),
             folder,
         })
     }
@@ -323,6 +326,19 @@ impl World {
         for run in ["poll-dynamics", "poll-partner-center"] {
             let _ = self.invoke(json!({ "run": run })).await;
         }
+    }
+
+    /// Posts to the public address of the webhook, as anybody on the internet could; returns the status.
+    ///
+    /// # Panics
+    /// When the gateway cannot be reached.
+    #[expect(clippy::expect_used, reason = "the gateway is part of the world")]
+    pub async fn post(&self, post: &SignedPost) -> u16 {
+        let mut request = self.client.post(self.gateway.url()).body(post.body.clone());
+        for (name, value) in &post.headers {
+            request = request.header(name, value);
+        }
+        request.send().await.expect("the gateway answers").status().as_u16()
     }
 
     /// Lets everything run until nothing moves any more: no delivery, no hint, nothing due, and a tick finds nothing.

@@ -1,0 +1,385 @@
+//! A model of the records that both vendors keep, as strict as their documents say.
+//!
+//! Knows: legal moves, what may be changed when, lengths, rounding. Refuses to know: links, plans, the mapping's rules;
+//! it speaks the wire forms only. Guarantee: a request that a vendor would refuse is an error here.
+
+use std::collections::BTreeMap;
+
+use cosell::ids::{CurrencyId, EngagementId, Etag, ReferralId};
+use cosell::opportunity::{Cell, Row, RowChange};
+use cosell::reconcile::call::Close;
+use cosell::referral::{PatchOperation, PatchValue, Referral};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// Every path that the published definition lists for a PATCH (swagger of the connector, `UpdateReferralDetails`).
+const PATHS: [&str; 18] = [
+    "/campaignId",
+    "/consent/consentToShareReferralWithMicrosoftSellers",
+    "/customerProfile/team",
+    "/customerProfile/team/-",
+    "/details/closingDateTime",
+    "/details/currency",
+    "/details/dealValue",
+    "/details/notes",
+    "/details/requirements/solutions",
+    "/details/requirements/solutions/-",
+    "/externalReferenceId",
+    "/referralProgram",
+    "/salesStage",
+    "/status",
+    "/substatus",
+    "/statusReason",
+    "/team",
+    "/team/-",
+];
+
+/// Active currencies of the CRM: code and digits after the point.
+const CURRENCIES: [(&str, u32); 4] = [("EUR", 2), ("USD", 2), ("JPY", 0), ("KWD", 3)];
+
+/// UTF-16 units that the text columns hold.
+const LENGTHS: [(&str, usize); 8] = [
+    ("name", 300),
+    ("description", 2000),
+    ("cosell_solutions", 4000),
+    ("cosell_closereason", 200),
+    ("cosell_audit", 100_000),
+    ("cosell_referralidentifier", 100),
+    ("cosell_referrallink", 500),
+    ("cosell_microsoftcrmid", 100),
+];
+
+/// The row of a currency, if the CRM has it.
+pub(crate) fn currency(code: &str) -> Option<(CurrencyId, u32)> {
+    let position = CURRENCIES.iter().position(|(known, _)| *known == code)?;
+    let (_, digits) = CURRENCIES.get(position)?;
+    Some((CurrencyId::new(Uuid::from_u128(0xC0 + position as u128)), *digits))
+}
+
+/// The expanded look-up of a currency.
+pub(crate) fn currency_row(code: &str) -> Option<Cell> {
+    let (id, digits) = currency(code)?;
+    let cells = BTreeMap::from([
+        ("transactioncurrencyid".to_owned(), Cell::Text(id.to_string())),
+        ("isocurrencycode".to_owned(), Cell::Text(code.to_owned())),
+        ("currencyprecision".to_owned(), number(digits.into())),
+    ]);
+    Some(Cell::Row(Box::new(Row::from_cells(None, cells))))
+}
+
+/// A whole number as a cell.
+pub(crate) fn number(value: i64) -> Cell {
+    value.to_string().parse().map_or(Cell::Null, Cell::Number)
+}
+
+/// A referral in Partner Center. Members that may hold what we do not understand are raw JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReferralRecord {
+    pub(crate) id: ReferralId,
+    pub(crate) engagement: EngagementId,
+    /// Microsoft's half rather than the partner's own.
+    pub(crate) microsofts: bool,
+    pub(crate) kind: String,
+    pub(crate) name: Option<String>,
+    pub(crate) reference: Option<String>,
+    pub(crate) status: String,
+    pub(crate) substatus: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) value: String,
+    pub(crate) currency: Option<String>,
+    pub(crate) closing: Option<String>,
+    pub(crate) notes: Option<String>,
+    pub(crate) visible: String,
+    pub(crate) solutions: Vec<String>,
+    pub(crate) customer: String,
+    pub(crate) version: u64,
+    pub(crate) at: Timestamp,
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+impl ReferralRecord {
+    /// An accepted co-sell deal with every term set.
+    pub(crate) fn active(id: ReferralId, at: Timestamp) -> Self {
+        Self {
+            id,
+            engagement: EngagementId::new(Uuid::from_u128(id.uuid().as_u128() ^ (0xE << 120))),
+            microsofts: false,
+            kind: "Shared".to_owned(),
+            name: Some("Fabrikam renewal".to_owned()),
+            reference: None,
+            status: "Active".to_owned(),
+            substatus: "Accepted".to_owned(),
+            reason: None,
+            value: "125000.5".to_owned(),
+            currency: Some("EUR".to_owned()),
+            closing: Some("2026-06-30T00:00:00Z".to_owned()),
+            notes: Some("First call done".to_owned()),
+            visible: "true".to_owned(),
+            solutions: vec![r#"{"id":"SOL-1","name":"One","type":"Name","price":7}"#.to_owned()],
+            customer: r#"{"name":"Fabrikam","address":{"addressLine1":"Way 1","city":"Bonn","postalCode":"53111","country":"DE"},"team":[{"firstName":"Ada","lastName":"B","email":"ada@fabrikam.example","phoneNumber":"1"}]}"#.to_owned(),
+            version: 1,
+            at,
+        }
+    }
+
+    /// Its version.
+    pub(crate) fn etag(&self) -> Etag {
+        Etag(format!("\"{}-{}\"", self.id, self.version))
+    }
+
+    /// What a read answers.
+    pub(crate) fn shown(&self) -> Referral {
+        let target = if self.microsofts { r#"[{"type":"BusinessProfileLocation","id":"msft"}]"# } else { "[]" };
+        let text = format!(
+            r#"{{"id":{},"engagementId":{},"name":{},"organizationId":{},"externalReferenceId":{},"createdDateTime":{},
+                "updatedDateTime":{},"status":{},"substatus":{},"statusReason":{},"qualification":"SalesQualified","type":{},
+                "eTag":{},"target":{target},"customerProfile":{},"consent":{{"consentToShareReferralWithMicrosoftSellers":{}}},
+                "details":{{"notes":{},"dealValue":{},"currency":{},"closingDateTime":{},
+                "requirements":{{"solutions":[{}]}}}}}}"#,
+            json(&self.id),
+            json(&self.engagement),
+            json(&self.name),
+            json(&if self.microsofts { "msft" } else { "partner" }),
+            json(&self.reference),
+            json(&self.at),
+            json(&self.at),
+            json(&self.status),
+            json(&self.substatus),
+            json(&self.reason),
+            json(&self.kind),
+            json(&self.etag()),
+            self.customer,
+            self.visible,
+            json(&self.notes),
+            self.value,
+            json(&self.currency),
+            json(&self.closing),
+            self.solutions.join(","),
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Changes it; all or nothing. A PATCH that changes nothing keeps the version.
+    pub(crate) fn patch(&mut self, operations: &[PatchOperation]) -> Result<(), String> {
+        let mut next = self.clone();
+        for operation in operations {
+            next.set(operation, self)?;
+        }
+        let sends = |path: &str| operations.iter().any(|operation| operation.path == path);
+        if sends("/status") != sends("/substatus") {
+            return Err("status and substatus go together".to_owned());
+        }
+        let (from, to) = (self.status.as_str(), (next.status.as_str(), next.substatus.as_str()));
+        match (from, sends("/status"), to) {
+            ("Closed", _, _) => return Err("a closed referral takes nothing".to_owned()),
+            ("New", true, ("Active", "Accepted")) | ("Active", true, ("Closed", "Won")) => {}
+            ("New", true, ("Closed", "Declined")) | ("Active", true, ("Closed", "Lost")) if next.reason.is_some() => {}
+            (_, true, _) => return Err(format!("no move from {from} to {to:?} because of {:?}", next.reason)),
+            (_, false, _) if sends("/statusReason") => return Err("a reason without a move".to_owned()),
+            (_, false, _) => {}
+        }
+        let allowed: &[&str] = match (from, next.status.as_str()) {
+            ("New", "New") => &["/externalReferenceId"],
+            ("New", "Active") => &[
+                "/status",
+                "/substatus",
+                "/details/dealValue",
+                "/details/currency",
+                "/details/closingDateTime",
+                "/details/notes",
+                "/externalReferenceId",
+            ],
+            ("New", _) => &["/status", "/substatus", "/statusReason"],
+            _ => &PATHS,
+        };
+        if let Some(operation) = operations.iter().find(|operation| !allowed.contains(&operation.path)) {
+            return Err(format!("{} cannot be changed while the referral is {from}", operation.path));
+        }
+        if next != *self {
+            next.version += 1;
+            *self = next;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, operation: &PatchOperation, before: &Self) -> Result<(), String> {
+        let PatchOperation { op, path, value } = operation;
+        if *op != "replace" && *op != "add" {
+            return Err(format!("{op} is no operation"));
+        }
+        match (*path, value) {
+            ("/status", PatchValue::Text(text)) => self.status.clone_from(text),
+            ("/substatus", PatchValue::Text(text)) => self.substatus.clone_from(text),
+            ("/statusReason", PatchValue::Text(text)) => self.reason = Some(text.clone()),
+            ("/details/notes", PatchValue::Text(text)) => self.notes = Some(text.clone()),
+            ("/externalReferenceId", PatchValue::Text(text)) => self.reference = Some(text.clone()),
+            ("/details/currency", PatchValue::Text(text)) if text.len() == 3 => self.currency = Some(text.clone()),
+            ("/details/closingDateTime", PatchValue::Text(text)) if text.parse::<Timestamp>().is_ok() => {
+                self.closing = Some(text.clone());
+            }
+            ("/details/dealValue", PatchValue::Amount(amount)) => self.value = amount.to_string(),
+            ("/consent/consentToShareReferralWithMicrosoftSellers", PatchValue::Flag(flag)) => {
+                if before.visible == "true" && !flag {
+                    return Err("visibility cannot be withdrawn".to_owned());
+                }
+                self.visible = flag.to_string();
+            }
+            ("/details/requirements/solutions", PatchValue::Solutions(tags)) if !tags.is_empty() => {
+                self.solutions = tags.iter().map(json).collect();
+            }
+            (path, value) if PATHS.contains(&path) => return Err(format!("{path} does not take {value:?}")),
+            (path, _) => return Err(format!("{path} cannot be patched")),
+        }
+        Ok(())
+    }
+}
+
+/// Why the CRM did not close an opportunity.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum NotClosed {
+    /// It is closed.
+    Already,
+    /// The request is wrong.
+    Refused(String),
+}
+
+/// An opportunity in Dynamics.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RowRecord {
+    pub(crate) cells: BTreeMap<String, Cell>,
+    pub(crate) version: u64,
+}
+
+impl RowRecord {
+    /// An open row in euros with nothing else set.
+    pub(crate) fn open() -> Self {
+        let cells = [("statecode", number(0)), ("statuscode", number(1))].into_iter();
+        let mut cells: BTreeMap<String, Cell> = cells.map(|(name, cell)| (name.to_owned(), cell)).collect();
+        cells.extend(currency_row("EUR").map(|row| ("transactioncurrencyid".to_owned(), row)));
+        Self { cells, version: 1 }
+    }
+
+    /// Its version.
+    pub(crate) fn etag(&self) -> Etag {
+        Etag(format!("W/\"{}\"", self.version))
+    }
+
+    /// What a read answers.
+    pub(crate) fn shown(&self) -> Row {
+        Row::from_cells(Some(self.etag()), self.cells.clone())
+    }
+
+    fn integer(&self, column: &str) -> Option<i64> {
+        Row::from_cells(None, self.cells.clone()).integer(column)
+    }
+
+    /// Changes it; all or nothing.
+    pub(crate) fn update(&mut self, change: &RowChange) -> Result<(), String> {
+        let moves = change.cells().any(|(column, _)| column == "statecode" || column == "statuscode");
+        if moves && change.cells().count() > 2 {
+            return Err("a change of state travels alone".to_owned());
+        }
+        let mut next = self.clone();
+        for (column, cell) in change.cells() {
+            next.set(column, cell)?;
+        }
+        next.finish()?;
+        next.version += 1;
+        *self = next;
+        Ok(())
+    }
+
+    /// Makes a row of it.
+    pub(crate) fn create(change: &RowChange) -> Result<Self, String> {
+        let mut row = Self::open();
+        for (column, cell) in change.cells() {
+            if column == "statecode" {
+                return Err("new rows are open".to_owned());
+            }
+            row.set(column, cell)?;
+        }
+        row.finish()?;
+        Ok(row)
+    }
+
+    /// The `WinOpportunity` and `LoseOpportunity` actions.
+    pub(crate) fn close(&mut self, close: &Close) -> Result<(), NotClosed> {
+        let long = |text: &str, limit: usize| text.encode_utf16().count() > limit;
+        if long(&close.subject, 200) || close.description.as_deref().is_some_and(|text| long(text, 2000)) {
+            return Err(NotClosed::Refused("the closing activity does not hold that much".to_owned()));
+        }
+        let state = if close.won { 1 } else { 2 };
+        if !matches!((state, close.status), (1, 3) | (2, 4 | 5)) {
+            return Err(NotClosed::Refused(format!("{} is no status reason of state {state}", close.status)));
+        }
+        if self.integer("statecode") != Some(0) {
+            return Err(NotClosed::Already);
+        }
+        self.cells.insert("statecode".to_owned(), number(state));
+        self.cells.insert("statuscode".to_owned(), number(close.status));
+        self.version += 1;
+        Ok(())
+    }
+
+    fn set(&mut self, column: &str, cell: &Cell) -> Result<(), String> {
+        if let Some(navigation) = column.strip_suffix("@odata.bind") {
+            let Cell::Text(target) = cell else {
+                return Err(format!("{column} is no look-up"));
+            };
+            let row = if navigation == "transactioncurrencyid" {
+                CURRENCIES
+                    .iter()
+                    .find(|(code, _)| {
+                        currency(code).is_some_and(|(id, _)| *target == format!("/transactioncurrencies({id})"))
+                    })
+                    .and_then(|(code, _)| currency_row(code))
+                    .ok_or_else(|| format!("{target} is no currency"))?
+            } else {
+                cell.clone()
+            };
+            self.cells.insert(navigation.to_owned(), row);
+            return Ok(());
+        }
+        let fits = match (column, cell) {
+            ("name", Cell::Null) | ("statecode" | "statuscode", Cell::Null) => false,
+            ("statecode", cell) => *cell == number(0),
+            ("statuscode", cell) => *cell == number(1) || *cell == number(2),
+            (_, Cell::Null) => true,
+            ("estimatedvalue", Cell::Number(amount)) => {
+                amount.decimal().abs() <= 1_000_000_000_000_i64.into()
+            }
+            ("estimatedclosedate", Cell::Text(text)) => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
+            ("cosell_referralvisibility" | "cosell_syncwithpartnercenter", Cell::Flag(_))
+            | ("cosell_syncstatus" | "cosell_howcanmicrosofthelp", Cell::Number(_)) => true,
+            (_, Cell::Text(text)) => {
+                let (_, limit) = LENGTHS.iter().find(|(known, _)| *known == column).ok_or(column.to_owned())?;
+                text.encode_utf16().count() <= *limit && (column != "name" || !text.trim().is_empty())
+            }
+            _ => false,
+        };
+        if !fits {
+            return Err(format!("{column} does not take {cell:?}"));
+        }
+        // An empty text is stored as null.
+        let cell = if *cell == Cell::Text(String::new()) { Cell::Null } else { cell.clone() };
+        self.cells.insert(column.to_owned(), cell);
+        Ok(())
+    }
+
+    /// Money is kept with the digits of the row's currency.
+    fn finish(&mut self) -> Result<(), String> {
+        let row = Row::from_cells(None, self.cells.clone());
+        let digits = row
+            .row("transactioncurrencyid")
+            .and_then(|currency| currency.integer("currencyprecision"))
+            .ok_or("the row has no currency")?;
+        if let Cell::Number(amount) = row.cell("estimatedvalue") {
+            let kept = amount.rounded(u32::try_from(digits).unwrap_or_default());
+            self.cells.insert("estimatedvalue".to_owned(), Cell::Number(kept));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The promises of the README that a whole world can show: lag, calls per change, silence, nobody's edit lost.
+
+use std::time::Duration;
+
+use cosell_tests::partner_center::Release;
+use cosell_tests::switchboard::Exchange;
+use cosell_tests::world::{Setup, Sharing, World};
+use serde_json::json;
+use tokio::time::Instant;
+
+/// What a newcomer is told: a change is on the other side within this time.
+const LAG: Duration = Duration::from_secs(5);
+
+/// A world with one shared co-sell deal at rest.
+async fn world_with_a_shared_deal() -> (World, String, String) {
+    let world = World::start().await;
+    let opportunity = world.seller_enters(&Sharing::default());
+    world.settle().await;
+    let referral = world.referral_of(&opportunity);
+    (world, opportunity, referral)
+}
+
+fn list(calls: &[Exchange]) -> Vec<String> {
+    calls.iter().map(|call| format!("{} {} {}", call.api, call.method, call.target)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_on_either_side_is_on_the_other_within_five_seconds() {
+    let setup = Setup { polls: Some(Duration::from_millis(500)), ..Setup::default() };
+    let world = World::start_with(setup).await.unwrap();
+    let opportunity = world.seller_enters(&Sharing::default());
+    let began = Instant::now();
+    world.until("the deal is in Partner Center", |world| world.referrals_of(&opportunity).len() == 1).await;
+    world.until("the opportunity carries the referral", |world| world.opportunity(&opportunity)["cosell_referralidentifier"].is_string()).await;
+    assert!(began.elapsed() < LAG, "sharing took {:?}", began.elapsed());
+    let referral = world.referral_of(&opportunity);
+
+    world.seller_edits(&opportunity, &json!({"estimatedvalue": 140_000}));
+    let began = Instant::now();
+    world.until("the referral has the value", |world| world.referral(&referral)["details"]["dealValue"] == json!(140_000)).await;
+    assert!(began.elapsed() < LAG, "toward Partner Center took {:?}", began.elapsed());
+
+    world.portal_edits(&referral, json!({"details": {"notes": "The customer wants it sooner."}}));
+    let began = Instant::now();
+    world
+        .until("the opportunity has the notes", |world| {
+            world.opportunity(&opportunity)["description"] == "The customer wants it sooner."
+        })
+        .await;
+    assert!(began.elapsed() < LAG, "toward Dynamics took {:?}", began.elapsed());
+
+    let portal = world.portal_creates(&json!({}));
+    let began = Instant::now();
+    world.until("the portal's deal is in Dynamics", |world| world.opportunities_of(&portal).len() == 1).await;
+    assert!(began.elapsed() < LAG, "an inbound deal took {:?}", began.elapsed());
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_an_opportunity_costs_one_read_and_one_write() {
+    let (world, opportunity, referral) = world_with_a_shared_deal().await;
+    // The echo of our own write would be a look of its own; here only the change itself is counted.
+    world.partner_center.hold_deliveries(true);
+    let mark = world.switchboard.mark();
+    world.seller_edits(&opportunity, &json!({"estimatedvalue": 99_000.75}));
+    let tick = world.invoke(json!({"run": "poll-dynamics"})).await.unwrap();
+    assert_eq!(tick["hinted"], 1, "{tick}");
+    world.until("the referral has the value", |world| world.referral(&referral)["details"]["dealValue"] == json!(99_000.75)).await;
+    assert!(world.source.idle(LAG).await);
+    let calls = list(&world.vendor_calls_since(mark));
+    assert_eq!(calls.len(), 2, "{calls:#?}");
+    assert!(calls[0].starts_with("dataverse GET") && calls[1].starts_with("partner_center PATCH"), "{calls:#?}");
+    world.partner_center.hold_deliveries(false);
+    world.partner_center.release(Release::InOrder);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_referral_costs_one_read_and_one_write() {
+    let (world, opportunity, referral) = world_with_a_shared_deal().await;
+    let mark = world.switchboard.mark();
+    world.portal_edits(&referral, json!({"details": {"dealValue": 77_000}}));
+    assert!(world.partner_center.quiet(LAG).await && world.source.idle(LAG).await);
+    assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(77_000.0));
+    let calls = list(&world.vendor_calls_since(mark));
+    assert_eq!(calls.len(), 2, "{calls:#?}");
+    assert!(calls[0].starts_with("partner_center GET") && calls[1].starts_with("dataverse PATCH"), "{calls:#?}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_costs_at_most_one_read_and_writes_nothing() {
+    let (world, opportunity, referral) = world_with_a_shared_deal().await;
+    world.portal_edits(&referral, json!({"details": {"dealValue": 77_000}}));
+    assert!(world.partner_center.quiet(LAG).await && world.source.idle(LAG).await);
+    assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(77_000.0));
+    // Our own write to the opportunity comes back in the next delta page.
+    let mark = world.switchboard.mark();
+    let audited = world.audit().len();
+    let tick = world.invoke(json!({"run": "poll-dynamics"})).await.unwrap();
+    assert_eq!(tick["hinted"], 1, "{tick}");
+    assert!(world.source.idle(LAG).await);
+    let calls = list(&world.vendor_calls_since(mark));
+    assert_eq!(calls.len(), 1, "{calls:#?}");
+    assert!(world.vendor_writes_since(mark).is_empty());
+    assert_eq!(world.audit().len(), audited, "an echo leaves no record");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_poll_is_one_call_however_many_deals_there_are() {
+    let world = World::start().await;
+    for number in 0..8 {
+        world.portal_creates(&json!({"name": format!("Deal {number}"), "customerProfile": {"name": format!("Customer {number}")}}));
+    }
+    world.settle().await;
+    assert_eq!(world.dataverse.opportunities().len(), 8);
+    for (run, api) in [("poll-dynamics", "dataverse"), ("poll-partner-center", "partner_center")] {
+        let mark = world.switchboard.mark();
+        world.invoke(json!({"run": run})).await.unwrap();
+        let calls: Vec<_> = world.switchboard.since(mark).into_iter().filter(|call| call.api == api).collect();
+        assert_eq!(calls.len(), 1, "{:#?}", list(&calls));
+        assert!(world.source.idle(LAG).await);
+    }
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_both_sides_agree_polls_and_redeliveries_write_nothing() {
+    let world = World::start().await;
+    let shared = world.seller_enters(&Sharing::default());
+    let portal = world.portal_creates(&json!({}));
+    world.settle().await;
+    let versions = |world: &World| {
+        let etag = |id: &str| world.referral(id)["eTag"].clone();
+        (world.dataverse.version(), etag(&portal), etag(&world.referral_of(&shared)))
+    };
+    let (mark, before, audited) = (world.switchboard.mark(), versions(&world), world.audit().len());
+    world.partner_center.hold_deliveries(true);
+    for id in [portal.clone(), world.referral_of(&shared)] {
+        let body = world.partner_center.event_body("referral-updated", &id);
+        for _ in 0..3 {
+            world.post(&world.partner_center.sign_post(&body).unwrap()).await;
+        }
+    }
+    world.invoke(json!({"run": "compare"})).await.unwrap();
+    world.settle().await;
+    let writes = list(&world.vendor_writes_since(mark));
+    assert!(writes.is_empty(), "{writes:#?}");
+    assert_eq!(versions(&world), before);
+    assert_eq!(world.audit().len(), audited, "silence leaves no record either");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_of_different_fields_on_both_sides_are_both_kept() {
+    let (world, opportunity, referral) = world_with_a_shared_deal().await;
+    world.partner_center.hold_deliveries(true);
+    world.portal_edits(&referral, json!({"details": {"notes": "From the portal."}}));
+    world.seller_edits(&opportunity, &json!({"estimatedvalue": 150_000}));
+    world.partner_center.hold_deliveries(false);
+    world.partner_center.release(Release::InOrder);
+    world.settle().await;
+    let (row, record) = (world.opportunity(&opportunity), world.referral(&referral));
+    assert_eq!((&row["estimatedvalue"], &record["details"]["dealValue"]), (&json!(150_000.0), &json!(150_000)));
+    assert_eq!((&row["description"], &record["details"]["notes"]), (&json!("From the portal."), &json!("From the portal.")));
+    assert!(world.losers().is_empty(), "{:#?}", world.losers());
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_of_the_same_field_keep_the_owners_and_record_the_others() {
+    let (world, opportunity, referral) = world_with_a_shared_deal().await;
+    world.partner_center.hold_deliveries(true);
+    world.portal_edits(&referral, json!({"details": {"dealValue": 111_000}}));
+    world.seller_edits(&opportunity, &json!({"estimatedvalue": 222_000}));
+    world.partner_center.hold_deliveries(false);
+    world.partner_center.release(Release::InOrder);
+    world.settle().await;
+    assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(222_000));
+    assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(222_000.0));
+    let losers = world.losers();
+    assert_eq!(losers.len(), 1, "{losers:#?}");
+    assert_eq!(losers[0]["field"], "value");
+    assert_eq!(losers[0]["old"]["money"]["amount"], json!(111_000));
+    assert!(world.audited_codes().contains(&"conflict".to_owned()));
+    world.close().await;
+}
