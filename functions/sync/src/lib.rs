@@ -15,6 +15,7 @@ use connector::driver::{Look, Looked};
 use connector::http::{Deadline, Run, Tally};
 use connector::poll::Tick;
 use cosell::fault::{Class, Fault};
+use cosell::finding::Code;
 use cosell::hint::{Cause, Hint};
 use cosell::link::Outcome;
 use jiff::Timestamp;
@@ -119,23 +120,34 @@ struct Counted {
     by: BTreeMap<Outcome, u64>,
     drifted: u64,
     vendor_writes: u64,
+    overruled: u64,
+    lag_ms: u64,
     hinted: u64,
     returned: u64,
 }
 
 impl Default for Counted {
     fn default() -> Self {
-        Self { outcome: "done", by: BTreeMap::new(), drifted: 0, vendor_writes: 0, hinted: 0, returned: 0 }
+        Self { outcome: "done", by: BTreeMap::new(), drifted: 0, vendor_writes: 0, overruled: 0, lag_ms: 0, hinted: 0, returned: 0 }
     }
 }
 
 impl Counted {
-    fn looked(&mut self, looked: &Looked, cause: Cause) {
-        *self.by.entry(looked.report.outcome).or_default() += 1;
+    fn looked(&mut self, looked: &Looked, hint: &Hint) {
+        let report = &looked.report;
+        *self.by.entry(report.outcome).or_default() += 1;
         self.vendor_writes += looked.vendor_writes;
-        if cause == Cause::Compare && looked.report.outcome == Outcome::Written {
+        let conflicts = report.findings.iter().filter(|finding| finding.code == Code::Conflict).count();
+        self.overruled += u64::try_from(conflicts).unwrap_or(u64::MAX);
+        if report.outcome != Outcome::Written {
+            return;
+        }
+        if hint.cause == Cause::Compare {
             self.drifted += 1;
         }
+        // How long the slowest change of the batch took from being made to being on the other side.
+        let lag = hint.changed_at.map(|at| now().duration_since(at).as_millis());
+        self.lag_ms = self.lag_ms.max(lag.and_then(|lag| u64::try_from(lag).ok()).unwrap_or_default());
     }
 
     fn of(&self, outcome: Outcome) -> u64 {
@@ -149,6 +161,8 @@ impl Counted {
             (Metric::DealsParked, self.of(Outcome::Parked)),
             (Metric::DealsDue, self.of(Outcome::Due)),
             (Metric::DealsDrifted, self.drifted),
+            (Metric::ValuesOverruled, self.overruled),
+            (Metric::LagMilliseconds, self.lag_ms),
             (Metric::VendorWrites, self.vendor_writes),
             (Metric::VendorCalls, tally.calls),
             (Metric::VendorThrottles, tally.throttles),
@@ -189,9 +203,10 @@ async fn dispatch(
         }
         Event::Command(Command::Resync(subject)) => {
             counted.outcome = "command";
-            let look = Look { hint: Hint::new(subject, Cause::Operator), trace: request.to_owned(), now: now() };
+            let hint = Hint::new(subject, Cause::Operator);
+            let look = Look { hint: hint.clone(), trace: request.to_owned(), now: now() };
             let looked = connector.reconcile(look, run).await;
-            counted.looked(&looked, Cause::Operator);
+            counted.looked(&looked, &hint);
             match looked.report.fault.filter(|_| looked.report.again) {
                 Some(fault) => Err(fault.into()),
                 None => Ok(json!({
@@ -257,19 +272,18 @@ async fn take_message(
         }
     };
     let began = Instant::now();
-    let cause = hint.cause;
-    let subject = hint.subject;
-    let looked = connector.reconcile(Look { hint, trace: id.to_owned(), now: now() }, run).await;
-    counted.looked(&looked, cause);
+    let look = Look { hint: hint.clone(), trace: id.to_owned(), now: now() };
+    let looked = connector.reconcile(look, run).await;
+    counted.looked(&looked, &hint);
     let report = &looked.report;
     let findings: Vec<&str> = report.findings.iter().map(|finding| finding.code.as_str()).collect();
     let fault = report.fault.as_ref().map(|fault| fault.code);
-    let line = format!("{subject} looked at: {}", report.outcome);
+    let line = format!("{} looked at: {}", hint.subject, report.outcome);
     let findings = findings.join(",");
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let link = report.link.map(|link| link.to_string());
     let outcome = report.outcome.as_str();
-    let cause = cause.to_string();
+    let cause = hint.cause.to_string();
     match report.fault.as_ref().map(|fault| fault.class) {
         Some(Class::Fatal) => {
             tracing::error!(delivery.key = id, link, cause, outcome, findings, fault, duration_ms, "{line}");

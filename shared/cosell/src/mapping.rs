@@ -30,6 +30,9 @@ const MARKS: [char; 12] = [
 /// Room that the mark and its blank take in a name column.
 const MARK_ROOM: usize = 2;
 
+/// UTF-16 units that the column of the closing reason holds.
+const CLOSE_REASON_ROOM: usize = 200;
+
 /// How a column spells its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -398,13 +401,20 @@ impl Mapping {
                     Side::Dynamics => stage.toward_dynamics(),
                     Side::PartnerCenter => stage.toward_partner_center(&there.stage()),
                 };
-                let reason = match (&stage, toward) {
-                    (Stage::Lost | Stage::Declined, Side::PartnerCenter) => {
-                        Some(reason.as_deref().unwrap_or(&self.default_close_reason))
+                let (reason, cut) = match (&stage, toward, reason.as_deref()) {
+                    (Stage::Lost | Stage::Declined, Side::PartnerCenter, None) => {
+                        (Some(self.default_close_reason.as_str()), false)
                     }
-                    _ => reason.as_deref(),
+                    (_, Side::Dynamics, Some(reason)) => {
+                        let (reason, cut) = cut(reason, CLOSE_REASON_ROOM);
+                        (Some(reason), cut)
+                    }
+                    (_, _, reason) => (reason, false),
                 };
-                whole(Term::stage(stage, reason))
+                Fitted {
+                    term: Term::stage(stage, reason),
+                    cut,
+                }
             }
             (Side::Dynamics, Term::Money { amount, currency }) => {
                 let current = match there.get(field) {
@@ -417,20 +427,34 @@ impl Mapping {
                 })
             }
             (Side::Dynamics, Term::Text(text)) => {
-                let room = if field == Field::Name && mark { MARK_ROOM } else { 0 };
-                match self.rule(field).and_then(|rule| rule.limit) {
-                    Some(limit) => {
-                        let (text, cut) = cut(text, limit.saturating_sub(room));
-                        Fitted {
-                            term: Term::text(Some(text)),
-                            cut,
-                        }
-                    }
-                    None => whole(term.clone()),
+                let limit = self.limit(field);
+                // A mark in a name says how the deal stands, wherever it comes from; it is no part of the name.
+                let (text, cut) = if field == Field::Name {
+                    let room = if mark { MARK_ROOM } else { 0 };
+                    let (text, cut) = cut(strip_mark(text), limit.saturating_sub(room));
+                    (strip_mark(text), cut)
+                } else {
+                    cut(text, limit)
+                };
+                Fitted {
+                    term: Term::text(Some(text)),
+                    cut,
+                }
+            }
+            (Side::Dynamics, Term::Solutions(ids)) => {
+                let (text, cut) = whole_lines(ids, self.limit(field));
+                Fitted {
+                    term: lines(&text),
+                    cut,
                 }
             }
             _ => whole(term.clone()),
         }
+    }
+
+    /// UTF-16 units that the column of a field holds.
+    fn limit(&self, field: Field) -> usize {
+        self.rule(field).and_then(|rule| rule.limit).unwrap_or(usize::MAX)
     }
 
     /// Adds a field to a change of an opportunity. The stage is not among them: it moves by requests of its own. A change
@@ -446,12 +470,12 @@ impl Mapping {
         let Some(rule) = self.rule(field) else { return };
         let cell = match term {
             Term::Nothing => Cell::Null,
-            Term::Text(text) if field == Field::Name => Cell::Text(marked(text, mark)),
+            Term::Text(text) if field == Field::Name => Cell::Text(marked(text, mark, self.limit(field))),
             Term::Text(text) => Cell::Text(text.clone()),
             Term::Money { amount, .. } => Cell::Number(*amount),
             Term::Date(date) => Cell::Text(date.to_string()),
             Term::Flag(flag) => Cell::Flag(*flag),
-            Term::Solutions(ids) => Cell::Text(ids.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join("\n")),
+            Term::Solutions(ids) => Cell::Text(whole_lines(ids, usize::MAX).0),
             Term::Stage { .. } | Term::Unreadable(_) => return,
         };
         if let (Term::Money { .. }, Some(currency)) = (term, currency) {
@@ -495,9 +519,11 @@ impl Mapping {
     }
 }
 
-/// A name with its mark.
-fn marked(name: &str, mark: Option<char>) -> String {
-    mark.map_or_else(|| name.to_owned(), |mark| format!("{mark} {name}"))
+/// A name with its mark, where there is room for it: a seller's own name is never cut for a mark.
+fn marked(name: &str, mark: Option<char>, limit: usize) -> String {
+    mark.map(|mark| format!("{mark} {name}"))
+        .filter(|marked| !cut(marked, limit).1)
+        .unwrap_or_else(|| name.to_owned())
 }
 
 /// A name without the marks of ours or of the replaced connector.
@@ -515,6 +541,19 @@ pub fn cut(text: &str, limit: usize) -> (&str, bool) {
         if units > limit {
             return (text.get(..at).unwrap_or(text), true);
         }
+    }
+    (text, false)
+}
+
+/// Solutions one a line, as many as there is room for: half an id would name another solution.
+fn whole_lines(ids: &BTreeSet<SolutionId>, limit: usize) -> (String, bool) {
+    let mut text = String::new();
+    for SolutionId(id) in ids {
+        let longer = if text.is_empty() { id.clone() } else { format!("{text}\n{id}") };
+        if cut(&longer, limit).1 {
+            return (text, true);
+        }
+        text = longer;
     }
     (text, false)
 }

@@ -109,7 +109,18 @@ impl Merge<'_> {
     }
 
     fn has_moved(&self, side: Side, field: Field) -> bool {
-        self.now(side).get(field) != self.base.side(side).get(field)
+        match (side, self.base.side(side).get(field), self.now(side).get(field)) {
+            // A value that came without a currency takes the row's, which the base could not know.
+            (
+                Side::Dynamics,
+                Term::Money {
+                    amount: base,
+                    currency: None,
+                },
+                Term::Money { amount: now, .. },
+            ) => base != now,
+            (_, base, now) => base != now,
+        }
     }
 
     fn fit(&self, field: Field, term: &Term, toward: Side) -> crate::mapping::Fitted {
@@ -349,7 +360,7 @@ impl Merge<'_> {
                     ),
                 )
             }
-            (Side::Dynamics, Field::Name) if value == &Term::Nothing => shut(
+            (Side::Dynamics, Field::Name) if fitted == &Term::Nothing => shut(
                 Code::Frozen,
                 format!("{label} was emptied in Partner Center; Dynamics keeps its name"),
             ),

@@ -102,8 +102,6 @@ pub enum Metric {
     VendorCalls,
     /// Answers of a vendor that asked us to slow down.
     VendorThrottles,
-    /// Conditional writes that found a newer record.
-    StaleWrites,
     /// Queue messages handed back for another delivery.
     MessagesReturned,
     /// Time from the change that a hint tells of to the end of its reconciliation.
@@ -130,7 +128,6 @@ impl Metric {
             Self::VendorWrites => "VendorWrites",
             Self::VendorCalls => "VendorCalls",
             Self::VendorThrottles => "VendorThrottles",
-            Self::StaleWrites => "StaleWrites",
             Self::MessagesReturned => "MessagesReturned",
             Self::LagMilliseconds => "LagMilliseconds",
             Self::RegistrationsRepaired => "RegistrationsRepaired",
