@@ -175,7 +175,7 @@ impl Stage {
 
 pub(crate) fn limits() -> Limits {
     Limits {
-        attempt: Duration::from_millis(400),
+        attempt: Duration::from_secs(1),
         least: Duration::from_millis(1),
         repeats: 2,
         pause: Duration::from_millis(2),

@@ -5,7 +5,7 @@
 //! Guarantees: a one-sided change survives; an edit that loses is in the changes, marked as lost; what neither side
 //! moved is not touched, even where the two differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
@@ -26,6 +26,8 @@ pub struct Input<'a> {
     pub opportunity: &'a Terms,
     /// Digits after the point that the CRM keeps for the deal's currency.
     pub money_digits: u32,
+    /// The same for currencies that were looked up, because a value may bring another currency.
+    pub digits_of: &'a BTreeMap<Currency, u32>,
     /// Whether names carry a mark in the CRM.
     pub marked: bool,
     /// Currencies that the CRM is known to lack.
@@ -119,6 +121,15 @@ impl Merge<'_> {
                 },
                 Term::Money { amount: now, .. },
             ) => base != now,
+            // A reason that stands there, or is added, after the deal was lost without one: nobody can take it any more.
+            (
+                Side::Dynamics,
+                Term::Stage {
+                    stage: base,
+                    reason: None,
+                },
+                Term::Stage { stage: now, .. },
+            ) => base != now,
             (_, base, now) => base != now,
         }
     }
@@ -127,10 +138,25 @@ impl Merge<'_> {
         let Input {
             mapping,
             money_digits,
+            digits_of,
             marked,
             ..
         } = self.input;
-        mapping.fit(field, term, toward, self.now(toward), money_digits, marked)
+        let there = self.now(toward);
+        let digits = match (term, there.get(field)) {
+            (Term::Money { currency: brought, .. }, Term::Money { currency: current, .. }) if brought == current => {
+                money_digits
+            }
+            (
+                Term::Money {
+                    currency: Some(brought),
+                    ..
+                },
+                _,
+            ) => digits_of.get(brought).copied().unwrap_or(money_digits),
+            _ => money_digits,
+        };
+        mapping.fit(field, term, toward, there, digits, marked)
     }
 
     fn field(&mut self, field: Field) {
@@ -208,23 +234,24 @@ impl Merge<'_> {
         let visible = |side: Side| self.now(side).get(field) == &Term::Flag(true);
         match (visible(Side::PartnerCenter), visible(Side::Dynamics)) {
             (true, true) | (false, false) => self.agree(field),
-            (false, true) => self.carry(field, Side::Dynamics, false),
-            (true, false) => {
-                let withdrawn = self.has_moved(Side::Dynamics, field)
-                    && self.base.side(Side::Dynamics).get(field) == &Term::Flag(true);
-                if withdrawn {
-                    let text = format!(
-                        "{} was switched off in Dynamics; a deal that was shared with Microsoft stays visible, so it is switched on again",
-                        self.input.mapping.label(field)
-                    );
-                    self.note(Finding::field(Code::Frozen, field, text).on(Side::Dynamics));
-                }
-                self.carry(field, Side::PartnerCenter, withdrawn);
-            }
+            (true, false) => self.show_again(field, Side::Dynamics),
+            (false, true) => self.show_again(field, Side::PartnerCenter),
         }
     }
 
-    /// Both sides say the same by now: only the base moves.
+    fn show_again(&mut self, field: Field, hidden: Side) {
+        let withdrawn = self.base.side(hidden).get(field) == &Term::Flag(true);
+        if withdrawn {
+            let text = format!(
+                "{} was switched off in {hidden}; a deal that was shared with Microsoft stays visible, so it is switched on again",
+                self.input.mapping.label(field)
+            );
+            self.note(Finding::field(Code::Frozen, field, text).on(hidden));
+        }
+        self.carry(field, hidden.other(), withdrawn);
+    }
+
+    /// Both sides say the same by now, or agree to differ: only the base moves.
     fn agree(&mut self, field: Field) {
         for side in [Side::PartnerCenter, Side::Dynamics] {
             self.settle(side, field);
@@ -256,11 +283,7 @@ impl Merge<'_> {
             Gate::Shut(finding) => {
                 self.note(finding);
                 // The two agree to differ: each side's value stays where it is and is not looked at again.
-                self.settle(from, field);
-                if conflict {
-                    self.settle(toward, field);
-                }
-                return;
+                return self.agree(field);
             }
         }
         let label = self.input.mapping.label(field);
@@ -343,14 +366,6 @@ impl Merge<'_> {
                 Code::Frozen,
                 format!("{label} differs: Partner Center takes a name only when a deal is created"),
             ),
-            (Side::PartnerCenter, _) if stage == Stage::Unanswered => match (self.merged.toward_referral.stage(), field) {
-                // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
-                (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => Gate::Open,
-                _ => later(
-                    Code::Deferred,
-                    format!("{label} is sent to Partner Center once the deal is accepted"),
-                ),
-            },
             (Side::PartnerCenter, Field::Value | Field::CloseDate | Field::Solutions) if value == &Term::Nothing => {
                 shut(
                     Code::Missing,
@@ -360,6 +375,14 @@ impl Merge<'_> {
                     ),
                 )
             }
+            (Side::PartnerCenter, _) if stage == Stage::Unanswered => match (self.merged.toward_referral.stage(), field) {
+                // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
+                (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => Gate::Open,
+                _ => later(
+                    Code::Deferred,
+                    format!("{label} is sent to Partner Center once the deal is accepted"),
+                ),
+            },
             (Side::Dynamics, Field::Name) if fitted == &Term::Nothing => shut(
                 Code::Frozen,
                 format!("{label} was emptied in Partner Center; Dynamics keeps its name"),

@@ -74,6 +74,8 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Whether the referral carries our reference once it is done.
     pub referenced: bool,
+    /// Digits after the point that the CRM keeps for the deal's currency once it is done.
+    pub money_digits: u32,
 }
 
 impl Plan {
@@ -125,18 +127,25 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
     let missing_currencies: BTreeSet<Currency> = picture
         .currencies
         .iter()
-        .filter(|(_, id)| id.is_none())
+        .filter(|(_, known)| known.is_none())
         .map(|(code, _)| code.clone())
         .collect();
+    let digits_of: BTreeMap<Currency, u32> = picture
+        .currencies
+        .iter()
+        .filter_map(|(code, known)| known.map(|known| (code.clone(), known.digits)))
+        .collect();
+    let money_digits = picture
+        .opportunity
+        .and_then(mapping::money_digits)
+        .unwrap_or(picture.link.money_digits);
     let merged = merge::merge(merge::Input {
         mapping,
         base: picture.base,
         referral: &referral,
         opportunity: &opportunity,
-        money_digits: picture
-            .opportunity
-            .and_then(mapping::money_digits)
-            .unwrap_or(picture.link.money_digits),
+        money_digits,
+        digits_of: &digits_of,
         marked: policy.display_checkmark,
         missing_currencies: &missing_currencies,
     });
@@ -145,8 +154,14 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         referenced: picture.link.referenced,
         ..Plan::default()
     };
+    plan.money_digits = match merged.toward_opportunity.get(Field::Value) {
+        Term::Money {
+            currency: Some(code), ..
+        } => digits_of.get(code).copied().unwrap_or(money_digits),
+        _ => money_digits,
+    };
     plan_referral(&mut plan, picture, &merged, &referral.stage())?;
-    plan.attention = attention(picture.link, &plan.findings, &merged.silent);
+    plan.attention = attention(picture, mapping, &plan.findings, &merged.silent);
     plan.shown = shown(picture, &plan.attention, &mut plan.findings);
     plan_opportunity(&mut plan, picture, &merged, &opportunity, base, policy)?;
     plan.merged = merged;
@@ -402,12 +417,23 @@ fn close(step: OpportunityMove, mapping: &Mapping, merged: &Merged) -> Option<Cl
     })
 }
 
-/// What needs a person: what this look found, and what earlier looks found about fields that nobody has touched since.
-fn attention(link: &Link, findings: &[Finding], silent: &BTreeSet<Field>) -> Vec<Finding> {
-    let standing = link
-        .attention
-        .iter()
-        .filter(|finding| finding.field.is_some_and(|field| silent.contains(&field)));
+/// What needs a person: what this look found, and what earlier looks found that nobody has touched since, as far as this
+/// look can tell.
+fn attention(
+    picture: &Picture<'_>,
+    mapping: &Mapping,
+    findings: &[Finding],
+    silent: &BTreeSet<Field>,
+) -> Vec<Finding> {
+    let has_account = |row: &Row| !mapping.particulars(row).customer.name.is_empty();
+    let stands = |finding: &&Finding| match (finding.field, finding.code, finding.side) {
+        (Some(field), _, _) => silent.contains(&field),
+        (None, Code::Ambiguous, _) => !picture.opportunity.is_some_and(has_account),
+        (None, _, Some(Side::PartnerCenter)) => picture.referral.is_none(),
+        (None, _, Some(Side::Dynamics)) => picture.opportunity.is_none(),
+        (None, _, None) => false,
+    };
+    let standing = picture.link.attention.iter().filter(stands);
     standing
         .chain(findings.iter().filter(|finding| finding.code.needs_attention()))
         .cloned()

@@ -25,7 +25,6 @@ use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId};
 use crate::link::{Base, Change, Due, Half, Link, Outcome, Pending, State, SyncStatus};
-use crate::mapping;
 use crate::opportunity::Row;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
@@ -419,9 +418,7 @@ impl<'p> Reconcile<'p> {
         next.pending = None;
         next.due = self.due_after(&link);
         next.mapping_version = self.policy.mapping.version;
-        if let Some(digits) = self.opportunity.seen().and_then(|row| mapping::money_digits(row)) {
-            next.money_digits = digits;
-        }
+        next.money_digits = plan.money_digits;
         if let Some(microsoft) = self.microsoft.seen() {
             next.microsoft = Some(microsoft.id);
         }

@@ -89,6 +89,33 @@ impl World {
         self.dataverse.seller_wins(id(opportunity)).expect("the CRM takes the win");
     }
 
+    /// A seller closes an opportunity as lost, for a status reason: 4 is Canceled, 5 Out-Sold.
+    ///
+    /// # Panics
+    /// When the CRM refuses it.
+    #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
+    pub fn seller_loses(&self, opportunity: &str, status: i64) {
+        self.dataverse.seller_loses(id(opportunity), status).expect("the CRM takes the loss");
+    }
+
+    /// A seller reopens a closed opportunity.
+    ///
+    /// # Panics
+    /// When the CRM refuses it.
+    #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
+    pub fn seller_reopens(&self, opportunity: &str) {
+        self.dataverse.seller_reopens(id(opportunity)).expect("the CRM takes the reopening");
+    }
+
+    /// A seller deletes an opportunity.
+    ///
+    /// # Panics
+    /// When the CRM refuses it.
+    #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
+    pub fn seller_deletes(&self, opportunity: &str) {
+        self.dataverse.seller_deletes(id(opportunity)).expect("the CRM takes the deletion");
+    }
+
     /// Microsoft sends a deal to the partner.
     pub fn microsoft_sends(&self, deal: &InboundDeal) -> Inbound {
         self.partner_center.microsoft_sends(deal)

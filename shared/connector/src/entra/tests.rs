@@ -1,14 +1,15 @@
 //! How tokens are asked for, renewed and stored, seen from Entra and Secrets Manager.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path_regex};
-use wiremock::{Mock, ResponseTemplate};
+use wiremock::{Mock, Request, ResponseTemplate};
 
 use super::*;
 use crate::http::{Deadline, chain};
-use crate::testing::{Stage, text};
+use crate::testing::{Stage, Vault, text};
 
 fn run() -> Run {
     Run::new(Deadline::after(Duration::from_secs(30)))
@@ -42,9 +43,9 @@ fn stored(stage: &Stage) -> Value {
 }
 
 /// What an operator or another worker does while we are at it.
-fn replace_secret(stage: &Stage, refresh_token: &str) {
+fn replace(vault: &Mutex<Vault>, refresh_token: &str) {
     let secret = json!({ "client_id": "app", "client_secret": "s&cret", "refresh_token": refresh_token });
-    stage.vault.lock().unwrap().current = ("v2".to_owned(), secret.to_string());
+    vault.lock().unwrap().current = ("v2".to_owned(), secret.to_string());
 }
 
 #[tokio::test]
@@ -119,7 +120,7 @@ async fn a_rotated_token_does_not_replace_a_newer_one() {
     )
     .await;
     stage.vault.lock().unwrap().is_superseded = true;
-    replace_secret(&stage, "newer");
+    replace(&stage.vault, "newer");
     stage.delegated().bearer(&run()).await.unwrap();
     assert_eq!(stored(&stage)["refresh_token"], "newer");
 }
@@ -166,19 +167,18 @@ async fn a_refused_grant_is_final_when_nobody_stored_another() {
 #[tokio::test]
 async fn a_refused_grant_is_tried_again_with_a_newer_one() {
     let stage = Stage::bare().await;
-    entra(
-        &stage,
-        denied(400, "invalid_grant", 50_173).set_delay(Duration::from_millis(100)),
-    )
-    .await;
+    let vault = Arc::clone(&stage.vault);
+    Mock::given(method("POST"))
+        .and(path_regex("/oauth2/"))
+        .respond_with(move |_: &Request| {
+            replace(&vault, "newer");
+            denied(400, "invalid_grant", 50_173)
+        })
+        .up_to_n_times(1)
+        .mount(&stage.server)
+        .await;
     entra(&stage, text(200, r#"{"access_token":"a","expires_in":3599}"#)).await;
-    let tokens = stage.delegated();
-    let run = run();
-    let (bearer, ()) = tokio::join!(tokens.bearer(&run), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        replace_secret(&stage, "newer");
-    });
-    bearer.unwrap();
+    stage.delegated().bearer(&run()).await.unwrap();
     let tried: Vec<_> = forms(&stage)
         .await
         .iter()

@@ -138,7 +138,7 @@ async fn a_write_that_adds_is_not_repeated_on_a_doubt() {
         text(500, ""),
         text(503, ""),
         text(504, "<html>"),
-        text(200, "{}").set_delay(Duration::from_secs(2)),
+        text(200, "{}").set_delay(Duration::from_secs(5)),
     ] {
         let before = stage.calls().await.len();
         stage.once("POST", answer).await;
@@ -287,17 +287,13 @@ async fn nothing_outlives_the_deadline() {
     assert!(stage.calls().await.is_empty());
 
     stage
-        .times(9, "POST", text(200, "{}").set_delay(Duration::from_secs(2)))
+        .times(9, "POST", text(200, "{}").set_delay(Duration::from_secs(5)))
         .await;
     let started = Instant::now();
     let short = http.during(&Run::new(Deadline::after(Duration::from_millis(80))));
     let cut = fault(&short, write(&short, Effect::Guarded)).await;
     assert!(cut.in_doubt);
-    assert!(
-        started.elapsed() < Duration::from_millis(350),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
