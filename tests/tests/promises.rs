@@ -117,10 +117,11 @@ async fn an_idle_poll_is_one_call_however_many_deals_there_are() {
     assert_eq!(world.dataverse.opportunities().len(), 8);
     for (run, api) in [("poll-dynamics", "dataverse"), ("poll-partner-center", "partner_center")] {
         let mark = world.switchboard.mark();
-        world.invoke(json!({"run": run})).await.unwrap();
+        let polled = world.invoke(json!({"run": run})).await.unwrap();
+        assert!(world.source.idle(LAG).await);
+        assert_eq!((&polled["hinted"], &polled["due"]), (&json!(0), &json!(0)), "{run}: {polled}");
         let calls: Vec<_> = world.switchboard.since(mark).into_iter().filter(|call| call.api == api).collect();
         assert_eq!(calls.len(), 1, "{:#?}", list(&calls));
-        assert!(world.source.idle(LAG).await);
     }
     world.close().await;
 }
@@ -135,7 +136,8 @@ async fn once_both_sides_agree_polls_and_redeliveries_write_nothing() {
         let etag = |id: &str| world.referral(id)["eTag"].clone();
         (world.dataverse.version(), etag(&portal), etag(&world.referral_of(&shared)))
     };
-    let (mark, before, audited) = (world.switchboard.mark(), versions(&world), world.audit().len());
+    let (mark, before) = (world.switchboard.mark(), versions(&world));
+    let (links, audited) = (world.links(), world.audit().len());
     world.partner_center.hold_deliveries(true);
     for id in [portal.clone(), world.referral_of(&shared)] {
         let body = world.partner_center.event_body("referral-updated", &id);
@@ -149,6 +151,7 @@ async fn once_both_sides_agree_polls_and_redeliveries_write_nothing() {
     assert!(writes.is_empty(), "{writes:#?}");
     assert_eq!(versions(&world), before);
     assert_eq!(world.audit().len(), audited, "silence leaves no record either");
+    assert_eq!(world.links(), links, "nor does it touch the ledger");
     world.close().await;
 }
 

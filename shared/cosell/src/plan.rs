@@ -426,11 +426,22 @@ fn attention(
     silent: &BTreeSet<Field>,
 ) -> Vec<Finding> {
     let has_account = |row: &Row| !mapping.particulars(row).customer.name.is_empty();
+    let is_unread = |side: Side| match side {
+        Side::PartnerCenter => picture.referral.is_none(),
+        Side::Dynamics => picture.opportunity.is_none(),
+    };
     let stands = |finding: &&Finding| match (finding.field, finding.code, finding.side) {
+        // These leave the base where it was, so a look at the side that had moved would have found them again.
+        (Some(field), Code::UnknownValue, Some(side)) => silent.contains(&field) && is_unread(side),
+        (Some(field), Code::CurrencyMissing | Code::Refused, Some(side)) => {
+            silent.contains(&field) && is_unread(side.other())
+        }
+        (Some(field), Code::ManualConflict, _) => {
+            silent.contains(&field) && (is_unread(Side::PartnerCenter) || is_unread(Side::Dynamics))
+        }
         (Some(field), _, _) => silent.contains(&field),
         (None, Code::Ambiguous, _) => !picture.opportunity.is_some_and(has_account),
-        (None, _, Some(Side::PartnerCenter)) => picture.referral.is_none(),
-        (None, _, Some(Side::Dynamics)) => picture.opportunity.is_none(),
+        (None, _, Some(side)) => is_unread(side),
         (None, _, None) => false,
     };
     let standing = picture.link.attention.iter().filter(stands);

@@ -356,7 +356,9 @@ impl<'p> Reconcile<'p> {
         let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
-        let both = self.thorough || link.pending.is_some() || link.base.is_none() || link.state == State::Paused;
+        let is_torn = link.attention.iter().any(|finding| finding.code == Code::ManualConflict);
+        let both =
+            self.thorough || link.pending.is_some() || link.base.is_none() || link.state == State::Paused || is_torn;
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
             Subject::Referral(id) if Some(id) == microsofts => None,
@@ -435,6 +437,7 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        let open = self.left_open(&plan);
         let base_moved = base.as_ref() != next.base.as_ref();
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
         if !plan.writes()
@@ -455,6 +458,9 @@ impl<'p> Reconcile<'p> {
         if let Some(Pending::Update { changes, .. }) = &draft.before().pending {
             let lost: Vec<Change> = changes.iter().filter(|change| change.lost).cloned().collect();
             draft.note_changes(lost);
+        }
+        for side in open {
+            draft.leave_open(side);
         }
         draft.note(plan.findings.clone());
         draft.note_changes(plan.merged.changes.clone());
@@ -480,6 +486,22 @@ impl<'p> Reconcile<'p> {
             )]);
         }
         Decision::Act(draft)
+    }
+
+    /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
+    /// values that are not understood.
+    fn left_open(&self, plan: &plan::Plan) -> Vec<Side> {
+        let seen = [
+            (Side::PartnerCenter, self.referral.seen().map(|seen| Terms::from_referral(seen))),
+            (Side::Dynamics, self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen))),
+        ];
+        let is_open = |side: Side, now: &Terms| {
+            let base = plan.merged.base.side(side);
+            let is_written = |field| plan.merged.writes(side).any(|(written, _)| written == field);
+            Field::ALL.into_iter().any(|field| base.get(field) != now.get(field) && !is_written(field))
+        };
+        let seen = seen.into_iter().filter_map(|(side, now)| Some((side, now?)));
+        seen.filter(|(side, now)| is_open(*side, now)).map(|(side, _)| side).collect()
     }
 
     /// A field that the vendor refused in this run is not sent again in it; the base stays, so a later look tries again.

@@ -376,6 +376,12 @@ impl Referral {
             || !self.is_invited_by_microsoft() && !self.kind.is_empty() && self.qualification != "Direct"
     }
 
+    /// Whether its type is one that tells a deal from a lead.
+    #[must_use]
+    pub fn has_known_type(&self) -> bool {
+        matches!(self.kind.as_str(), "Independent" | "Shared")
+    }
+
     /// The reference to the partner's CRM, blank meaning none.
     #[must_use]
     pub fn reference(&self) -> Reference<'_> {

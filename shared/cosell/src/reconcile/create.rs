@@ -164,6 +164,18 @@ impl Reconcile<'_> {
             machine.stub = stub.clone();
             machine.finish(Outcome::Ignored, None)
         };
+        if self.policy.cosell_only && !referral.is_cosell() && !referral.has_known_type() {
+            // It may be a deal: leaving it out without a word would lose it.
+            let text = format!(
+                "the referral's type {:?} is not understood, so it may be a deal or a lead; no opportunity is created for it",
+                referral.kind
+            );
+            return self.park_referral(
+                referral,
+                stub,
+                Finding::new(Code::UnknownValue, text).on(Side::PartnerCenter),
+            );
+        }
         if self.policy.cosell_only && !referral.is_cosell() {
             return out_of_scope(self, "a lead; leads stay out while SYNC_COSELL_ONLY is true");
         }
@@ -344,7 +356,9 @@ impl Reconcile<'_> {
         next.opportunity = Some(opportunity);
         next.referral = Some(referral.id);
         next.engagement = referral.engagement_id;
-        next.etags.referral.clone_from(&referral.etag);
+        // Announced by a run that died, the terms may be older than what is read now: that version proves nothing then.
+        let is_as_announced = Terms::from_referral(referral) == terms;
+        next.etags.referral = referral.etag.clone().filter(|_| is_as_announced);
         next.base = Some(base);
         next.pending = None;
         next.due = Some(self.follow_up());
@@ -483,7 +497,9 @@ impl Reconcile<'_> {
         let Some(opportunity) = link.opportunity else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
-        if self.holds_intent {
+        // After the last search the post needs an announcement of its own: what the ledger says now allows every run to
+        // post, so a crash behind this post would let the next run post again.
+        if self.holds_intent && negatives < SEARCHES {
             return self.post(link, half, terms, since);
         }
         // The record that the hint is about may be the one that is waited for.
@@ -495,6 +511,7 @@ impl Reconcile<'_> {
             return self.adopt(link, half, terms, &referral, Vec::new());
         }
         if negatives >= SEARCHES {
+            self.holds_intent = false;
             return self.post(link, half, terms, self.trigger.now);
         }
         let settled = link.due.as_ref().map_or(since + self.policy.settle, |due| due.at);
@@ -618,7 +635,9 @@ impl Reconcile<'_> {
             }
         };
         let mut next = link.clone();
-        next.etags.opportunity.clone_from(&row.etag);
+        // Announced by a run that died, the terms may be older than what is read now: that version proves nothing then.
+        let is_as_announced = mapping.terms(&row) == terms;
+        next.etags.opportunity = row.etag.clone().filter(|_| is_as_announced);
         let mut draft = Draft::new(link, next);
         draft.note(vec![created(half)]);
         draft.announce(Pending::CreateReferral {

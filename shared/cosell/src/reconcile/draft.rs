@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::call::{Answer, Call, Close, Table};
 use super::{INTENT_LEASE, Trigger};
-use crate::deal::Field;
+use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::ReferralId;
 use crate::link::{AuditEntry, Base, Change, Due, Half, Link, LinkWrite, Outcome, Pending, Pointer};
@@ -61,6 +61,7 @@ pub(super) struct Draft {
     has_written: bool,
     goes_on: bool,
     pointers: bool,
+    open: Vec<Side>,
 }
 
 impl Draft {
@@ -78,6 +79,7 @@ impl Draft {
             has_written: false,
             goes_on: false,
             pointers: true,
+            open: Vec::new(),
         }
     }
 
@@ -126,6 +128,12 @@ impl Draft {
     /// The link is kept without claiming its records.
     pub(super) const fn without_pointers(&mut self) {
         self.pointers = false;
+    }
+
+    /// This side keeps something that is not in the base. Its version would prove it unchanged since the base, which it
+    /// is not, so the version is not remembered: the next write toward it reads it first.
+    pub(super) fn leave_open(&mut self, side: Side) {
+        self.open.push(side);
     }
 
     pub(super) fn writes_to_a_vendor(&self) -> bool {
@@ -432,6 +440,7 @@ impl Draft {
             requests: Vec::new(),
             outcome,
         };
+        self.forget_open(&mut link);
         // A look that found nothing to say leaves no record, even if it cleared a date.
         let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written;
         let audit = if silent { Vec::new() } else { vec![entry] };
@@ -446,7 +455,17 @@ impl Draft {
     pub(super) fn committed(&self) -> Link {
         let mut link = self.after.clone();
         link.version = self.before.version + 1;
+        self.forget_open(&mut link);
         link
+    }
+
+    fn forget_open(&self, link: &mut Link) {
+        for side in &self.open {
+            match side {
+                Side::PartnerCenter => link.etags.referral = None,
+                Side::Dynamics => link.etags.opportunity = None,
+            }
+        }
     }
 }
 

@@ -104,9 +104,9 @@ impl Deal {
         text(&self.opportunity, "/estimatedclosedate")
     }
 
-    /// The lines that the connector left in the CRM, newest first.
-    pub(crate) fn audit(&self) -> Vec<String> {
-        text(&self.opportunity, "/cosell_audit").lines().map(str::to_owned).collect()
+    /// The newest line that the connector left in the CRM; empty when there is none.
+    pub(crate) fn audit_line(&self) -> String {
+        text(&self.opportunity, "/cosell_audit").lines().next().unwrap_or_default().to_owned()
     }
 
     /// Field by field; none of either side when both are missing.

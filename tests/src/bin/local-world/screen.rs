@@ -4,7 +4,7 @@
 //! but a terminal, and none at all where `NO_COLOR` is set.
 
 use std::fmt;
-use std::io::{IsTerminal, Stdout, Write, stdout};
+use std::io::{IsTerminal, Write, stdout};
 use std::time::Duration;
 
 /// Width that fits every terminal, in characters.
@@ -14,7 +14,7 @@ const WIDTH: usize = 80;
 const INDENT: usize = 5;
 
 /// Width of the first two columns of a comparison; the third takes the rest.
-const COLUMNS: [usize; 2] = [11, 33];
+const COLUMNS: [usize; 2] = [11, 34];
 
 /// One field of a deal, on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,21 +48,18 @@ impl Style {
 }
 
 /// Standard output, in plain words.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
-    out: Stdout,
     has_colour: bool,
 }
 
 impl Screen {
     /// The process's standard output; `may_colour` is what the person wishes.
     pub(crate) fn new(may_colour: bool) -> Self {
-        let out = stdout();
-        let has_colour = may_colour && out.is_terminal();
-        Self { out, has_colour }
+        Self { has_colour: may_colour && stdout().is_terminal() }
     }
 
-    fn styled(&self, style: Style, text: impl fmt::Display) -> String {
+    fn styled(self, style: Style, text: impl fmt::Display) -> String {
         if self.has_colour {
             format!("\u{1b}[{}m{text}\u{1b}[0m", style.code())
         } else {
@@ -71,26 +68,27 @@ impl Screen {
     }
 
     /// One line as it stands, or several.
-    pub(crate) fn line(&mut self, text: impl fmt::Display) {
+    pub(crate) fn line(self, text: impl fmt::Display) {
+        let mut out = stdout().lock();
         // Nobody is left to tell when the reader of a pipe has gone.
-        let _ = writeln!(self.out, "{text}");
-        let _ = self.out.flush();
+        let _ = writeln!(out, "{text}");
+        let _ = out.flush();
     }
 
     /// An empty line.
-    pub(crate) fn gap(&mut self) {
+    pub(crate) fn gap(self) {
         self.line("");
     }
 
     /// The head of a part.
-    pub(crate) fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(self, text: &str) {
         self.gap();
         let text = self.styled(Style::Bold, text);
         self.line(text);
     }
 
     /// Something said by the way.
-    pub(crate) fn aside(&mut self, text: &str) {
+    pub(crate) fn aside(self, text: &str) {
         for part in wrapped(text, WIDTH) {
             let part = self.styled(Style::Dim, part);
             self.line(part);
@@ -98,7 +96,7 @@ impl Screen {
     }
 
     /// What somebody does, in front of what comes of it.
-    pub(crate) fn step(&mut self, number: &str, did: &str) {
+    pub(crate) fn step(self, number: &str, did: &str) {
         self.gap();
         for (index, part) in wrapped(did, WIDTH - INDENT).into_iter().enumerate() {
             let lead = if index == 0 { number } else { "" };
@@ -109,7 +107,7 @@ impl Screen {
     }
 
     /// Both sides of a deal, field by field; what differs from `before` is set apart.
-    pub(crate) fn comparison(&mut self, rows: &[Row], before: &[Row]) {
+    pub(crate) fn comparison(self, rows: &[Row], before: &[Row]) {
         let head = columns("", "Dynamics 365", "Partner Center");
         let head = self.styled(Style::Dim, head);
         self.line(head);
@@ -123,7 +121,7 @@ impl Screen {
     }
 
     /// A named text below a step, as long as it is.
-    pub(crate) fn remark(&mut self, label: &str, text: &str) {
+    pub(crate) fn remark(self, label: &str, text: &str) {
         let [label_width, _] = COLUMNS;
         for (index, part) in wrapped(text, WIDTH - INDENT - label_width).into_iter().enumerate() {
             let lead = if index == 0 { label } else { "" };
@@ -133,18 +131,18 @@ impl Screen {
     }
 
     /// Something that had to be true, and is.
-    pub(crate) fn held(&mut self, text: &str) {
+    pub(crate) fn held(self, text: &str) {
         let mark = self.styled(Style::Green, "✔");
         self.marked(&mark, text);
     }
 
     /// Something that had to be true, and is not.
-    pub(crate) fn failed(&mut self, text: &str) {
+    pub(crate) fn failed(self, text: &str) {
         let mark = self.styled(Style::Red, "✘");
         self.marked(&mark, text);
     }
 
-    fn marked(&mut self, mark: &str, text: &str) {
+    fn marked(self, mark: &str, text: &str) {
         for (index, part) in wrapped(text, WIDTH - INDENT - 2).into_iter().enumerate() {
             let lead = if index == 0 { mark } else { " " };
             self.line(format!("{:INDENT$}{lead} {part}", ""));
@@ -152,14 +150,14 @@ impl Screen {
     }
 
     /// How long a step took.
-    pub(crate) fn took(&mut self, took: Duration) {
+    pub(crate) fn took(self, took: Duration) {
         let text = format!("{:INDENT$}  after {}", "", seconds(took));
         let text = self.styled(Style::Dim, text);
         self.line(text);
     }
 
     /// The last word.
-    pub(crate) fn verdict(&mut self, all_held: bool, text: &str) {
+    pub(crate) fn verdict(self, all_held: bool, text: &str) {
         self.gap();
         let (style, mark) = if all_held { (Style::Green, "✔") } else { (Style::Red, "✘") };
         let text = self.styled(style, format!("{mark} {text}"));
@@ -167,7 +165,7 @@ impl Screen {
     }
 
     /// Why the runner cannot go on, with the cure.
-    pub(crate) fn trouble(&mut self, text: &str) {
+    pub(crate) fn trouble(self, text: &str) {
         self.gap();
         for (index, part) in wrapped(text, WIDTH - 2).into_iter().enumerate() {
             let lead = if index == 0 { self.styled(Style::Red, "✘") } else { " ".to_owned() };
@@ -178,7 +176,7 @@ impl Screen {
 
 /// A duration as people say it.
 pub(crate) fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
+    format!("{:.2} s", duration.as_secs_f64())
 }
 
 fn columns(label: &str, left: &str, right: &str) -> String {

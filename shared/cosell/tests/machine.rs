@@ -1,0 +1,476 @@
+//! The reconcile machine against a model of both vendors and the ledger: every place where a run can break.
+//!
+//! Knows: what has to be true once everything is quiet again. Refuses to know: which calls get there.
+
+#![cfg(test)]
+
+mod vendors;
+#[path = "machine/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+
+use cosell::deal::{Field, Side, Term};
+use cosell::finding::Code;
+use cosell::hint::{Cause, Hint, Subject};
+use cosell::ids::{OpportunityId, ReferralId};
+use cosell::link::Outcome;
+use cosell::opportunity::Cell;
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use self::vendors::{ReferralRecord, RowRecord, number};
+use self::world::{MISHAPS, Mishap, World};
+
+const REFERRAL: ReferralId = ReferralId::new(Uuid::from_u128(0xA1));
+const OPPORTUNITY: OpportunityId = OpportunityId::new(Uuid::from_u128(0xB1));
+
+/// What the world looks like, and the hint that then arrives.
+struct Story {
+    name: &'static str,
+    world: World,
+    hint: Hint,
+    /// A hint about the other side that may arrive at any time in between.
+    other: Hint,
+}
+
+fn text(value: &str) -> Cell {
+    Cell::Text(value.to_owned())
+}
+
+fn edit_row(world: &mut World, id: OpportunityId, column: &str, cell: Cell) {
+    let row = world.rows.get_mut(&id).unwrap();
+    row.cells.insert(column.to_owned(), cell);
+    row.version += 1;
+}
+
+fn edit_referral(world: &mut World, id: ReferralId, edit: impl FnOnce(&mut ReferralRecord)) {
+    let referral = world.referrals.get_mut(&id).unwrap();
+    edit(referral);
+    referral.version += 1;
+}
+
+/// A seller's opportunity with everything that sharing it takes.
+fn sellers_row(world: &mut World, id: OpportunityId, help: bool) {
+    let person = |set: &'static str, number: u128, cells: &[(&str, &str)]| {
+        let id = Uuid::from_u128(number);
+        let cells: BTreeMap<_, _> = cells.iter().map(|(column, value)| ((*column).to_owned(), text(value))).collect();
+        ((set, id), cells, format!("/{set}({id})"))
+    };
+    let people = [
+        ("parentaccountid", person("accounts", 1, &[
+            ("name", "Fabrikam"), ("address1_line1", "Way 1"), ("address1_city", "Bonn"),
+            ("address1_postalcode", "53111"), ("address1_country", "Germany"),
+        ])),
+        ("parentcontactid", person("contacts", 2, &[
+            ("firstname", "Ada"), ("lastname", "B"), ("emailaddress1", "ada@fabrikam.example"), ("telephone1", "1"),
+        ])),
+        ("owninguser", person("systemusers", 3, &[
+            ("firstname", "Sam"), ("lastname", "C"), ("internalemailaddress", "sam@partner.example"), ("mobilephone", "2"),
+        ])),
+    ];
+    let mut row = RowRecord::open();
+    for (column, (key, cells, target)) in people {
+        world.people.insert(key, cells);
+        row.cells.insert(column.to_owned(), text(&target));
+    }
+    for (column, cell) in [
+        ("name", text("Big deal")),
+        ("estimatedvalue", Cell::Number("80000.25".parse().unwrap())),
+        ("estimatedclosedate", text("2026-09-30")),
+        ("description", text("Talked to Ada")),
+        ("cosell_solutions", text("SOL-1\nSOL-2")),
+        ("cosell_syncwithpartnercenter", Cell::Flag(true)),
+        ("cosell_howcanmicrosofthelp", if help { number(727_000_000) } else { Cell::Null }),
+    ] {
+        row.cells.insert(column.to_owned(), cell);
+    }
+    world.rows.insert(id, row);
+}
+
+fn from_referral(id: ReferralId, cause: Cause) -> Hint {
+    Hint::new(Subject::Referral(id), cause)
+}
+
+fn from_row(id: OpportunityId) -> Hint {
+    Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll)
+}
+
+fn inbound(status: (&str, &str)) -> Story {
+    let mut world = World::new();
+    let mut referral = ReferralRecord::active(REFERRAL, world.now);
+    (referral.status, referral.substatus) = (status.0.to_owned(), status.1.to_owned());
+    world.referrals.insert(REFERRAL, referral);
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    Story {
+        name: "inbound",
+        world,
+        hint: from_referral(REFERRAL, Cause::ReferralCreated),
+        other: from_row(opportunity),
+    }
+}
+
+fn outbound(help: bool) -> Story {
+    let mut world = World::new();
+    sellers_row(&mut world, OPPORTUNITY, help);
+    Story {
+        name: if help { "outbound co-sell" } else { "outbound" },
+        world,
+        hint: from_row(OPPORTUNITY),
+        // The id that the server is going to choose.
+        other: from_referral(ReferralId::new(Uuid::from_u128(0x1001)), Cause::ReferralCreated),
+    }
+}
+
+/// A deal that is in step; its referral and its opportunity.
+fn in_step() -> (World, ReferralId, OpportunityId) {
+    let Story { mut world, hint, .. } = outbound(true);
+    world.deliver(&hint);
+    world.settle();
+    world.assert_in_step(1);
+    let referral = world.find(Subject::Opportunity(OPPORTUNITY)).and_then(|link| link.referral).unwrap();
+    world.calls = 0;
+    (world, referral, OPPORTUNITY)
+}
+
+/// An unanswered referral and its opportunity.
+fn waiting() -> (World, ReferralId, OpportunityId) {
+    let Story { mut world, hint, .. } = inbound(("New", "Pending"));
+    world.deliver(&hint);
+    world.settle();
+    world.assert_in_step(1);
+    let opportunity = world.find(Subject::Referral(REFERRAL)).and_then(|link| link.opportunity).unwrap();
+    world.calls = 0;
+    (world, REFERRAL, opportunity)
+}
+
+fn edited_in_partner_center() -> Story {
+    let (mut world, referral, opportunity) = in_step();
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Budget approved 😀".to_owned());
+        referral.value = "99000.129".to_owned();
+        referral.closing = Some("2026-10-31T00:00:00Z".to_owned());
+        referral.currency = Some("USD".to_owned());
+    });
+    Story {
+        name: "edited in Partner Center",
+        world,
+        hint: from_referral(referral, Cause::ReferralUpdated),
+        other: from_row(opportunity),
+    }
+}
+
+fn edited_in_dynamics() -> Story {
+    let (mut world, referral, opportunity) = in_step();
+    edit_row(&mut world, opportunity, "description", text("Second call"));
+    edit_row(&mut world, opportunity, "estimatedvalue", Cell::Number("70000".parse().unwrap()));
+    edit_row(&mut world, opportunity, "cosell_solutions", text("SOL-2;SOL-3"));
+    Story {
+        name: "edited in Dynamics",
+        world,
+        hint: from_row(opportunity),
+        other: from_referral(referral, Cause::ReferralUpdated),
+    }
+}
+
+fn edited_on_both_sides() -> Story {
+    let (mut world, referral, opportunity) = in_step();
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Theirs".to_owned());
+        referral.closing = Some("2026-12-01T00:00:00Z".to_owned());
+    });
+    edit_row(&mut world, opportunity, "description", text("Ours"));
+    edit_row(&mut world, opportunity, "estimatedvalue", Cell::Number("1".parse().unwrap()));
+    Story {
+        name: "edited on both sides",
+        world,
+        hint: from_row(opportunity),
+        other: from_referral(referral, Cause::ReferralUpdated),
+    }
+}
+
+fn accepted_in_dynamics() -> Story {
+    let (mut world, referral, opportunity) = waiting();
+    edit_row(&mut world, opportunity, "statuscode", number(1));
+    edit_row(&mut world, opportunity, "description", text("We take it"));
+    edit_row(&mut world, opportunity, "cosell_solutions", text("SOL-1\nSOL-9"));
+    Story {
+        name: "accepted in Dynamics",
+        world,
+        hint: from_row(opportunity),
+        other: from_referral(referral, Cause::ReferralUpdated),
+    }
+}
+
+fn won_in_partner_center() -> Story {
+    let (mut world, referral, opportunity) = in_step();
+    edit_referral(&mut world, referral, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+        referral.value = "81000".to_owned();
+    });
+    Story {
+        name: "won in Partner Center",
+        world,
+        hint: from_referral(referral, Cause::ReferralUpdated),
+        other: from_row(opportunity),
+    }
+}
+
+fn lost_in_dynamics() -> Story {
+    let (mut world, referral, opportunity) = in_step();
+    edit_row(&mut world, opportunity, "statecode", number(2));
+    edit_row(&mut world, opportunity, "statuscode", number(5));
+    edit_row(&mut world, opportunity, "cosell_closereason", text("Too dear"));
+    edit_row(&mut world, opportunity, "description", text("Lost to a rival"));
+    Story {
+        name: "lost in Dynamics",
+        world,
+        hint: from_row(opportunity),
+        other: from_referral(referral, Cause::ReferralUpdated),
+    }
+}
+
+fn won_before_it_was_answered() -> Story {
+    let (mut world, referral, opportunity) = waiting();
+    edit_row(&mut world, opportunity, "statecode", number(1));
+    edit_row(&mut world, opportunity, "statuscode", number(3));
+    Story {
+        name: "won before it was answered",
+        world,
+        hint: from_row(opportunity),
+        other: from_referral(referral, Cause::ReferralUpdated),
+    }
+}
+
+fn stories() -> Vec<Story> {
+    vec![
+        inbound(("New", "Pending")),
+        inbound(("Active", "Accepted")),
+        inbound(("Closed", "Won")),
+        outbound(false),
+        outbound(true),
+        edited_in_partner_center(),
+        edited_in_dynamics(),
+        edited_on_both_sides(),
+        accepted_in_dynamics(),
+        won_in_partner_center(),
+        lost_in_dynamics(),
+        won_before_it_was_answered(),
+    ]
+}
+
+/// Lets a story end, with mishaps on the way; says how many calls it took.
+fn play(story: &Story, mishaps: &[(u32, Mishap)], echoes: bool) -> u32 {
+    let told = format!("{} with {mishaps:?}, echoes {echoes}", story.name);
+    let guard = Told(&told);
+    let mut world = story.world.clone();
+    let first = world.calls;
+    world.mishaps = mishaps.iter().map(|(at, mishap)| (first + at, *mishap)).collect();
+    world.echoes = echoes;
+    world.deliver(&story.hint);
+    world.settle();
+    let calls = world.calls - first;
+    world.assert_in_step(1);
+    // Now that it is quiet, nothing that arrives late writes anything.
+    let (writes, versions) = (world.vendor_writes, world.links().map(|link| link.version).collect::<Vec<_>>());
+    for hint in [&story.hint, &story.other] {
+        world.deliver(hint);
+    }
+    world.settle();
+    assert_eq!(world.vendor_writes, writes, "a late hint writes");
+    assert_eq!(world.links().map(|link| link.version).collect::<Vec<_>>(), versions, "a late hint writes to the ledger");
+    std::mem::forget(guard);
+    calls
+}
+
+/// Prints what was played when it fails.
+struct Told<'a>(&'a str);
+
+impl Drop for Told<'_> {
+    #[expect(clippy::print_stderr, reason = "it is all that a failing test has to say")]
+    fn drop(&mut self) {
+        eprintln!("while playing: {}", self.0);
+    }
+}
+
+#[test]
+fn every_story_ends_in_step() {
+    for story in stories() {
+        for echoes in [true, false] {
+            play(&story, &[], echoes);
+        }
+    }
+}
+
+#[test]
+fn a_mishap_at_any_call_changes_nothing_in_the_end() {
+    for story in stories() {
+        for echoes in [true, false] {
+            let calls = play(&story, &[], echoes);
+            for mishap in MISHAPS {
+                for at in 0..calls {
+                    play(&story, &[(at, mishap)], echoes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_mishap_while_recovering_changes_nothing_in_the_end() {
+    for story in [inbound(("New", "Pending")), outbound(true), edited_on_both_sides()] {
+        let calls = play(&story, &[], false);
+        for first in MISHAPS {
+            for second in MISHAPS {
+                for at in 0..calls {
+                    let longer = play(&story, &[(at, first)], false);
+                    for again in at + 1..longer {
+                        play(&story, &[(at, first), (again, second)], false);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_runs_at_once_end_as_one() {
+    for story in stories() {
+        for (one, two) in [(&story.hint, &story.other), (&story.other, &story.hint), (&story.hint, &story.hint)] {
+            // Where in the first run the second begins, and how far it gets before the first goes on.
+            for at in 0.. {
+                let mut ended = false;
+                for far in 0.. {
+                    let told = format!("{}: {two:?} after {at} calls of {one:?}, for {far} calls", story.name);
+                    let guard = Told(&told);
+                    let mut world = story.world.clone();
+                    world.echoes = false;
+                    let mut first = world.begin(one);
+                    let mut second = world.begin(two);
+                    ended = (0..at).any(|_| matches!(world.step(&mut first), world::Went::Done(_)));
+                    let all = (0..far).any(|_| matches!(world.step(&mut second), world::Went::Done(_)));
+                    world.finish(&mut first);
+                    world.finish(&mut second);
+                    world.settle();
+                    // The hints themselves, should a run have left everything to them.
+                    for hint in [&story.hint, &story.other] {
+                        world.deliver(hint);
+                    }
+                    world.settle();
+                    world.assert_in_step(1);
+                    std::mem::forget(guard);
+                    if all {
+                        break;
+                    }
+                }
+                if ended {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_conflict_keeps_the_owners_value_and_records_the_loser() {
+    let story = edited_on_both_sides();
+    let mut world = story.world.clone();
+    let report = world.deliver(&story.hint);
+    assert_eq!(report.outcome, Outcome::Written);
+    world.settle();
+    world.assert_in_step(1);
+    let link = world.find(story.hint.subject).unwrap();
+    let referral = &world.referrals[&link.referral.unwrap()];
+    assert_eq!(referral.notes.as_deref(), Some("Ours"));
+    let lost: Vec<_> = world.audit.iter().flat_map(|entry| &entry.changes).filter(|change| change.lost).collect();
+    let [loser] = lost.as_slice() else { panic!("{lost:#?}") };
+    assert_eq!((loser.field, loser.side), (Field::Notes, Side::PartnerCenter));
+    assert_eq!(loser.old, Term::Text("Theirs".to_owned()));
+    let conflicts = world.audit.iter().flat_map(|entry| &entry.findings).filter(|finding| finding.code == Code::Conflict);
+    assert_eq!(conflicts.count(), 1);
+}
+
+#[test]
+fn the_loser_of_a_conflict_is_recorded_whatever_goes_wrong() {
+    let story = edited_on_both_sides();
+    let calls = play(&story, &[], false);
+    for mishap in MISHAPS {
+        for at in 0..calls {
+            let mut world = story.world.clone();
+            world.mishaps.insert(world.calls + at, mishap);
+            world.deliver(&story.hint);
+            world.settle();
+            let loser = Term::Text("Theirs".to_owned());
+            let recorded = world.audit.iter().flat_map(|entry| &entry.changes).any(|change| change.lost && change.old == loser);
+            assert!(recorded, "{mishap:?} at {at}: the loser is nowhere");
+        }
+    }
+}
+
+#[test]
+fn a_permanent_refusal_parks_only_its_own_deal() {
+    let (mut world, referral, opportunity) = in_step();
+    let second = OpportunityId::new(Uuid::from_u128(0xB2));
+    sellers_row(&mut world, second, true);
+    world.deliver(&from_row(second));
+    world.settle();
+    world.assert_in_step(2);
+    let healthy = world.find(Subject::Opportunity(second)).and_then(|link| link.referral).unwrap();
+    world.plugin = Some(opportunity);
+    for id in [referral, healthy] {
+        edit_referral(&mut world, id, |referral| referral.notes = Some("News".to_owned()));
+        world.deliver(&from_referral(id, Cause::ReferralUpdated));
+    }
+    world.settle();
+    let parked = world.find(Subject::Referral(referral)).unwrap();
+    assert_eq!(parked.attention.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::Refused]);
+    assert_eq!(parked.due, None);
+    assert!(parked.attention_since.is_some());
+    assert_eq!(world.rows[&second].shown().text("description"), Some("News"));
+    assert!(world.find(Subject::Referral(healthy)).unwrap().attention.is_empty());
+    // Once the plug-in is mended, one look is enough.
+    world.plugin = None;
+    world.deliver(&from_referral(referral, Cause::Operator));
+    world.settle();
+    world.assert_in_step(2);
+    assert!(world.find(Subject::Referral(referral)).unwrap().attention.is_empty());
+}
+
+#[test]
+fn a_refused_field_keeps_no_other_back() {
+    let (mut world, referral, opportunity) = in_step();
+    world.refused_path = Some("/details/notes");
+    edit_row(&mut world, opportunity, "description", text("Not taken"));
+    edit_row(&mut world, opportunity, "estimatedclosedate", text("2026-11-11"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+    assert_eq!(world.referrals[&referral].closing.as_deref(), Some("2026-11-11T00:00:00Z"));
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Talked to Ada"));
+    let refused: Vec<_> = link.attention.iter().map(|finding| (finding.code, finding.field)).collect();
+    assert_eq!(refused, [(Code::Refused, Some(Field::Notes))]);
+    world.refused_path = None;
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    world.assert_in_step(1);
+    assert!(world.find(Subject::Opportunity(opportunity)).unwrap().attention.is_empty());
+}
+
+#[test]
+fn a_deal_that_lacks_something_is_shared_once_it_is_filled_in() {
+    let Story { mut world, hint, .. } = outbound(true);
+    edit_row(&mut world, OPPORTUNITY, "cosell_solutions", Cell::Null);
+    let report = world.deliver(&hint);
+    assert_eq!(report.outcome, Outcome::Written);
+    world.settle();
+    assert!(world.referrals.is_empty());
+    let writes = world.vendor_writes;
+    world.deliver(&hint);
+    world.settle();
+    assert_eq!(world.vendor_writes, writes, "said once");
+    edit_row(&mut world, OPPORTUNITY, "cosell_solutions", text("SOL-1"));
+    world.now += SignedDuration::from_secs(3600);
+    world.deliver(&hint);
+    world.settle();
+    world.assert_in_step(1);
+}

@@ -1,0 +1,562 @@
+//! Both vendors and the ledger in memory, the runs of the machine over them, and what has to be true in between.
+//!
+//! Knows: preconditions, create-only writes, ids that the server chooses, lists that lag, pointers that may be taken once.
+//! Refuses to know: what the machine should do next. Guarantees: a write that no announcement of its own run covers fails
+//! the test at once, and so does a second audit entry for one version of a link.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, LazyLock};
+
+use cosell::deal::{Field, Side, Term, Terms};
+use cosell::fault::{Class, Fault};
+use cosell::hint::{Cause, Hint, Subject};
+use cosell::ids::{EngagementId, LinkId, OpportunityId, ReferralId, TenantId};
+use cosell::link::{AuditEntry, Half, Link, LinkWrite, Pending, Pointer, State};
+use cosell::mapping::{self, Mapping};
+use cosell::opportunity::{Cell, Row, RowChange};
+use cosell::policy::Policy;
+use cosell::reconcile::call::{Answer, Call, Search, Table};
+use cosell::reconcile::{Next, Reconcile, Report, Trigger};
+use cosell::referral::{MICROSOFT, NewReferral, PatchOperation};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::vendors::{self, NotClosed, ReferralRecord, RowRecord};
+
+pub(crate) static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
+    tenant: TenantId::new(Uuid::from_u128(0x7E)),
+    mapping: Arc::new(Mapping::parse(mapping::DEFAULT).unwrap()),
+    cosell_only: true,
+    display_checkmark: true,
+    settle: SignedDuration::from_secs(600),
+    waits_percent: 100,
+    dry_run: false,
+});
+
+/// How long a new referral is missing from lists; shorter than the policy's wait.
+const LIST_LAG: SignedDuration = SignedDuration::from_secs(400);
+
+/// Runs that one hint, or one silence, may take; far above what any story needs.
+const MOST_RUNS: u32 = 60;
+
+/// Calls of one run.
+const MOST_CALLS: u32 = 100;
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// The call is applied, then the process dies.
+    Crash,
+    /// The call is refused for the moment.
+    Refused,
+    /// The call is applied and its answer is lost.
+    LostAnswer,
+}
+
+pub(crate) const MISHAPS: [Mishap; 3] = [Mishap::Crash, Mishap::Refused, Mishap::LostAnswer];
+
+/// One run of the machine, with what it announced.
+pub(crate) struct Run {
+    machine: Reconcile<'static>,
+    writer: String,
+    announced: Option<Link>,
+    calls: u32,
+}
+
+/// How far a run got.
+#[derive(Debug)]
+pub(crate) enum Went {
+    On,
+    Done(Report),
+    Crashed,
+}
+
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) referrals: BTreeMap<ReferralId, ReferralRecord>,
+    pub(crate) rows: BTreeMap<OpportunityId, RowRecord>,
+    pub(crate) people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
+    links: BTreeMap<LinkId, String>,
+    pointers: HashMap<Pointer, LinkId>,
+    pub(crate) audit: Vec<AuditEntry>,
+    /// Hints that the vendors' own announcements of changes would lead to.
+    pub(crate) hints: VecDeque<Hint>,
+    /// The vendors announce what we write, too.
+    pub(crate) echoes: bool,
+    /// What the vendors refused for good.
+    pub(crate) refusals: Vec<String>,
+    /// A plug-in that refuses every change of this row.
+    pub(crate) plugin: Option<OpportunityId>,
+    /// A path that Partner Center refuses.
+    pub(crate) refused_path: Option<&'static str>,
+    /// Which calls go wrong, counted over all runs.
+    pub(crate) mishaps: BTreeMap<u32, Mishap>,
+    pub(crate) calls: u32,
+    pub(crate) vendor_writes: u32,
+    runs: u32,
+    ids: u128,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: "2026-03-02T08:00:00Z".parse().unwrap(),
+            referrals: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            people: BTreeMap::new(),
+            links: BTreeMap::new(),
+            pointers: HashMap::new(),
+            audit: Vec::new(),
+            hints: VecDeque::new(),
+            echoes: true,
+            refusals: Vec::new(),
+            plugin: None,
+            refused_path: None,
+            mishaps: BTreeMap::new(),
+            calls: 0,
+            vendor_writes: 0,
+            runs: 0,
+            ids: 0x1000,
+        }
+    }
+
+    // ---- runs ----------------------------------------------------------------------------------------------------
+
+    pub(crate) fn begin(&mut self, hint: &Hint) -> Run {
+        self.runs += 1;
+        self.now += SignedDuration::from_secs(1);
+        let writer = format!("run-{}", self.runs);
+        let trigger = Trigger { hint: hint.clone(), now: self.now, trace: writer.clone(), writer: writer.clone() };
+        Run { machine: Reconcile::new(trigger, &POLICY), writer, announced: None, calls: 0 }
+    }
+
+    /// One call of a run.
+    pub(crate) fn step(&mut self, run: &mut Run) -> Went {
+        let call = match run.machine.next() {
+            Next::Done(report) => return Went::Done(report),
+            Next::Call(call) => call,
+        };
+        run.calls += 1;
+        assert!(run.calls < MOST_CALLS, "{} does not end: {call:?}", run.writer);
+        if call.writes_to_a_vendor() {
+            self.vendor_writes += 1;
+            self.check_announced(run, &call);
+        }
+        let mishap = self.mishaps.get(&self.calls).copied();
+        self.calls += 1;
+        let fault = |in_doubt| {
+            Answer::Failed(Fault {
+                class: Class::Transient { after: None },
+                code: "mishap",
+                message: "a mishap".to_owned(),
+                in_doubt,
+            })
+        };
+        if mishap == Some(Mishap::Refused) {
+            run.machine.answer(fault(false));
+            return Went::On;
+        }
+        let answer = self.perform(&call);
+        if let (Call::Intend(write) | Call::Commit(write), Answer::Done) = (&call, &answer) {
+            assert_eq!(write.link.writer, run.writer);
+            run.announced = Some(write.link.clone());
+        }
+        match mishap {
+            Some(Mishap::Crash) => return Went::Crashed,
+            Some(Mishap::LostAnswer) => run.machine.answer(fault(true)),
+            Some(Mishap::Refused) | None => run.machine.answer(answer),
+        }
+        Went::On
+    }
+
+    /// Runs to the end; none when the process died.
+    pub(crate) fn finish(&mut self, run: &mut Run) -> Option<Report> {
+        loop {
+            match self.step(run) {
+                Went::On => {}
+                Went::Done(report) => return Some(report),
+                Went::Crashed => return None,
+            }
+        }
+    }
+
+    /// Delivers a hint as the queue does: again, until a run has finished that could remember what it did.
+    pub(crate) fn deliver(&mut self, hint: &Hint) -> Report {
+        for _ in 0..MOST_RUNS {
+            let mut run = self.begin(hint);
+            if let Some(report) = self.finish(&mut run).filter(|report| !report.again) {
+                return report;
+            }
+        }
+        panic!("{hint:?} never finishes");
+    }
+
+    /// Lets time pass until no hint is left and no deal is due.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..MOST_RUNS {
+            while let Some(hint) = self.hints.pop_front() {
+                self.deliver(&hint);
+            }
+            let due: Vec<Link> = self.links().filter(|link| link.due.is_some()).collect();
+            let Some(next) = due.iter().filter_map(|link| link.due.as_ref()).map(|due| due.at).min() else {
+                return;
+            };
+            self.now = self.now.max(next);
+            let now = self.now;
+            for link in due.iter().filter(|link| link.due.as_ref().is_some_and(|due| due.at <= now)) {
+                let own = link.referral.or(link.microsoft).map(Subject::Referral);
+                let subject = match (link.referral, link.opportunity) {
+                    (None, Some(id)) => Some(Subject::Opportunity(id)),
+                    _ => own,
+                };
+                self.deliver(&Hint::new(subject.unwrap(), Cause::Due));
+            }
+        }
+        panic!("it never becomes quiet: {:#?}", self.links().collect::<Vec<_>>());
+    }
+
+    // ---- what has to be true -------------------------------------------------------------------------------------
+
+    /// Every write to a vendor is covered by what this very run wrote into the ledger before.
+    fn check_announced(&self, run: &Run, call: &Call) {
+        let Some(link) = &run.announced else {
+            panic!("{} writes before it announced anything: {call:?}", run.writer);
+        };
+        let covered = match (call, &link.pending) {
+            (Call::CreateReferral(body), Some(Pending::CreateReferral { half, terms, .. })) => {
+                let to_microsoft = body.target.iter().any(|target| target.id == MICROSOFT);
+                to_microsoft == (*half == Half::Microsofts) && terms.get(Field::Name) == &Term::text(Some(&body.name))
+            }
+            (Call::CreateRow { table, id, .. }, Some(Pending::CreateOpportunity { .. })) => {
+                *table != Table::Opportunity || link.opportunity.map(OpportunityId::uuid) == Some(*id)
+            }
+            (Call::PatchReferral { id, operations, .. }, Some(Pending::Update { changes, .. })) => {
+                let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::PartnerCenter));
+                link.referral == Some(*id)
+                    && operations.iter().all(|operation| field_of(operation).is_none_or(announced))
+            }
+            (Call::UpdateOpportunity { id, change, .. }, Some(Pending::Update { changes, .. })) => {
+                let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::Dynamics));
+                let same_name = |cell: &Cell| {
+                    let there = self.rows.get(id).map(|row| POLICY.mapping.terms(&row.shown()));
+                    matches!(cell, Cell::Text(name) if there.as_ref().map(|terms| terms.get(Field::Name))
+                        == Some(&Term::text(Some(mapping::strip_mark(name)))))
+                };
+                link.opportunity == Some(*id)
+                    && change.cells().all(|(column, cell)| match column {
+                        "name" => announced(Field::Name) || same_name(cell),
+                        column => column_field(column).is_none_or(announced),
+                    })
+            }
+            (Call::CloseOpportunity { id, .. }, Some(Pending::Update { changes, .. })) => {
+                let closes = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
+                link.opportunity == Some(*id) && changes.iter().any(closes)
+            }
+            _ => false,
+        };
+        assert!(covered, "{} does {call:#?}\nwhich its announcement does not cover: {:#?}", run.writer, link.pending);
+    }
+
+    /// Nothing is left to do, pairs are unique, both sides say the same.
+    pub(crate) fn assert_in_step(&self, deals: usize) {
+        assert!(self.refusals.is_empty(), "the vendors refused {:#?}", self.refusals);
+        assert_eq!(self.rows.len(), deals, "opportunities: {:?}", self.rows.keys());
+        let own: Vec<_> = self.referrals.values().filter(|referral| !referral.microsofts).collect();
+        assert_eq!(own.len(), deals, "referrals of the partner: {own:#?}");
+        for referral in own {
+            let link = self.find(Subject::Referral(referral.id)).unwrap_or_else(|| panic!("{} has no link", referral.id));
+            let id = link.opportunity.unwrap();
+            // What was closed when we met takes no reference any more; the pointers do without.
+            let refers = referral.reference == Some(id.to_string());
+            assert!(refers || referral.status == "Closed", "{:?}", referral.reference);
+            assert_eq!((&link.pending, &link.due, &link.state), (&None, &None, &State::Active), "{link:#?}");
+            assert_eq!(self.find(Subject::Opportunity(id)).map(|link| link.id), Some(link.id));
+            self.assert_same(&link);
+            let row = self.rows.get(&id).unwrap().shown();
+            assert_eq!(row.text("cosell_referralidentifier"), Some(referral.id.to_string().as_str()));
+            let halves: Vec<_> = self.referrals.values().filter(|half| half.microsofts && half.engagement == referral.engagement).collect();
+            let wants_help = POLICY.mapping.particulars(&row).help.is_some();
+            assert_eq!(halves.len(), usize::from(wants_help), "Microsoft's halves");
+            assert_eq!(link.microsoft, halves.first().map(|half| half.id));
+        }
+        for (pointer, id) in &self.pointers {
+            assert!(self.link(*id).is_some_and(|link| link.pointers().contains(pointer)), "{pointer:?} dangles");
+        }
+    }
+
+    /// Both sides of a deal say the same, as far as each can, and the ledger knows it.
+    fn assert_same(&self, link: &Link) {
+        let referral = Terms::from_referral(&self.referrals.get(&link.referral.unwrap()).unwrap().shown());
+        let row = self.rows.get(&link.opportunity.unwrap()).unwrap().shown();
+        let opportunity = POLICY.mapping.terms(&row);
+        let digits = mapping::money_digits(&row).unwrap();
+        assert_eq!(link.money_digits, digits);
+        for field in Field::ALL {
+            let (ours, theirs) = (referral.get(field), opportunity.get(field));
+            let there = POLICY.mapping.fit(field, ours, Side::Dynamics, &opportunity, digits, true).term;
+            let here = POLICY.mapping.fit(field, theirs, Side::PartnerCenter, &referral, digits, true).term;
+            assert!(&there == theirs || &here == ours, "{field}: {ours:?} and {theirs:?}\n{link:#?}");
+        }
+        let base = link.base.as_ref().unwrap();
+        assert_eq!((&base.referral, &base.opportunity), (&referral, &opportunity));
+    }
+
+    // ---- ledger --------------------------------------------------------------------------------------------------
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = Link> {
+        self.links.values().map(|text| serde_json::from_str(text).unwrap())
+    }
+
+    pub(crate) fn link(&self, id: LinkId) -> Option<Link> {
+        self.links.get(&id).map(|text| serde_json::from_str(text).unwrap())
+    }
+
+    pub(crate) fn find(&self, subject: Subject) -> Option<Link> {
+        let (pointers, own) = match subject {
+            Subject::Opportunity(id) => (vec![Pointer::Opportunity(id)], id.into()),
+            Subject::Referral(id) => (vec![Pointer::Referral(id), Pointer::Microsoft(id)], id.into()),
+        };
+        let pointed = pointers.iter().find_map(|pointer| self.pointers.get(pointer));
+        self.link(pointed.copied().unwrap_or(own))
+    }
+
+    fn write(&mut self, write: &LinkWrite) -> Answer {
+        let LinkWrite { link, pointers, audit } = write;
+        if self.link(link.id).map(|found| found.version) != write.replaces() {
+            return Answer::Outrun;
+        }
+        for pointer in pointers {
+            if let Some(other) = self.pointers.get(pointer).filter(|other| **other != link.id) {
+                return Answer::Taken(*pointer, *other);
+            }
+        }
+        for entry in audit {
+            let exists = self.audit.iter().any(|known| (known.link, known.version) == (entry.link, entry.version));
+            assert!(!exists, "a second audit entry for {} {}", entry.link, entry.version);
+        }
+        self.links.insert(link.id, serde_json::to_string(link).unwrap());
+        assert_eq!(self.link(link.id).as_ref(), Some(link), "a link changes when it is stored");
+        self.pointers.extend(pointers.iter().map(|pointer| (*pointer, link.id)));
+        self.audit.extend(audit.iter().cloned());
+        Answer::Done
+    }
+
+    // ---- vendors -------------------------------------------------------------------------------------------------
+
+    fn perform(&mut self, call: &Call) -> Answer {
+        match call {
+            Call::FindLink(subject) => Answer::Link(self.find(*subject).map(Box::new)),
+            Call::FindEngagement(id) => {
+                let found = self.pointers.get(&Pointer::Engagement(*id)).and_then(|id| self.link(*id));
+                Answer::Link(found.map(Box::new))
+            }
+            Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
+            Call::ReadOpportunity(id) => Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row)))),
+            Call::SearchReferrals(search) => {
+                let listed = self.referrals.values().filter(|found| found.at + LIST_LAG <= self.now);
+                let wanted = listed.filter(|found| match search {
+                    Search::Reference { opportunity, since } => {
+                        found.reference == Some(opportunity.to_string()) && found.at >= *since
+                    }
+                    Search::Engagement(id) => found.engagement == *id,
+                });
+                Answer::Referrals(wanted.map(ReferralRecord::shown).collect())
+            }
+            Call::FindCurrency(code) => Answer::Rows(
+                vendors::currency_row(code.as_str())
+                    .into_iter()
+                    .filter_map(|cell| match cell {
+                        Cell::Row(row) => Some(*row),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            Call::FindAccount { name, .. } => self.find_people("accounts", "accountid", "name", name),
+            Call::FindContact { email } => self.find_people("contacts", "contactid", "emailaddress1", email),
+            Call::Intend(write) | Call::Commit(write) => self.write(write),
+            Call::PatchReferral { id, etag, operations } => {
+                let refused = operations.iter().find(|operation| Some(operation.path) == self.refused_path);
+                if let Some(operation) = refused {
+                    return permanent(&format!("{} is not taken", operation.path));
+                }
+                let (now, echoes) = (self.now, self.echoes);
+                let Some(record) = self.referrals.get_mut(id) else { return Answer::Gone };
+                if record.etag() != *etag {
+                    return Answer::Stale;
+                }
+                match record.patch(operations) {
+                    Ok(()) => {
+                        if echoes {
+                            let hint = Hint::new(Subject::Referral(*id), Cause::ReferralUpdated).changed_at(now);
+                            self.hints.push_back(hint);
+                        }
+                        Answer::Referral(Some(Box::new(record.shown())))
+                    }
+                    Err(why) => self.refuse(call, &why),
+                }
+            }
+            Call::CreateReferral(body) => self.post(body),
+            Call::CreateRow { table: Table::Opportunity, id, change } => {
+                let id = OpportunityId::new(*id);
+                if self.rows.contains_key(&id) {
+                    return Answer::Exists;
+                }
+                match RowRecord::create(change) {
+                    Ok(row) => {
+                        let etag = row.etag();
+                        self.rows.insert(id, row);
+                        self.echo(id);
+                        Answer::Row(Some(Box::new(Row::from_cells(Some(etag), BTreeMap::new()))))
+                    }
+                    Err(why) => self.refuse(call, &why),
+                }
+            }
+            Call::CreateRow { table, id, change } => {
+                if self.people.contains_key(&(table.set(), *id)) {
+                    return Answer::Exists;
+                }
+                self.people.insert((table.set(), *id), cells(change));
+                Answer::Row(Some(Box::new(Row::default())))
+            }
+            Call::UpdateOpportunity { id, etag, change } => {
+                if self.plugin == Some(*id) {
+                    return permanent("a plug-in of this CRM says no");
+                }
+                let Some(row) = self.rows.get_mut(id) else { return Answer::Gone };
+                if row.etag() != *etag {
+                    return Answer::Stale;
+                }
+                match row.update(change) {
+                    Ok(()) => {
+                        let etag = row.etag();
+                        self.echo(*id);
+                        Answer::Row(Some(Box::new(Row::from_cells(Some(etag), BTreeMap::new()))))
+                    }
+                    Err(why) => self.refuse(call, &why),
+                }
+            }
+            Call::CloseOpportunity { id, close } => {
+                let Some(row) = self.rows.get_mut(id) else { return Answer::Gone };
+                match row.close(close) {
+                    Ok(()) => {
+                        self.echo(*id);
+                        Answer::Done
+                    }
+                    Err(NotClosed::Already) => Answer::Stale,
+                    Err(NotClosed::Refused(why)) => self.refuse(call, &why),
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, call: &Call, why: &str) -> Answer {
+        self.refusals.push(format!("{why}: {call:?}"));
+        permanent(why)
+    }
+
+    fn echo(&mut self, id: OpportunityId) {
+        if self.echoes {
+            self.hints.push_back(Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
+        }
+    }
+
+    fn find_people(&self, set: &str, key: &str, column: &str, value: &str) -> Answer {
+        let found = self.people.iter().filter(|((table, _), cells)| {
+            *table == set && cells.get(column) == Some(&Cell::Text(value.to_owned()))
+        });
+        let rows = found.map(|((_, id), _)| {
+            Row::from_cells(None, BTreeMap::from([(key.to_owned(), Cell::Text(id.to_string()))]))
+        });
+        Answer::Rows(rows.take(2).collect())
+    }
+
+    /// A row with its look-ups, as the read asks for it.
+    fn expanded(&self, row: &RowRecord) -> Row {
+        let expand = |cell: &Cell| {
+            let Cell::Text(target) = cell else { return cell.clone() };
+            let found = self.people.iter().find(|((set, id), _)| *target == format!("/{set}({id})"));
+            found.map_or(Cell::Null, |(_, cells)| Cell::Row(Box::new(Row::from_cells(None, cells.clone()))))
+        };
+        let lookups = ["customerid_account", "parentaccountid", "parentcontactid", "owninguser"];
+        let cells = row.cells.iter().map(|(column, cell)| {
+            let cell = if lookups.contains(&column.as_str()) { expand(cell) } else { cell.clone() };
+            (column.clone(), cell)
+        });
+        Row::from_cells(Some(row.etag()), cells.collect())
+    }
+
+    /// A referral is created: its id is the server's choice. One's own starts accepted, Microsoft's waits for an answer.
+    fn post(&mut self, body: &NewReferral) -> Answer {
+        self.ids += 1;
+        let id = ReferralId::new(Uuid::from_u128(self.ids));
+        let microsofts = body.target.iter().any(|target| target.id == MICROSOFT);
+        let record = ReferralRecord {
+            id,
+            engagement: body.engagement_id.unwrap_or(EngagementId::new(Uuid::from_u128(self.ids << 64))),
+            microsofts,
+            kind: body.kind.clone(),
+            name: Some(body.name.clone()),
+            reference: body.external_reference_id.clone(),
+            status: if microsofts { "New" } else { "Active" }.to_owned(),
+            substatus: if microsofts { "Pending" } else { "Accepted" }.to_owned(),
+            reason: None,
+            value: json(&body.details.deal_value),
+            currency: Some(body.details.currency.clone()),
+            closing: Some(body.details.closing_date_time.clone()),
+            notes: Some(body.details.notes.clone()),
+            visible: json(&body.consent.consent_to_share_referral_with_microsoft_sellers),
+            solutions: body.details.requirements.solutions.iter().map(json).collect(),
+            customer: json(&body.customer_profile),
+            version: 1,
+            at: self.now,
+        };
+        if self.echoes {
+            let cause = if microsofts { Cause::RelatedReferralCreated } else { Cause::ReferralCreated };
+            self.hints.push_back(Hint::new(Subject::Referral(id), cause).changed_at(self.now));
+        }
+        let shown = record.shown();
+        self.referrals.insert(id, record);
+        Answer::Referral(Some(Box::new(shown)))
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+fn permanent(why: &str) -> Answer {
+    Answer::Failed(Fault { class: Class::Permanent, code: "refused", message: why.to_owned(), in_doubt: false })
+}
+
+fn cells(change: &RowChange) -> BTreeMap<String, Cell> {
+    change.cells().map(|(column, cell)| (column.to_owned(), cell.clone())).collect()
+}
+
+/// The field that a path carries; none for our own reference.
+fn field_of(operation: &PatchOperation) -> Option<Field> {
+    Some(match operation.path {
+        "/details/dealValue" | "/details/currency" => Field::Value,
+        "/details/closingDateTime" => Field::CloseDate,
+        "/details/notes" => Field::Notes,
+        "/details/requirements/solutions" => Field::Solutions,
+        "/consent/consentToShareReferralWithMicrosoftSellers" => Field::Visibility,
+        "/status" | "/substatus" | "/statusReason" => Field::Stage,
+        "/externalReferenceId" => return None,
+        path => panic!("{path} carries no field of a deal"),
+    })
+}
+
+/// The field that a column carries; none for columns of ours.
+fn column_field(column: &str) -> Option<Field> {
+    Some(match column {
+        "estimatedvalue" | "transactioncurrencyid@odata.bind" => Field::Value,
+        "estimatedclosedate" => Field::CloseDate,
+        "description" => Field::Notes,
+        "cosell_solutions" => Field::Solutions,
+        "cosell_referralvisibility" => Field::Visibility,
+        "statecode" | "statuscode" | "cosell_closereason" => Field::Stage,
+        "cosell_audit" | "cosell_syncstatus" | "cosell_referralidentifier" | "cosell_referrallink" => return None,
+        column => panic!("{column} carries no field of a deal"),
+    })
+}
