@@ -14,7 +14,10 @@ pub struct Clock {
 impl Clock {
     /// Now, as the simulators see it.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is where the simulated vendors keep their clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the simulated vendors keep their clock"
+    )]
     pub fn now(&self) -> Timestamp {
         Timestamp::now() + SignedDuration::from_millis(self.offset_milliseconds.load(Ordering::SeqCst))
     }

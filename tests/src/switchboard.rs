@@ -119,21 +119,25 @@ impl Switchboard {
     }
 
     /// Breaks `times` requests that match, after letting `skip` of them pass.
-    pub fn plan(
-        &self,
-        skip: usize,
-        times: usize,
-        fault: Fault,
-        matches: impl Fn(&Exchange) -> bool + Send + 'static,
-    ) {
-        self.state().faults.push(Planned { matches: Box::new(matches), skip, times, fault });
+    pub fn plan(&self, skip: usize, times: usize, fault: Fault, matches: impl Fn(&Exchange) -> bool + Send + 'static) {
+        self.state().faults.push(Planned {
+            matches: Box::new(matches),
+            skip,
+            times,
+            fault,
+        });
     }
 
     /// Faults that were planned and never (or not fully) met; a scenario that ends with some has a mistake in it.
     #[must_use]
     pub fn unused_faults(&self) -> Vec<String> {
         let state = self.state();
-        state.faults.iter().filter(|planned| planned.times > 0).map(|planned| format!("{:?}", planned.fault)).collect()
+        state
+            .faults
+            .iter()
+            .filter(|planned| planned.times > 0)
+            .map(|planned| format!("{:?}", planned.fault))
+            .collect()
     }
 
     /// Forgets all faults that are still planned.
@@ -150,7 +154,12 @@ impl Switchboard {
     /// Everything recorded after the mark, in order of arrival.
     #[must_use]
     pub fn since(&self, mark: u64) -> Vec<Exchange> {
-        self.state().exchanges.iter().filter(|exchange| exchange.number > mark).cloned().collect()
+        self.state()
+            .exchanges
+            .iter()
+            .filter(|exchange| exchange.number > mark)
+            .cloned()
+            .collect()
     }
 
     fn begin(&self, mut exchange: Exchange) -> (u64, Option<Fault>) {
@@ -175,7 +184,13 @@ impl Switchboard {
     }
 
     fn end(&self, number: u64, status: StatusCode, answer: Bytes) {
-        if let Some(exchange) = self.state().exchanges.iter_mut().rev().find(|exchange| exchange.number == number) {
+        if let Some(exchange) = self
+            .state()
+            .exchanges
+            .iter_mut()
+            .rev()
+            .find(|exchange| exchange.number == number)
+        {
             exchange.status = Some(status);
             exchange.answer = answer;
         }
@@ -185,12 +200,7 @@ impl Switchboard {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn serve(
-        &self,
-        api: &'static str,
-        address: SocketAddr,
-        router: Router,
-    ) -> std::io::Result<SocketAddr> {
+    pub async fn serve(&self, api: &'static str, address: SocketAddr, router: Router) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;
         let board = self.clone();
@@ -220,7 +230,10 @@ impl Switchboard {
     ) -> Result<Response<Body>, Cut> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        let target = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string);
         let (number, fault) = self.begin(Exchange {
             number: 0,
             api,
@@ -243,7 +256,10 @@ impl Switchboard {
             }
             Some(Fault::DropAfterApply | Fault::Stall(_) | Fault::RunAfterApply(_)) | None => {}
         }
-        let answer = router.oneshot(Request::from_parts(parts, Body::from(body))).await.map_err(|_| Cut)?;
+        let answer = router
+            .oneshot(Request::from_parts(parts, Body::from(body)))
+            .await
+            .map_err(|_| Cut)?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         self.end(number, parts.status, body.clone());

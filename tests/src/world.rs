@@ -33,8 +33,13 @@ use crate::switchboard::{Exchange, Switchboard};
 pub const TENANT: &str = "7c1f5a52-9d6e-4b0c-a2ad-6f3b6f0d8e11";
 
 /// The events the connector registers for.
-pub const EVENTS: [&str; 5] =
-    ["referral-created", "referral-updated", "related-referral-created", "related-referral-updated", "test-created"];
+pub const EVENTS: [&str; 5] = [
+    "referral-created",
+    "referral-updated",
+    "related-referral-created",
+    "related-referral-updated",
+    "test-created",
+];
 
 const LINKS: &str = "cosell-links";
 const AUDIT: &str = "cosell-audit";
@@ -180,20 +185,31 @@ impl World {
             let port = setup.ports.get(index).copied().unwrap_or(0);
             move |error| StartError::Port(what, port, error)
         };
-        let entra = Entra::start(&switchboard, &clock, at(0)).await.map_err(taken("Entra", 0))?;
+        let entra = Entra::start(&switchboard, &clock, at(0))
+            .await
+            .map_err(taken("Entra", 0))?;
         let partner_center = PartnerCenter::start(&switchboard, &clock, &entra, at(1), at(2), at(3))
             .await
             .map_err(taken("Partner Center", 1))?;
         let audience = Arc::new(std::sync::OnceLock::<String>::new());
         let authorize = authorize(entra.clone(), Arc::clone(&audience));
-        let dataverse =
-            Dataverse::start(&switchboard, &clock, at(4), authorize).await.map_err(taken("Dataverse", 4))?;
+        let dataverse = Dataverse::start(&switchboard, &clock, at(4), authorize)
+            .await
+            .map_err(taken("Dataverse", 4))?;
         let _ = audience.set(dataverse.url());
-        let aws = Aws::start(&switchboard, &clock, at(5)).await.map_err(taken("the cloud services", 5))?;
+        let aws = Aws::start(&switchboard, &clock, at(5))
+            .await
+            .map_err(taken("the cloud services", 5))?;
 
         for (name, definition) in [
-            (LINKS, include_str!("../../shared/connector/tests/fixtures/dynamodb/links-table.json")),
-            (AUDIT, include_str!("../../shared/connector/tests/fixtures/dynamodb/audit-table.json")),
+            (
+                LINKS,
+                include_str!("../../shared/connector/tests/fixtures/dynamodb/links-table.json"),
+            ),
+            (
+                AUDIT,
+                include_str!("../../shared/connector/tests/fixtures/dynamodb/audit-table.json"),
+            ),
         ] {
             let mut definition: Value = serde_json::from_str(definition)
                 .map_err(|error| StartError::Other("a table's description", error.to_string()))?;
@@ -221,8 +237,16 @@ impl World {
             .and_then(|()| std::fs::write(&anchors, partner_center.trust_anchors_pem()))
             .map_err(|error| StartError::Other("the folder of the trust anchors", error.to_string()))?;
 
-        let common = [("AWS_ENDPOINT_URL".to_owned(), aws.endpoint_url()), ("AWS_REGION".to_owned(), REGION.to_owned())];
-        let log = |name: &str| setup.log_folder.as_ref().map(|folder| folder.join(format!("{name}.log")));
+        let common = [
+            ("AWS_ENDPOINT_URL".to_owned(), aws.endpoint_url()),
+            ("AWS_REGION".to_owned(), REGION.to_owned()),
+        ];
+        let log = |name: &str| {
+            setup
+                .log_folder
+                .as_ref()
+                .map(|folder| folder.join(format!("{name}.log")))
+        };
         let function = |name: &str, binary: PathBuf, environment: Vec<(String, String)>, concurrency| {
             Function::start(FunctionConfig {
                 name: name.to_owned(),
@@ -235,7 +259,10 @@ impl World {
             })
         };
         let pairs = |pairs: &[(&str, String)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect()
         };
         let webhook = function(
             "webhook",
@@ -248,7 +275,9 @@ impl World {
             ]),
             2,
         );
-        let gateway = Gateway::start(at(6), webhook.clone()).await.map_err(taken("the webhook's gateway", 6))?;
+        let gateway = Gateway::start(at(6), webhook.clone())
+            .await
+            .map_err(taken("the webhook's gateway", 6))?;
         let mut settings = pairs(&[
             ("QUEUE_URL", queue.as_str().to_owned()),
             ("LINKS_TABLE", LINKS.to_owned()),
@@ -280,6 +309,12 @@ impl World {
             ]),
             1,
         );
+        // Making the vendor's RSA keys takes a second or more; nobody's change should have to wait for it.
+        let signer = partner_center.clone();
+        tokio::task::spawn_blocking(move || signer.sign_post(b"{}"))
+            .await
+            .map_err(|error| StartError::Other("the vendor's keys", error.to_string()))?
+            .map_err(|error| StartError::Other("the vendor's keys", error.to_string()))?;
         if setup.registered {
             partner_center.register_directly(&gateway.url(), &EVENTS);
         }
@@ -409,13 +444,20 @@ impl World {
     /// Writes to a vendor since a mark of the switchboard.
     #[must_use]
     pub fn vendor_writes_since(&self, mark: u64) -> Vec<Exchange> {
-        self.vendor_calls_since(mark).into_iter().filter(Exchange::is_write).collect()
+        self.vendor_calls_since(mark)
+            .into_iter()
+            .filter(Exchange::is_write)
+            .collect()
     }
 
     /// Calls of a vendor's API since a mark, tokens and polls not counted.
     #[must_use]
     pub fn vendor_calls_since(&self, mark: u64) -> Vec<Exchange> {
-        self.switchboard.since(mark).into_iter().filter(is_reconciling).collect()
+        self.switchboard
+            .since(mark)
+            .into_iter()
+            .filter(is_reconciling)
+            .collect()
     }
 
     /// Ends the world and checks what must be true of every world.
@@ -439,7 +481,11 @@ impl World {
             .filter(|exchange| !self.tolerated.contains(&exchange.api))
             .filter(|exchange| ["partner_center", "registration", "dataverse", "entra"].contains(&exchange.api))
             .filter(|exchange| !exchange.target.starts_with("/_control"))
-            .filter(|exchange| exchange.status.is_some_and(|status| matches!(status.as_u16(), 400 | 403 | 405 | 415 | 422)))
+            .filter(|exchange| {
+                exchange
+                    .status
+                    .is_some_and(|status| matches!(status.as_u16(), 400 | 403 | 405 | 415 | 422))
+            })
             .map(|exchange| {
                 format!(
                     "{} {} {} -> {:?} {}",
@@ -460,13 +506,19 @@ impl World {
 fn is_reconciling(exchange: &Exchange) -> bool {
     match exchange.api {
         "partner_center" => {
-            !exchange.target.starts_with("/_control") && !exchange.target.contains("orderby=updatedDateTime")
-                && !exchange.target.contains("orderby%3DupdatedDateTime") && !exchange.target.contains("skiptoken")
+            !exchange.target.starts_with("/_control")
+                && !exchange.target.contains("orderby=updatedDateTime")
+                && !exchange.target.contains("orderby%3DupdatedDateTime")
+                && !exchange.target.contains("skiptoken")
         }
         "dataverse" => {
             let target = &exchange.target;
-            let polls = target.contains("deltatoken") || target.contains("skiptoken")
-                || exchange.headers.get("prefer").is_some_and(|prefer| prefer.to_str().unwrap_or_default().contains("track-changes"))
+            let polls = target.contains("deltatoken")
+                || target.contains("skiptoken")
+                || exchange
+                    .headers
+                    .get("prefer")
+                    .is_some_and(|prefer| prefer.to_str().unwrap_or_default().contains("track-changes"))
                 || target.contains("modifiedon%20ge");
             !target.starts_with("/_control") && !polls
         }
@@ -495,5 +547,7 @@ fn authorize(entra: Entra, audience: Arc<std::sync::OnceLock<String>>) -> Author
 fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let folder = own.ancestors().find(|folder| folder.join(name).is_file());
-    folder.unwrap_or_else(|| own.parent().unwrap_or(Path::new("."))).join(name)
+    folder
+        .unwrap_or_else(|| own.parent().unwrap_or(Path::new(".")))
+        .join(name)
 }

@@ -43,7 +43,11 @@ impl Scene {
         assert_eq!(row["cosell_syncstatus"], json!(SYNCED), "{row:#}");
         assert_eq!(row["name"], "✔ Deal without fault");
         for function in [&world.webhook, &world.sync] {
-            let panics: Vec<String> = function.logs().into_iter().filter(|line| line.contains("panicked")).collect();
+            let panics: Vec<String> = function
+                .logs()
+                .into_iter()
+                .filter(|line| line.contains("panicked"))
+                .collect();
             assert!(panics.is_empty(), "{panics:#?}");
         }
         world.close().await;
@@ -53,7 +57,10 @@ impl Scene {
     fn microsoft_sends_spoilt(&self, spoil: &str) -> Inbound {
         self.world.partner_center.hold_deliveries(true);
         let sent = self.world.microsoft_sends(&InboundDeal::default());
-        self.world.partner_center.microsoft_edits_exactly(&sent.referral, spoil).unwrap();
+        self.world
+            .partner_center
+            .microsoft_edits_exactly(&sent.referral, spoil)
+            .unwrap();
         self.world.partner_center.hold_deliveries(false);
         self.world.partner_center.release(Release::InOrder);
         sent
@@ -79,7 +86,10 @@ impl Scene {
         assert_eq!(attention.len(), 1, "{attention:?} {}", self.world.state_of_affairs());
         assert_eq!(attention[0].0, code, "{attention:?}");
         let audited = self.audited(referral, code);
-        assert!(audited.contains(&attention[0].1), "not in the audit: {attention:?} {audited:?}");
+        assert!(
+            audited.contains(&attention[0].1),
+            "not in the audit: {attention:?} {audited:?}"
+        );
         attention[0].1.clone()
     }
 
@@ -115,9 +125,17 @@ impl Scene {
         self.world.source.pause();
         assert!(self.world.partner_center.quiet(PATIENCE).await);
         let before = self.world.aws.queue_messages(&self.world.queue).len();
-        assert_eq!(self.world.post(post).await, status, "{:?}", self.world.webhook.logs().last());
+        assert_eq!(
+            self.world.post(post).await,
+            status,
+            "{:?}",
+            self.world.webhook.logs().last()
+        );
         // The last batch may still be leaving the queue; nothing may come onto it.
-        assert!(self.world.aws.queue_messages(&self.world.queue).len() <= before, "it was queued");
+        assert!(
+            self.world.aws.queue_messages(&self.world.queue).len() <= before,
+            "it was queued"
+        );
         self.world.source.resume();
     }
 }
@@ -125,7 +143,8 @@ impl Scene {
 fn findings(list: &Value) -> Vec<(String, String)> {
     let text = |finding: &Value, member: &str| finding[member].as_str().unwrap_or_default().to_owned();
     let list = list.as_array().into_iter().flatten();
-    list.map(|finding| (text(finding, "code"), text(finding, "text"))).collect()
+    list.map(|finding| (text(finding, "code"), text(finding, "text")))
+        .collect()
 }
 
 // ---- posts ------------------------------------------------------------------------------------------------------------
@@ -134,12 +153,27 @@ fn findings(list: &Value) -> Vec<(String, String)> {
 async fn an_unsigned_post_is_refused_and_says_nothing() {
     let scene = Scene::begin().await;
     let body = scene.event();
-    let bare = SignedPost { headers: vec![("Content-Type".to_owned(), "application/json".to_owned())], body: body.clone() };
+    let bare = SignedPost {
+        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+        body: body.clone(),
+    };
     scene.is_answered(&bare, 401).await;
-    let unsigned = scene.world.partner_center.certificate_variant(Variant::MissingSignature, &body).unwrap();
+    let unsigned = scene
+        .world
+        .partner_center
+        .certificate_variant(Variant::MissingSignature, &body)
+        .unwrap();
     scene.is_answered(&unsigned, 401).await;
-    let answer = reqwest::Client::new().post(scene.world.gateway.url()).body(body).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (401, String::new()));
+    let answer = reqwest::Client::new()
+        .post(scene.world.gateway.url())
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.text().await.unwrap()),
+        (401, String::new())
+    );
     scene.end().await;
 }
 
@@ -158,7 +192,11 @@ async fn a_post_that_anybody_but_microsoft_signed_is_refused() {
         Variant::ForeignUrl,
         Variant::UnknownFile,
     ] {
-        let post = scene.world.partner_center.certificate_variant(variant, &scene.event()).unwrap();
+        let post = scene
+            .world
+            .partner_center
+            .certificate_variant(variant, &scene.event())
+            .unwrap();
         scene.is_answered(&post, 401).await;
     }
     scene.end().await;
@@ -168,7 +206,11 @@ async fn a_post_that_anybody_but_microsoft_signed_is_refused() {
 async fn a_post_that_was_changed_or_truncated_on_the_way_is_refused() {
     let scene = Scene::begin().await;
     let body = scene.event();
-    let tampered = scene.world.partner_center.certificate_variant(Variant::TamperedBody, &body).unwrap();
+    let tampered = scene
+        .world
+        .partner_center
+        .certificate_variant(Variant::TamperedBody, &body)
+        .unwrap();
     scene.is_answered(&tampered, 401).await;
     let mut truncated = scene.world.partner_center.sign_post(&body).unwrap();
     truncated.body.truncate(body.len() / 2);
@@ -183,10 +225,18 @@ async fn a_post_that_is_too_large_is_refused_before_anything_is_verified() {
     let scene = Scene::begin().await;
     let mut body = scene.event();
     body.resize(64 * 1024 + 1, b' ');
-    scene.is_answered(&scene.world.partner_center.sign_post(&body).unwrap(), 413).await;
+    scene
+        .is_answered(&scene.world.partner_center.sign_post(&body).unwrap(), 413)
+        .await;
     // One byte less is read: blanks at the end are still JSON.
     body.truncate(64 * 1024);
-    assert_eq!(scene.world.post(&scene.world.partner_center.sign_post(&body).unwrap()).await, 200);
+    assert_eq!(
+        scene
+            .world
+            .post(&scene.world.partner_center.sign_post(&body).unwrap())
+            .await,
+        200
+    );
     scene.end().await;
 }
 
@@ -197,8 +247,19 @@ async fn a_genuine_post_that_is_no_event_is_malformed() {
     let half = &whole[..whole.len() / 2];
     let nameless = br#"{"ResourceUri":"https://api.partnercenter.microsoft.com/engagements/v1/referrals/1"}"#;
     let pointless = br#"{"EventName":"referral-updated","ResourceUri":"https://api.partnercenter.microsoft.com/"}"#;
-    for body in [&b"no JSON at all"[..], b"\xff\xfe\x00", b"[]", b"{}", b"null", half, nameless, pointless] {
-        scene.is_answered(&scene.world.partner_center.sign_post(body).unwrap(), 400).await;
+    for body in [
+        &b"no JSON at all"[..],
+        b"\xff\xfe\x00",
+        b"[]",
+        b"{}",
+        b"null",
+        half,
+        nameless,
+        pointless,
+    ] {
+        scene
+            .is_answered(&scene.world.partner_center.sign_post(body).unwrap(), 400)
+            .await;
     }
     scene.end().await;
 }
@@ -208,10 +269,16 @@ async fn an_event_that_nobody_knows_is_answered_and_ignored() {
     let scene = Scene::begin().await;
     for event in ["invoice-ready", "referral-renamed", ""] {
         let body = scene.world.partner_center.event_body(event, &scene.good);
-        scene.is_answered(&scene.world.partner_center.sign_post(&body).unwrap(), 200).await;
+        scene
+            .is_answered(&scene.world.partner_center.sign_post(&body).unwrap(), 200)
+            .await;
     }
     let logs = scene.world.webhook.logs();
-    assert!(logs.iter().any(|line| line.contains("referral-renamed") && line.contains("ignored")), "{logs:#?}");
+    assert!(
+        logs.iter()
+            .any(|line| line.contains("referral-renamed") && line.contains("ignored")),
+        "{logs:#?}"
+    );
     scene.end().await;
 }
 
@@ -220,10 +287,23 @@ async fn an_event_about_a_referral_that_does_not_exist_leaves_nothing_behind() {
     let scene = Scene::begin().await;
     let nowhere = Uuid::new_v4().to_string();
     let body = scene.world.partner_center.event_body("referral-created", &nowhere);
-    assert_eq!(scene.world.post(&scene.world.partner_center.sign_post(&body).unwrap()).await, 200);
+    assert_eq!(
+        scene
+            .world
+            .post(&scene.world.partner_center.sign_post(&body).unwrap())
+            .await,
+        200
+    );
     scene.world.settle().await;
     assert_eq!(scene.attention(&nowhere), []);
-    assert!(scene.audited(&nowhere, "stale").iter().any(|text| text.contains(&nowhere)), "{:#?}", scene.world.audit());
+    assert!(
+        scene
+            .audited(&nowhere, "stale")
+            .iter()
+            .any(|text| text.contains(&nowhere)),
+        "{:#?}",
+        scene.world.audit()
+    );
     scene.end().await;
 }
 
@@ -239,7 +319,11 @@ async fn a_new_referral_of_unknown_status_waits_for_a_person_and_is_taken_up_onc
     assert!(scene.world.opportunities_of(&sent.referral).is_empty());
 
     let known = json!({ "status": "New", "substatus": "Pending" });
-    scene.world.partner_center.microsoft_edits(&sent.referral, known).unwrap();
+    scene
+        .world
+        .partner_center
+        .microsoft_edits(&sent.referral, known)
+        .unwrap();
     scene.world.settle().await;
     scene.is_in_step(&scene.world.opportunity_of(&sent.referral));
     assert_eq!(scene.attention(&sent.referral), []);
@@ -261,16 +345,26 @@ async fn unknown_values_on_a_linked_deal_leave_their_fields_alone_and_the_others
     let scene = Scene::begin().await;
     let (opportunity, referral) = scene.with_a_linked_deal().await;
     let edit = r#"{"status": "Simmering", "details": {"closingDateTime": "at harvest", "notes": "All the same."}}"#;
-    scene.world.partner_center.microsoft_edits_exactly(&referral, edit).unwrap();
+    scene
+        .world
+        .partner_center
+        .microsoft_edits_exactly(&referral, edit)
+        .unwrap();
     scene.world.settle().await;
     let row = scene.world.opportunity(&opportunity);
     assert_eq!(row["description"], "All the same.");
-    assert_eq!((&row["statecode"], &row["estimatedclosedate"]), (&json!(0), &json!("2027-04-01")));
+    assert_eq!(
+        (&row["statecode"], &row["estimatedclosedate"]),
+        (&json!(0), &json!("2027-04-01"))
+    );
     let attention = scene.attention(&referral);
     let codes: Vec<&str> = attention.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(codes, ["unknown_value", "unknown_value"], "{attention:?}");
     for part in ["Simmering", "at harvest"] {
-        assert!(attention.iter().any(|(_, text)| text.contains(part)), "{part} in {attention:?}");
+        assert!(
+            attention.iter().any(|(_, text)| text.contains(part)),
+            "{part} in {attention:?}"
+        );
         scene.is_told_to_the_seller(&opportunity, part);
     }
 
@@ -279,7 +373,10 @@ async fn unknown_values_on_a_linked_deal_leave_their_fields_alone_and_the_others
     scene.world.settle().await;
     assert_eq!(scene.attention(&referral), []);
     scene.is_in_step(&opportunity);
-    assert_eq!(scene.world.opportunity(&opportunity)["estimatedclosedate"], "2027-08-01");
+    assert_eq!(
+        scene.world.opportunity(&opportunity)["estimatedclosedate"],
+        "2027-08-01"
+    );
     scene.end().await;
 }
 
@@ -292,7 +389,11 @@ async fn a_referral_without_its_parts_still_becomes_an_opportunity() {
     );
     scene.world.settle().await;
     let row = scene.world.opportunity(&scene.world.opportunity_of(&sent.referral));
-    assert!(row["name"].as_str().unwrap().contains(&sent.referral), "a row nobody can find: {}", row["name"]);
+    assert!(
+        row["name"].as_str().unwrap().contains(&sent.referral),
+        "a row nobody can find: {}",
+        row["name"]
+    );
     assert_eq!((&row["estimatedvalue"], &row["statuscode"]), (&Value::Null, &json!(2)));
     assert_eq!(scene.attention(&sent.referral), []);
     scene.end().await;
@@ -307,7 +408,10 @@ async fn an_empty_object_in_the_place_of_a_list_is_an_empty_list() {
     scene.world.settle().await;
     let opportunity = scene.world.opportunity_of(&sent.referral);
     let row = scene.world.opportunity(&opportunity);
-    assert_eq!((&row["cosell_solutions"], &row["_parentcontactid_value"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&row["cosell_solutions"], &row["_parentcontactid_value"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(row["estimatedvalue"], json!(52_000.0));
     scene.is_in_step(&opportunity);
     assert_eq!(scene.attention(&sent.referral), []);
@@ -323,20 +427,37 @@ async fn nulls_everywhere_are_told_and_take_no_other_deal_along() {
     let nulls = r#"{"engagementId": null, "name": null, "status": null, "substatus": null, "statusReason": null,
         "qualification": null, "type": null, "direction": null, "target": null, "team": null, "mpnId": null,
         "customerProfile": null, "consent": null, "details": null, "inviteContext": null, "trackingInfo": null}"#;
-    scene.world.partner_center.microsoft_edits_exactly(&referral, nulls).unwrap();
+    scene
+        .world
+        .partner_center
+        .microsoft_edits_exactly(&referral, nulls)
+        .unwrap();
     let unseen = scene.microsoft_sends_spoilt(nulls);
     scene.world.settle().await;
 
     let attention = scene.attention(&referral);
-    assert!(attention.iter().any(|(code, text)| code == "unknown_value" && text.contains("stage")), "{attention:?}");
+    assert!(
+        attention
+            .iter()
+            .any(|(code, text)| code == "unknown_value" && text.contains("stage")),
+        "{attention:?}"
+    );
     for (_, text) in &attention {
         scene.is_told_to_the_seller(&opportunity, text);
     }
     let row = scene.world.opportunity(&opportunity);
     assert_eq!(row["statecode"], json!(0));
-    assert!(row["name"].as_str().unwrap().ends_with("Sable Ridge backup refresh"), "{}", row["name"]);
+    assert!(
+        row["name"].as_str().unwrap().ends_with("Sable Ridge backup refresh"),
+        "{}",
+        row["name"]
+    );
     // What Partner Center emptied is empty here too, and the trail says what stood there.
-    assert!(row["cosell_audit"].as_str().unwrap().contains("9000 USD to nothing"), "{}", row["cosell_audit"]);
+    assert!(
+        row["cosell_audit"].as_str().unwrap().contains("9000 USD to nothing"),
+        "{}",
+        row["cosell_audit"]
+    );
 
     scene.one_attention(&unseen.referral, "unknown_value");
     assert!(scene.world.opportunities_of(&unseen.referral).is_empty());
@@ -351,7 +472,11 @@ async fn a_referral_that_cannot_be_read_is_listed_with_the_place_at_fault() {
     let text = scene.one_attention(&sent.referral, "refused");
     assert!(text.contains("name"), "{text}");
 
-    scene.world.partner_center.microsoft_edits(&sent.referral, json!({ "name": "Out of the box" })).unwrap();
+    scene
+        .world
+        .partner_center
+        .microsoft_edits(&sent.referral, json!({ "name": "Out of the box" }))
+        .unwrap();
     scene.world.settle().await;
     assert_eq!(scene.attention(&sent.referral), []);
     scene.is_in_step(&scene.world.opportunity_of(&sent.referral));
@@ -362,20 +487,45 @@ async fn a_referral_that_cannot_be_read_is_listed_with_the_place_at_fault() {
 async fn an_answer_that_is_no_referral_at_all_is_listed_on_its_deal() {
     let scene = Scene::begin().await;
     scene.world.partner_center.hold_deliveries(true);
-    let bodies = ["", "<html>Our services are not available right now</html>", "[]", "null", "{\"id\": 7}", "\"\""];
+    let bodies = [
+        "",
+        "<html>Our services are not available right now</html>",
+        "[]",
+        "null",
+        "{\"id\": 7}",
+        "\"\"",
+    ];
     let sent = bodies.map(|body| {
-        let sent = scene.world.microsoft_sends(&InboundDeal { microsoft_record: false, ..InboundDeal::default() });
+        let sent = scene.world.microsoft_sends(&InboundDeal {
+            microsoft_record: false,
+            ..InboundDeal::default()
+        });
         let path = format!("/v1.0/engagements/referrals/{}", sent.referral);
-        let nonsense = Fault::Answer { status: StatusCode::OK, headers: Vec::new(), body: body.to_owned() };
-        scene.world.switchboard.plan(0, 1, nonsense, move |exchange| exchange.target.starts_with(&path));
+        let nonsense = Fault::Answer {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        };
+        scene
+            .world
+            .switchboard
+            .plan(0, 1, nonsense, move |exchange| exchange.target.starts_with(&path));
         (body, sent.referral)
     });
     scene.world.partner_center.hold_deliveries(false);
     scene.world.partner_center.release(Release::InOrder);
     scene.world.settle().await;
     for (body, referral) in sent {
-        assert!(!scene.audited(&referral, "refused").is_empty(), "{body}: {:#?}", scene.world.audit());
-        scene.world.invoke(json!({ "command": "resync", "referral": referral })).await.unwrap();
+        assert!(
+            !scene.audited(&referral, "refused").is_empty(),
+            "{body}: {:#?}",
+            scene.world.audit()
+        );
+        scene
+            .world
+            .invoke(json!({ "command": "resync", "referral": referral }))
+            .await
+            .unwrap();
         scene.is_in_step(&scene.world.opportunity_of(&referral));
     }
     scene.end().await;
@@ -386,7 +536,10 @@ async fn an_answer_that_is_no_referral_at_all_is_listed_on_its_deal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_in_a_currency_the_crm_lacks_waits_for_the_currency() {
     let scene = Scene::begin().await;
-    let sent = scene.world.microsoft_sends(&InboundDeal { currency: "CHF".to_owned(), ..InboundDeal::default() });
+    let sent = scene.world.microsoft_sends(&InboundDeal {
+        currency: "CHF".to_owned(),
+        ..InboundDeal::default()
+    });
     scene.world.settle().await;
     let text = scene.one_attention(&sent.referral, "currency_missing");
     assert!(text.contains("CHF"), "{text}");
@@ -406,12 +559,18 @@ async fn a_deal_in_a_currency_the_crm_lacks_waits_for_the_currency() {
 async fn a_linked_deal_whose_currency_changes_to_one_the_crm_lacks_keeps_its_value_until_it_is_there() {
     let scene = Scene::begin().await;
     let (opportunity, referral) = scene.with_a_linked_deal().await;
-    scene.world.portal_edits(&referral, json!({ "details": { "dealValue": 8100, "currency": "SEK", "notes": "In kronor." } }));
+    scene.world.portal_edits(
+        &referral,
+        json!({ "details": { "dealValue": 8100, "currency": "SEK", "notes": "In kronor." } }),
+    );
     scene.world.settle().await;
     let text = scene.one_attention(&referral, "currency_missing");
     scene.is_told_to_the_seller(&opportunity, &text);
     let row = scene.world.opportunity(&opportunity);
-    assert_eq!((&row["estimatedvalue"], &row["description"]), (&json!(9000.0), &json!("In kronor.")));
+    assert_eq!(
+        (&row["estimatedvalue"], &row["description"]),
+        (&json!(9000.0), &json!("In kronor."))
+    );
 
     let krona = scene.world.dataverse.add_currency("SEK", 2, 10.0).unwrap();
     scene.world.invoke(json!({ "run": "compare" })).await.unwrap();
@@ -435,25 +594,51 @@ async fn texts_over_the_limit_are_cut_between_characters_and_never_cut_back() {
     let row = scene.world.opportunity(&opportunity);
     assert_eq!(row["description"], json!("n".repeat(1999)));
     assert_eq!(row["name"], json!(format!("✔ {}", "N".repeat(297))));
-    assert_eq!(scene.audited(&sent.referral, "text_cut").len(), 2, "{:#?}", scene.world.audit());
-    assert!(row["cosell_audit"].as_str().unwrap().contains("it was cut there and stays whole in Partner Center"));
+    assert_eq!(
+        scene.audited(&sent.referral, "text_cut").len(),
+        2,
+        "{:#?}",
+        scene.world.audit()
+    );
+    assert!(
+        row["cosell_audit"]
+            .as_str()
+            .unwrap()
+            .contains("it was cut there and stays whole in Partner Center")
+    );
 
     // Accepting sends value and date along; the texts that were cut stay where they are whole.
-    scene.world.seller_edits(&opportunity, &json!({ "statuscode": 1, "estimatedvalue": 53_000 }));
+    scene
+        .world
+        .seller_edits(&opportunity, &json!({ "statuscode": 1, "estimatedvalue": 53_000 }));
     scene.world.settle().await;
-    for run in [json!({ "run": "compare" }), json!({ "command": "resync", "referral": sent.referral })] {
+    for run in [
+        json!({ "run": "compare" }),
+        json!({ "command": "resync", "referral": sent.referral }),
+    ] {
         scene.world.invoke(run).await.unwrap();
         scene.world.settle().await;
     }
     let record = scene.world.referral(&sent.referral);
-    assert_eq!((&record["status"], &record["details"]["dealValue"]), (&json!("Active"), &json!(53_000)));
-    assert_eq!((&record["name"], &record["details"]["notes"]), (&json!(name), &json!(notes)));
+    assert_eq!(
+        (&record["status"], &record["details"]["dealValue"]),
+        (&json!("Active"), &json!(53_000))
+    );
+    assert_eq!(
+        (&record["name"], &record["details"]["notes"]),
+        (&json!(name), &json!(notes))
+    );
 
     // A later, longer text is cut the same way and said again.
     let longer = format!("{notes} {notes}");
-    scene.world.portal_edits(&sent.referral, json!({ "details": { "notes": longer } }));
+    scene
+        .world
+        .portal_edits(&sent.referral, json!({ "details": { "notes": longer } }));
     scene.world.settle().await;
-    assert_eq!(scene.world.opportunity(&opportunity)["description"], json!("n".repeat(1999)));
+    assert_eq!(
+        scene.world.opportunity(&opportunity)["description"],
+        json!("n".repeat(1999))
+    );
     assert_eq!(scene.world.referral(&sent.referral)["details"]["notes"], json!(longer));
     scene.is_in_step(&opportunity);
     scene.end().await;
@@ -465,16 +650,30 @@ async fn money_keeps_every_digit_where_it_was_typed() {
     let (opportunity, referral) = scene.with_a_linked_deal().await;
     let exact = "123456789012.34567890123456";
     let edit = format!(r#"{{"details": {{"dealValue": {exact}}}}}"#);
-    scene.world.partner_center.portal_edits_exactly(&referral, &edit).unwrap();
+    scene
+        .world
+        .partner_center
+        .portal_edits_exactly(&referral, &edit)
+        .unwrap();
     scene.world.settle().await;
-    let row = scene.world.dataverse.row_text("opportunities", opportunity.parse().unwrap()).unwrap();
+    let row = scene
+        .world
+        .dataverse
+        .row_text("opportunities", opportunity.parse().unwrap())
+        .unwrap();
     assert!(row.contains(r#""estimatedvalue":123456789012.35"#), "{row}");
     scene.is_in_step(&opportunity);
 
     // Rounding is not an edit: nothing of it travels back, not even with another change.
-    scene.world.seller_edits(&opportunity, &json!({ "description": "Rounded here." }));
+    scene
+        .world
+        .seller_edits(&opportunity, &json!({ "description": "Rounded here." }));
     scene.world.settle().await;
-    scene.world.invoke(json!({ "command": "resync", "referral": referral })).await.unwrap();
+    scene
+        .world
+        .invoke(json!({ "command": "resync", "referral": referral }))
+        .await
+        .unwrap();
     scene.world.settle().await;
     let record = scene.world.partner_center.referral_text(&referral).unwrap();
     assert!(record.contains(exact), "{record}");
@@ -488,12 +687,19 @@ async fn money_that_no_decimal_holds_is_told_and_left_alone() {
     let (opportunity, referral) = scene.with_a_linked_deal().await;
     let number = format!("1.{}", "1234567890".repeat(6));
     let edit = format!(r#"{{"details": {{"dealValue": {number}, "notes": "So exact."}}}}"#);
-    scene.world.partner_center.microsoft_edits_exactly(&referral, &edit).unwrap();
+    scene
+        .world
+        .partner_center
+        .microsoft_edits_exactly(&referral, &edit)
+        .unwrap();
     scene.world.settle().await;
     let text = scene.one_attention(&referral, "unknown_value");
     assert!(text.contains("1.12345678901234567890"), "{text}");
     let row = scene.world.opportunity(&opportunity);
-    assert_eq!((&row["estimatedvalue"], &row["description"]), (&json!(9000.0), &json!("So exact.")));
+    assert_eq!(
+        (&row["estimatedvalue"], &row["description"]),
+        (&json!(9000.0), &json!("So exact."))
+    );
     let record = scene.world.partner_center.referral_text(&referral).unwrap();
     assert!(record.contains(&number), "{record}");
     scene.end().await;
@@ -505,13 +711,17 @@ async fn money_beyond_what_the_crm_stores_is_refused_on_its_own_deal() {
     let (opportunity, referral) = scene.with_a_linked_deal().await;
     // The refusal is what this is about.
     scene.world.tolerate("dataverse");
-    scene.world.portal_edits(&referral, json!({ "details": { "dealValue": 5_000_000_000_000_i64 } }));
+    scene
+        .world
+        .portal_edits(&referral, json!({ "details": { "dealValue": 5_000_000_000_000_i64 } }));
     scene.world.settle().await;
     let text = scene.one_attention(&referral, "refused");
     assert!(text.contains("estimatedvalue"), "{text}");
     assert_eq!(scene.world.opportunity(&opportunity)["estimatedvalue"], json!(9000.0));
 
-    scene.world.portal_edits(&referral, json!({ "details": { "dealValue": 5_000 } }));
+    scene
+        .world
+        .portal_edits(&referral, json!({ "details": { "dealValue": 5_000 } }));
     scene.world.settle().await;
     assert_eq!(scene.world.opportunity(&opportunity)["estimatedvalue"], json!(5000.0));
     assert_eq!(scene.attention(&referral), []);
@@ -525,17 +735,26 @@ async fn money_beyond_what_the_crm_stores_is_refused_on_its_own_deal() {
 async fn a_reference_that_names_nothing_is_told_and_no_opportunity_is_made_up() {
     let scene = Scene::begin().await;
     let nowhere = Uuid::new_v4().to_string();
-    let foreign = scene.world.portal_creates(&json!({ "name": "From another CRM", "externalReferenceId": "CRM-4711" }));
-    let dangling = scene.world.portal_creates(&json!({ "name": "From nowhere", "externalReferenceId": nowhere }));
+    let foreign = scene
+        .world
+        .portal_creates(&json!({ "name": "From another CRM", "externalReferenceId": "CRM-4711" }));
+    let dangling = scene
+        .world
+        .portal_creates(&json!({ "name": "From nowhere", "externalReferenceId": nowhere }));
     scene.world.settle().await;
     for (referral, named) in [(&foreign, "CRM-4711"), (&dangling, nowhere.as_str())] {
         let text = scene.one_attention(referral, "reference_names_nothing");
-        assert!(text.contains(named) && text.contains("clear it in Partner Center"), "{text}");
+        assert!(
+            text.contains(named) && text.contains("clear it in Partner Center"),
+            "{text}"
+        );
         assert!(scene.world.opportunities_of(referral).is_empty());
         assert_eq!(scene.world.referral(referral)["externalReferenceId"], named);
     }
 
-    scene.world.portal_edits(&dangling, json!({ "externalReferenceId": "" }));
+    scene
+        .world
+        .portal_edits(&dangling, json!({ "externalReferenceId": "" }));
     scene.world.settle().await;
     assert_eq!(scene.attention(&dangling), []);
     scene.is_in_step(&scene.world.opportunity_of(&dangling));
@@ -546,7 +765,10 @@ async fn a_reference_that_names_nothing_is_told_and_no_opportunity_is_made_up() 
 async fn a_reference_that_is_changed_on_a_linked_deal_is_told_and_not_overwritten() {
     let scene = Scene::begin().await;
     let (opportunity, referral) = scene.with_a_linked_deal().await;
-    scene.world.portal_edits(&referral, json!({ "externalReferenceId": "OPP-1", "details": { "notes": "Renumbered." } }));
+    scene.world.portal_edits(
+        &referral,
+        json!({ "externalReferenceId": "OPP-1", "details": { "notes": "Renumbered." } }),
+    );
     scene.world.settle().await;
     let text = scene.one_attention(&referral, "reference_names_nothing");
     assert!(text.contains("OPP-1") && text.contains(&opportunity), "{text}");
@@ -554,7 +776,9 @@ async fn a_reference_that_is_changed_on_a_linked_deal_is_told_and_not_overwritte
     assert_eq!(scene.world.referral(&referral)["externalReferenceId"], "OPP-1");
     assert_eq!(scene.world.opportunity(&opportunity)["description"], "Renumbered.");
 
-    scene.world.portal_edits(&referral, json!({ "externalReferenceId": opportunity }));
+    scene
+        .world
+        .portal_edits(&referral, json!({ "externalReferenceId": opportunity }));
     scene.world.settle().await;
     assert_eq!(scene.attention(&referral), []);
     scene.is_in_step(&opportunity);
@@ -565,19 +789,27 @@ async fn a_reference_that_is_changed_on_a_linked_deal_is_told_and_not_overwritte
 async fn two_referrals_that_name_the_same_opportunity_are_told_apart() {
     let scene = Scene::begin().await;
     let (opportunity, referral) = scene.with_a_linked_deal().await;
-    let second = scene.world.portal_creates(&json!({ "name": "A copy", "externalReferenceId": opportunity }));
+    let second = scene
+        .world
+        .portal_creates(&json!({ "name": "A copy", "externalReferenceId": opportunity }));
     scene.world.settle().await;
     let text = scene.one_attention(&second, "already_linked");
     assert!(text.contains(&referral), "{text}");
     scene.is_in_step(&opportunity);
-    assert_eq!(scene.world.opportunity(&opportunity)["cosell_referralidentifier"], json!(referral));
+    assert_eq!(
+        scene.world.opportunity(&opportunity)["cosell_referralidentifier"],
+        json!(referral)
+    );
     scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_names_a_referral_which_does_not_exist_is_told() {
     let scene = Scene::begin().await;
-    let opportunity = scene.world.seller_enters(&Sharing { sync: false, ..Sharing::default() });
+    let opportunity = scene.world.seller_enters(&Sharing {
+        sync: false,
+        ..Sharing::default()
+    });
     let nowhere = Uuid::new_v4().to_string();
     let change = json!({ "cosell_referralidentifier": nowhere, "cosell_syncwithpartnercenter": true });
     scene.world.seller_edits(&opportunity, &change);

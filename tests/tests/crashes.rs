@@ -1,25 +1,375 @@
-//! probe
-use cosell_tests::world::{Sharing, World, Setup};
-use serde_json::json;
-use tokio::time::Instant;
+//! Every single request of `sync` goes wrong once: its process is killed, the connection is cut, the vendor has no time.
+//!
+//! A flow is played once without a fault, which tells its requests. Then it is played again for every one of them, each
+//! time in a world of its own, with that request broken. Guarantee shown: whichever request it was, there is one deal in
+//! the end, both sides say the same, the vendors carried out no more writes than without the fault, and nothing is left
+//! open in the ledger.
+#![expect(
+    clippy::print_stdout,
+    reason = "the number of cases belongs into the report of a run"
+)]
+
+mod common;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use cosell_tests::partner_center::InboundDeal;
+use cosell_tests::switchboard::{Exchange, Fault};
+use cosell_tests::world::{Setup, Sharing, World};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use self::common::{assert_in_step, effects_since, shape};
+
+/// Worlds that run at once: while one waits for its doubts to clear, the others use the machine.
+const WORLDS: usize = 4;
+
+/// How long deliveries and messages of one step may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What happens in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// Microsoft sends a co-sell deal.
+    InboundCreate,
+    /// A seller shares a deal and asks Microsoft for help.
+    CosellCreate,
+    /// A seller changes a shared deal.
+    TowardPartnerCenter,
+    /// A user of the portal changes a shared deal.
+    TowardDynamics,
+}
+
+/// How a request goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mishap {
+    /// It is carried out, and the process is killed before it learns so.
+    Killed,
+    /// The connection is cut before it is seen.
+    Refused,
+    /// It is carried out, and the connection is cut before the answer.
+    Dropped,
+    /// It is answered 429, one second to wait.
+    Throttled,
+}
+
+impl Mishap {
+    fn fault(self, world: &World) -> Fault {
+        match self {
+            Self::Killed => Fault::RunAfterApply(world.sync.kill_switch()),
+            Self::Refused => Fault::Refuse,
+            Self::Dropped => Fault::DropAfterApply,
+            Self::Throttled => Fault::Answer {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                headers: vec![
+                    ("retry-after", "1".to_owned()),
+                    ("content-type", "application/json".to_owned()),
+                ],
+                body: json!({ "error": { "code": "429", "message": "Too many requests." } }).to_string(),
+            },
+        }
+    }
+}
+
+/// Whether `sync` made this request: everything but the webhook's one message and its certificates.
+fn is_of_sync(exchange: &Exchange) -> bool {
+    match exchange.api {
+        "entra" | "partner_center" | "dataverse" => !exchange.target.starts_with("/_control"),
+        "aws" => exchange
+            .headers
+            .get("x-amz-target")
+            .is_some_and(|target| target != "AmazonSQS.SendMessage"),
+        _ => false,
+    }
+}
+
+/// Whether a vendor was asked, who may throttle.
+fn is_to_a_vendor(exchange: &Exchange) -> bool {
+    is_of_sync(exchange) && exchange.api != "aws"
+}
+
+/// A world in which a flow can begin.
+struct Stage {
+    flow: Flow,
+    world: World,
+    /// The deal, where the flow begins with one: opportunity and referral.
+    deal: Option<(String, String)>,
+    /// Where the flow began.
+    mark: u64,
+}
+
+impl Stage {
+    async fn set(flow: Flow) -> Self {
+        // One worker: the same requests come in the same order every time.
+        let world = World::start_with(Setup {
+            workers: 1,
+            ..Setup::default()
+        })
+        .await
+        .unwrap();
+        let deal = match flow {
+            Flow::InboundCreate | Flow::CosellCreate => None,
+            Flow::TowardPartnerCenter => {
+                let opportunity = world.seller_enters(&Sharing::default());
+                world.settle().await;
+                Some((opportunity.clone(), world.referral_of(&opportunity)))
+            }
+            Flow::TowardDynamics => {
+                let referral = world.portal_creates(&json!({}));
+                world.settle().await;
+                Some((world.opportunity_of(&referral), referral))
+            }
+        };
+        let mark = world.switchboard.mark();
+        Self {
+            flow,
+            world,
+            deal,
+            mark,
+        }
+    }
+
+    /// Somebody does something.
+    fn act(&mut self) {
+        let world = &self.world;
+        match (self.flow, &self.deal) {
+            (Flow::TowardPartnerCenter, Some((opportunity, _))) => {
+                let change = json!({ "estimatedvalue": 131_000.25, "description": "Sixty vans by now." });
+                world.seller_edits(opportunity, &change);
+            }
+            (Flow::TowardDynamics, Some((_, referral))) => {
+                let change = json!({ "details": { "dealValue": 12_500, "notes": "Two sites more." } });
+                world.portal_edits(referral, change);
+            }
+            (Flow::CosellCreate, _) => {
+                let opportunity = world.seller_enters(&Sharing::default());
+                self.deal = Some((opportunity, String::new()));
+            }
+            (Flow::InboundCreate | Flow::TowardPartnerCenter | Flow::TowardDynamics, _) => {
+                let sent = world.microsoft_sends(&InboundDeal::default());
+                self.deal = Some((String::new(), sent.referral));
+            }
+        }
+    }
+
+    /// From what somebody did to rest, always by the same steps: events, both polls, and the second look that follows.
+    async fn run(&self) {
+        self.work_off().await;
+        for _ in 0..2 {
+            for run in ["poll-dynamics", "poll-partner-center"] {
+                // A poll that is killed is left to the next, as the scheduler leaves it.
+                let _ = self.world.invoke(json!({ "run": run })).await;
+                self.work_off().await;
+            }
+            self.world
+                .until("what is due has come", |world| is_past(world, world.clock.now()))
+                .await;
+        }
+    }
+
+    async fn work_off(&self) {
+        let world = &self.world;
+        assert!(
+            world.partner_center.quiet(PATIENCE).await,
+            "a delivery hangs; {}",
+            world.state_of_affairs()
+        );
+        assert!(
+            world.source.idle(PATIENCE).await,
+            "a message hangs; {}",
+            world.state_of_affairs()
+        );
+    }
+
+    fn requests(&self) -> Vec<Exchange> {
+        self.world
+            .switchboard
+            .since(self.mark)
+            .into_iter()
+            .filter(is_of_sync)
+            .collect()
+    }
+
+    /// Exactly one deal, in step, and what was done at the vendors for it.
+    fn look(&self) -> BTreeMap<String, usize> {
+        let world = &self.world;
+        let (opportunities, referrals) = (world.dataverse.opportunities(), world.partner_center.referrals());
+        assert_eq!(
+            opportunities.len(),
+            1,
+            "opportunities: {opportunities:#?}\n{}",
+            world.state_of_affairs()
+        );
+        for table in ["accounts", "contacts"] {
+            let rows = world.dataverse.rows(table);
+            assert_eq!(rows.len(), 1, "{table}: {rows:#?}\n{}", world.state_of_affairs());
+        }
+        let (own, halves): (Vec<&Value>, Vec<&Value>) = referrals
+            .iter()
+            .partition(|referral| referral["organizationName"] != "Microsoft");
+        assert_eq!(own.len(), 1, "own referrals: {own:#?}\n{}", world.state_of_affairs());
+        let (opportunity, referral) = (text(&opportunities[0], "opportunityid"), text(own[0], "id"));
+        assert_in_step(world, &opportunity, &referral);
+        if self.flow != Flow::TowardDynamics {
+            assert_eq!(
+                halves.len(),
+                1,
+                "Microsoft's halves: {halves:#?}\n{}",
+                world.state_of_affairs()
+            );
+            assert_eq!(halves[0]["engagementId"], own[0]["engagementId"]);
+        }
+        let link = world.link_of(&opportunity).unwrap_or_default();
+        assert_eq!(world.links().len(), 1, "links: {}", Value::from(world.links()));
+        match self.flow {
+            Flow::TowardPartnerCenter => assert_eq!(own[0]["details"]["dealValue"], json!(131_000.25)),
+            Flow::TowardDynamics => assert_eq!(opportunities[0]["estimatedvalue"], json!(12_500.0)),
+            Flow::InboundCreate | Flow::CosellCreate => {}
+        }
+        if matches!(self.flow, Flow::CosellCreate | Flow::TowardPartnerCenter) {
+            assert_eq!(
+                link["microsoft"],
+                halves[0]["id"],
+                "Microsoft's half is linked; {}",
+                world.state_of_affairs()
+            );
+        }
+        effects_since(world, self.mark)
+    }
+}
+
+/// Whether nothing is due in the future.
+fn is_past(world: &World, now: Timestamp) -> bool {
+    let links = world.links();
+    let mut dates = links
+        .iter()
+        .filter_map(|link| link["due"]["at"].as_str()?.parse::<Timestamp>().ok());
+    dates.all(|at| at <= now)
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_default().to_owned()
+}
+
+/// One request of one flow goes wrong.
+#[derive(Clone)]
+struct Case {
+    flow: Flow,
+    mishap: Mishap,
+    /// The how many-th request it is, from 0.
+    position: usize,
+    /// Which requests are counted.
+    counted: fn(&Exchange) -> bool,
+    /// What the request was without a fault.
+    request: String,
+    /// What is to be done at the vendors, and how often.
+    effects: BTreeMap<String, usize>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?}, request {} ({}) {:?}",
+            self.flow,
+            self.position + 1,
+            self.request,
+            self.mishap
+        )
+    }
+}
+
+impl Case {
+    async fn play(self) {
+        let mut stage = Stage::set(self.flow).await;
+        let fault = self.mishap.fault(&stage.world);
+        stage.world.switchboard.plan(self.position, 1, fault, self.counted);
+        stage.act();
+        stage.run().await;
+        // A killed poll keeps the others out until its lease ends.
+        stage.world.let_leases_lapse();
+        stage.world.settle().await;
+        let effects = stage.look();
+        assert_eq!(
+            effects,
+            self.effects,
+            "writes that the vendors carried out; {}",
+            stage.world.state_of_affairs()
+        );
+        stage.world.close().await;
+    }
+}
+
+/// Plays a flow once without a fault, then breaks each of its requests once; tells all that went wrong.
+async fn break_each_request(flow: Flow, mishap: Mishap, counted: fn(&Exchange) -> bool) {
+    let mut stage = Stage::set(flow).await;
+    stage.act();
+    stage.run().await;
+    let requests: Vec<Exchange> = stage.requests().into_iter().filter(counted).collect();
+    stage.world.settle().await;
+    let effects = stage.look();
+    assert!(!effects.is_empty(), "a flow that does something");
+    stage.world.close().await;
+
+    let mut cases = requests.iter().enumerate().map(|(position, request)| Case {
+        flow,
+        mishap,
+        position,
+        counted,
+        request: shape(request),
+        effects: effects.clone(),
+    });
+    let mut running = JoinSet::new();
+    let mut names = BTreeMap::new();
+    let mut failed = Vec::new();
+    loop {
+        while running.len() < WORLDS
+            && let Some(case) = cases.next()
+        {
+            let name = case.to_string();
+            names.insert(running.spawn(case.play()).id().to_string(), name);
+        }
+        match running.join_next().await {
+            None => break,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                let name = names.get(&error.id().to_string()).cloned().unwrap_or_default();
+                failed.push(format!("{name}: {}", said(error.into_panic().as_ref())));
+            }
+        }
+    }
+    println!(
+        "{flow:?} {mishap:?}: {} requests, {} cases, {} failed",
+        requests.len(),
+        names.len(),
+        failed.len()
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {} cases failed\n{}",
+        failed.len(),
+        names.len(),
+        failed.join("\n\n")
+    );
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probe() {
-    for kind in 0..2 {
-        let t = Instant::now();
-        let world = World::start_with(Setup { workers: 1, ..Setup::default() }).await.unwrap();
-        println!("start {:?}", t.elapsed());
-        let mark = world.switchboard.mark();
-        if kind == 0 { world.portal_creates(&json!({})); } else { world.seller_enters(&Sharing::default()); }
-        let t = Instant::now();
-        world.settle().await;
-        println!("settle {:?}", t.elapsed());
-        for e in world.switchboard.since(mark) {
-            println!("{:3} {} {} {} {} ua={:?} -> {:?}", e.number - mark, e.api, e.method, e.target.chars().take(120).collect::<String>(), e.headers.get("x-amz-target").map_or("", |v| v.to_str().unwrap()), e.headers.get("user-agent").map(|v| v.to_str().unwrap().chars().take(30).collect::<String>()), e.status);
-            if e.api == "aws" { println!("      {}", String::from_utf8_lossy(&e.body).chars().take(160).collect::<String>()); }
-        }
-        let t = Instant::now();
-        world.close().await;
-        println!("close {:?}", t.elapsed());
-    }
+async fn an_inbound_create_survives_a_kill_after_every_request() {
+    break_each_request(Flow::InboundCreate, Mishap::Killed, is_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cosell_create_survives_a_kill_after_every_request() {
+    break_each_request(Flow::CosellCreate, Mishap::Killed, is_of_sync).await;
 }

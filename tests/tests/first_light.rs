@@ -17,9 +17,17 @@ async fn a_deal_of_a_seller_appears_in_partner_center_with_microsoft_invited() {
     let row = world.opportunity(&opportunity);
     assert_eq!(row["cosell_referralidentifier"], json!(referral));
     assert!(row["name"].as_str().unwrap().starts_with("✔ "), "{}", row["name"]);
-    assert!(row["cosell_audit"].as_str().unwrap().contains("Microsoft was asked for help"));
+    assert!(
+        row["cosell_audit"]
+            .as_str()
+            .unwrap()
+            .contains("Microsoft was asked for help")
+    );
 
-    world.seller_edits(&opportunity, &json!({"estimatedvalue": 131000.25, "estimatedclosedate": "2027-10-01"}));
+    world.seller_edits(
+        &opportunity,
+        &json!({"estimatedvalue": 131000.25, "estimatedclosedate": "2027-10-01"}),
+    );
     world.settle().await;
     let record = world.referral(&referral);
     assert_eq!(record["details"]["dealValue"], json!(131000.25));
@@ -35,7 +43,10 @@ async fn a_deal_of_the_portal_becomes_an_opportunity_and_its_win_closes_it() {
     let opportunity = world.opportunity_of(&referral);
     assert_eq!(world.referral(&referral)["externalReferenceId"], json!(opportunity));
 
-    world.portal_edits(&referral, json!({"details": {"dealValue": 12500, "notes": "Two sites more."}}));
+    world.portal_edits(
+        &referral,
+        json!({"details": {"dealValue": 12500, "notes": "Two sites more."}}),
+    );
     world.settle().await;
     let row = world.opportunity(&opportunity);
     assert_eq!(row["estimatedvalue"], json!(12500.0));
@@ -44,6 +55,9 @@ async fn a_deal_of_the_portal_becomes_an_opportunity_and_its_win_closes_it() {
     world.seller_wins(&opportunity);
     world.settle().await;
     let record = world.referral(&referral);
-    assert_eq!((record["status"].as_str(), record["substatus"].as_str()), (Some("Closed"), Some("Won")));
+    assert_eq!(
+        (record["status"].as_str(), record["substatus"].as_str()),
+        (Some("Closed"), Some("Won"))
+    );
     world.close().await;
 }

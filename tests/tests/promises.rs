@@ -21,26 +21,51 @@ async fn world_with_a_shared_deal() -> (World, String, String) {
 }
 
 fn list(calls: &[Exchange]) -> Vec<String> {
-    calls.iter().map(|call| format!("{} {} {}", call.api, call.method, call.target)).collect()
+    calls
+        .iter()
+        .map(|call| format!("{} {} {}", call.api, call.method, call.target))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_on_either_side_is_on_the_other_within_five_seconds() {
-    let setup = Setup { polls: Some(Duration::from_millis(500)), ..Setup::default() };
+    let setup = Setup {
+        polls: Some(Duration::from_millis(500)),
+        ..Setup::default()
+    };
     let world = World::start_with(setup).await.unwrap();
     let opportunity = world.seller_enters(&Sharing::default());
     let began = Instant::now();
-    world.until("the deal is in Partner Center", |world| world.referrals_of(&opportunity).len() == 1).await;
-    world.until("the opportunity carries the referral", |world| world.opportunity(&opportunity)["cosell_referralidentifier"].is_string()).await;
+    world
+        .until("the deal is in Partner Center", |world| {
+            world.referrals_of(&opportunity).len() == 1
+        })
+        .await;
+    world
+        .until("the opportunity carries the referral", |world| {
+            world.opportunity(&opportunity)["cosell_referralidentifier"].is_string()
+        })
+        .await;
     assert!(began.elapsed() < LAG, "sharing took {:?}", began.elapsed());
     let referral = world.referral_of(&opportunity);
 
     world.seller_edits(&opportunity, &json!({"estimatedvalue": 140_000}));
     let began = Instant::now();
-    world.until("the referral has the value", |world| world.referral(&referral)["details"]["dealValue"] == json!(140_000)).await;
-    assert!(began.elapsed() < LAG, "toward Partner Center took {:?}", began.elapsed());
+    world
+        .until("the referral has the value", |world| {
+            world.referral(&referral)["details"]["dealValue"] == json!(140_000)
+        })
+        .await;
+    assert!(
+        began.elapsed() < LAG,
+        "toward Partner Center took {:?}",
+        began.elapsed()
+    );
 
-    world.portal_edits(&referral, json!({"details": {"notes": "The customer wants it sooner."}}));
+    world.portal_edits(
+        &referral,
+        json!({"details": {"notes": "The customer wants it sooner."}}),
+    );
     let began = Instant::now();
     world
         .until("the opportunity has the notes", |world| {
@@ -51,7 +76,11 @@ async fn a_change_on_either_side_is_on_the_other_within_five_seconds() {
 
     let portal = world.portal_creates(&json!({}));
     let began = Instant::now();
-    world.until("the portal's deal is in Dynamics", |world| world.opportunities_of(&portal).len() == 1).await;
+    world
+        .until("the portal's deal is in Dynamics", |world| {
+            world.opportunities_of(&portal).len() == 1
+        })
+        .await;
     assert!(began.elapsed() < LAG, "an inbound deal took {:?}", began.elapsed());
     world.close().await;
 }
@@ -65,11 +94,18 @@ async fn a_change_of_an_opportunity_costs_one_read_and_one_write() {
     world.seller_edits(&opportunity, &json!({"estimatedvalue": 99_000.75}));
     let tick = world.invoke(json!({"run": "poll-dynamics"})).await.unwrap();
     assert_eq!(tick["hinted"], 1, "{tick}");
-    world.until("the referral has the value", |world| world.referral(&referral)["details"]["dealValue"] == json!(99_000.75)).await;
+    world
+        .until("the referral has the value", |world| {
+            world.referral(&referral)["details"]["dealValue"] == json!(99_000.75)
+        })
+        .await;
     assert!(world.source.idle(LAG).await);
     let calls = list(&world.vendor_calls_since(mark));
     assert_eq!(calls.len(), 2, "{calls:#?}");
-    assert!(calls[0].starts_with("dataverse GET") && calls[1].starts_with("partner_center PATCH"), "{calls:#?}");
+    assert!(
+        calls[0].starts_with("dataverse GET") && calls[1].starts_with("partner_center PATCH"),
+        "{calls:#?}"
+    );
     world.partner_center.hold_deliveries(false);
     world.partner_center.release(Release::InOrder);
     world.close().await;
@@ -84,7 +120,10 @@ async fn a_change_of_a_referral_costs_one_read_and_one_write() {
     assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(77_000.0));
     let calls = list(&world.vendor_calls_since(mark));
     assert_eq!(calls.len(), 2, "{calls:#?}");
-    assert!(calls[0].starts_with("partner_center GET") && calls[1].starts_with("dataverse PATCH"), "{calls:#?}");
+    assert!(
+        calls[0].starts_with("partner_center GET") && calls[1].starts_with("dataverse PATCH"),
+        "{calls:#?}"
+    );
     world.close().await;
 }
 
@@ -111,16 +150,30 @@ async fn an_echo_costs_at_most_one_read_and_writes_nothing() {
 async fn an_idle_poll_is_one_call_however_many_deals_there_are() {
     let world = World::start().await;
     for number in 0..8 {
-        world.portal_creates(&json!({"name": format!("Deal {number}"), "customerProfile": {"name": format!("Customer {number}")}}));
+        world.portal_creates(
+            &json!({"name": format!("Deal {number}"), "customerProfile": {"name": format!("Customer {number}")}}),
+        );
     }
     world.settle().await;
     assert_eq!(world.dataverse.opportunities().len(), 8);
-    for (run, api) in [("poll-dynamics", "dataverse"), ("poll-partner-center", "partner_center")] {
+    for (run, api) in [
+        ("poll-dynamics", "dataverse"),
+        ("poll-partner-center", "partner_center"),
+    ] {
         let mark = world.switchboard.mark();
         let polled = world.invoke(json!({"run": run})).await.unwrap();
         assert!(world.source.idle(LAG).await);
-        assert_eq!((&polled["hinted"], &polled["due"]), (&json!(0), &json!(0)), "{run}: {polled}");
-        let calls: Vec<_> = world.switchboard.since(mark).into_iter().filter(|call| call.api == api).collect();
+        assert_eq!(
+            (&polled["hinted"], &polled["due"]),
+            (&json!(0), &json!(0)),
+            "{run}: {polled}"
+        );
+        let calls: Vec<_> = world
+            .switchboard
+            .since(mark)
+            .into_iter()
+            .filter(|call| call.api == api)
+            .collect();
         assert_eq!(calls.len(), 1, "{:#?}", list(&calls));
     }
     world.close().await;
@@ -134,7 +187,11 @@ async fn once_both_sides_agree_polls_and_redeliveries_write_nothing() {
     world.settle().await;
     let versions = |world: &World| {
         let etag = |id: &str| world.referral(id)["eTag"].clone();
-        (world.dataverse.version(), etag(&portal), etag(&world.referral_of(&shared)))
+        (
+            world.dataverse.version(),
+            etag(&portal),
+            etag(&world.referral_of(&shared)),
+        )
     };
     let (mark, before) = (world.switchboard.mark(), versions(&world));
     let (links, audited) = (world.links(), world.audit().len());
@@ -165,8 +222,14 @@ async fn edits_of_different_fields_on_both_sides_are_both_kept() {
     world.partner_center.release(Release::InOrder);
     world.settle().await;
     let (row, record) = (world.opportunity(&opportunity), world.referral(&referral));
-    assert_eq!((&row["estimatedvalue"], &record["details"]["dealValue"]), (&json!(150_000.0), &json!(150_000)));
-    assert_eq!((&row["description"], &record["details"]["notes"]), (&json!("From the portal."), &json!("From the portal.")));
+    assert_eq!(
+        (&row["estimatedvalue"], &record["details"]["dealValue"]),
+        (&json!(150_000.0), &json!(150_000))
+    );
+    assert_eq!(
+        (&row["description"], &record["details"]["notes"]),
+        (&json!("From the portal."), &json!("From the portal."))
+    );
     assert!(world.losers().is_empty(), "{:#?}", world.losers());
     world.close().await;
 }
@@ -187,5 +250,49 @@ async fn edits_of_the_same_field_keep_the_owners_and_record_the_others() {
     assert_eq!(losers[0]["field"], "value");
     assert_eq!(losers[0]["old"]["money"]["amount"], json!(111_000));
     assert!(world.audited_codes().contains(&"conflict".to_owned()));
+    world.close().await;
+}
+
+/// Prints the lag of warm functions, both ways. Ignored because it measures: run it on a machine with nothing else to do,
+/// `cargo nextest run -p cosell-tests --test promises --run-ignored only --no-capture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures; run it alone"]
+#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+async fn lag_of_fifty_changes_each_way() {
+    let setup = Setup {
+        polls: Some(Duration::from_millis(500)),
+        ..Setup::default()
+    };
+    let world = World::start_with(setup).await.unwrap();
+    let opportunity = world.seller_enters(&Sharing::default());
+    world.settle().await;
+    let referral = world.referral_of(&opportunity);
+    let (mut toward_dynamics, mut toward_partner_center) = (Vec::new(), Vec::new());
+    for value in 1..=50 {
+        let began = Instant::now();
+        world.portal_edits(&referral, json!({"details": {"dealValue": 1000 + value}}));
+        world
+            .until("Dynamics follows", |world| {
+                world.opportunity(&opportunity)["estimatedvalue"] == json!(f64::from(1000 + value))
+            })
+            .await;
+        toward_dynamics.push(began.elapsed());
+        let began = Instant::now();
+        world.seller_edits(&opportunity, &json!({"estimatedvalue": 2000 + value}));
+        world
+            .until("Partner Center follows", |world| {
+                world.referral(&referral)["details"]["dealValue"] == json!(2000 + value)
+            })
+            .await;
+        toward_partner_center.push(began.elapsed());
+    }
+    for (name, mut lags) in [
+        ("toward Dynamics", toward_dynamics),
+        ("toward Partner Center", toward_partner_center),
+    ] {
+        lags.sort();
+        println!("{name}: median {:?}, longest {:?}", lags[24], lags[49]);
+        assert!(lags[49] < LAG);
+    }
     world.close().await;
 }

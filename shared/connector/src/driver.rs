@@ -89,6 +89,7 @@ impl Clients<'_> {
         Ok(match call {
             Call::FindLink(subject) => Answer::Link(self.ledger.find(subject).await?.map(Box::new)),
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
+            Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
             Call::ReadOpportunity(id) => {
                 Answer::Row(self.dataverse.read("opportunities", id.uuid(), &self.query).await?.map(Box::new))

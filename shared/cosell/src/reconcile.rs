@@ -174,6 +174,8 @@ pub struct Reconcile<'p> {
     engaged: Option<Option<Link>>,
     /// A link kept for a referral that turned out to belong to another one.
     stub: Option<Link>,
+    /// Whether such a link was looked for under the record's own id.
+    looked_for_stub: bool,
     referral: Sight<Box<Referral>>,
     opportunity: Sight<Box<Row>>,
     microsoft: Sight<Box<Referral>>,
@@ -218,6 +220,7 @@ impl<'p> Reconcile<'p> {
             named: None,
             engaged: None,
             stub: None,
+            looked_for_stub: false,
             referral: Sight::Unread,
             opportunity: Sight::Unread,
             microsoft: Sight::Unread,
@@ -323,6 +326,10 @@ impl<'p> Reconcile<'p> {
         let Some(link) = found.clone() else {
             return self.meet(None);
         };
+        // A link that was kept for the record a moment before another one claimed it: only its date still leads to it.
+        if self.trigger.hint.cause == Cause::Due && link.id != self.own_id() && !self.looked_for_stub {
+            return Decision::Ask(Call::ReadLink(self.own_id()));
+        }
         if link.state == State::Gone {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
@@ -699,7 +706,9 @@ impl<'p> Reconcile<'p> {
 
     fn learn(&mut self, asked: Call, answer: Answer) {
         match (asked, answer) {
-            (Call::FindLink(_) | Call::FindEngagement(_), Answer::Failed(fault)) => self.forget(fault),
+            (Call::FindLink(_) | Call::FindEngagement(_) | Call::ReadLink(_), Answer::Failed(fault)) => {
+                self.forget(fault);
+            }
             (_, Answer::Failed(fault)) => self.fail(fault, None),
             (Call::FindLink(subject), Answer::Link(found)) => {
                 let found = found.map(|link| *link);
@@ -710,6 +719,11 @@ impl<'p> Reconcile<'p> {
                 }
             }
             (Call::FindEngagement(_), Answer::Link(found)) => self.engaged = Some(found.map(|link| *link)),
+            (Call::ReadLink(_), Answer::Link(found)) => {
+                self.looked_for_stub = true;
+                let kept = found.filter(|link| link.base.is_none() && link.pending.is_none());
+                self.stub = kept.map(|link| *link).or(self.stub.take());
+            }
             (Call::ReadReferral(id), Answer::Referral(found)) => {
                 let microsofts = self
                     .link

@@ -52,12 +52,18 @@ impl World {
             "name": "Northbay Dairy Cooperative", "address1_line1": "4 Creamery Lane", "address1_city": "Cork",
             "address1_postalcode": "T12 X0X0", "address1_country": "Ireland",
         });
-        let account = self.dataverse.seller_creates("accounts", &account).expect("the CRM takes the account");
+        let account = self
+            .dataverse
+            .seller_creates("accounts", &account)
+            .expect("the CRM takes the account");
         let contact = json!({
             "firstname": "Rory", "lastname": "Lane", "emailaddress1": "rory.lane@northbay.example",
             "telephone1": "+353210000002", "parentcustomerid_account@odata.bind": format!("/accounts({account})"),
         });
-        let contact = self.dataverse.seller_creates("contacts", &contact).expect("the CRM takes the contact");
+        let contact = self
+            .dataverse
+            .seller_creates("contacts", &contact)
+            .expect("the CRM takes the contact");
         let row = json!({
             "name": deal.name, "estimatedvalue": deal.value, "estimatedclosedate": deal.close_date,
             "description": deal.notes,
@@ -68,7 +74,10 @@ impl World {
             "cosell_syncwithpartnercenter": deal.sync, "cosell_howcanmicrosofthelp": deal.help,
             "cosell_solutions": deal.solutions,
         });
-        self.dataverse.seller_creates("opportunities", &row).expect("the CRM takes the opportunity").to_string()
+        self.dataverse
+            .seller_creates("opportunities", &row)
+            .expect("the CRM takes the opportunity")
+            .to_string()
     }
 
     /// A seller changes an opportunity.
@@ -77,7 +86,9 @@ impl World {
     /// When the CRM refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn seller_edits(&self, opportunity: &str, change: &Value) {
-        self.dataverse.seller_edits(id(opportunity), change).expect("the CRM takes the change");
+        self.dataverse
+            .seller_edits(id(opportunity), change)
+            .expect("the CRM takes the change");
     }
 
     /// A seller wins an opportunity.
@@ -86,7 +97,9 @@ impl World {
     /// When the CRM refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn seller_wins(&self, opportunity: &str) {
-        self.dataverse.seller_wins(id(opportunity)).expect("the CRM takes the win");
+        self.dataverse
+            .seller_wins(id(opportunity))
+            .expect("the CRM takes the win");
     }
 
     /// A seller closes an opportunity as lost, for a status reason: 4 is Canceled, 5 Out-Sold.
@@ -95,7 +108,9 @@ impl World {
     /// When the CRM refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn seller_loses(&self, opportunity: &str, status: i64) {
-        self.dataverse.seller_loses(id(opportunity), status).expect("the CRM takes the loss");
+        self.dataverse
+            .seller_loses(id(opportunity), status)
+            .expect("the CRM takes the loss");
     }
 
     /// A seller reopens a closed opportunity.
@@ -104,7 +119,9 @@ impl World {
     /// When the CRM refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn seller_reopens(&self, opportunity: &str) {
-        self.dataverse.seller_reopens(id(opportunity)).expect("the CRM takes the reopening");
+        self.dataverse
+            .seller_reopens(id(opportunity))
+            .expect("the CRM takes the reopening");
     }
 
     /// A seller deletes an opportunity.
@@ -113,7 +130,9 @@ impl World {
     /// When the CRM refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn seller_deletes(&self, opportunity: &str) {
-        self.dataverse.seller_deletes(id(opportunity)).expect("the CRM takes the deletion");
+        self.dataverse
+            .seller_deletes(id(opportunity))
+            .expect("the CRM takes the deletion");
     }
 
     /// Microsoft sends a deal to the partner.
@@ -150,7 +169,10 @@ impl World {
             "team": [ { "firstName": "Mara", "lastName": "Voss", "phoneNumber": "+441170000003", "email": "mara.voss@aldermoor.example" } ]
         });
         merge(&mut deal, change);
-        let referral = self.partner_center.portal_creates(deal).expect("Partner Center takes the deal");
+        let referral = self
+            .partner_center
+            .portal_creates(deal)
+            .expect("Partner Center takes the deal");
         string(&referral, "id")
     }
 
@@ -160,7 +182,9 @@ impl World {
     /// When Partner Center refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn portal_edits(&self, referral: &str, change: Value) {
-        self.partner_center.portal_edits(referral, change).expect("Partner Center takes the change");
+        self.partner_center
+            .portal_edits(referral, change)
+            .expect("Partner Center takes the change");
     }
 
     /// An opportunity as the CRM shows it.
@@ -168,9 +192,14 @@ impl World {
     /// # Panics
     /// When there is none.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a scenario that looks for a missing record has failed")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a scenario that looks for a missing record has failed"
+    )]
     pub fn opportunity(&self, opportunity: &str) -> Value {
-        self.dataverse.row("opportunities", id(opportunity)).expect("the opportunity exists")
+        self.dataverse
+            .row("opportunities", id(opportunity))
+            .expect("the opportunity exists")
     }
 
     /// A referral as Partner Center shows it; null when there is none.
@@ -196,7 +225,12 @@ impl World {
     #[must_use]
     pub fn opportunity_of(&self, referral: &str) -> String {
         let rows = self.opportunities_of(referral);
-        assert_eq!(rows.len(), 1, "opportunities of referral {referral}: {rows:#?}\n{}", self.state_of_affairs());
+        assert_eq!(
+            rows.len(),
+            1,
+            "opportunities of referral {referral}: {rows:#?}\n{}",
+            self.state_of_affairs()
+        );
         rows.first().map(|row| string(row, "opportunityid")).unwrap_or_default()
     }
 
@@ -217,8 +251,16 @@ impl World {
     #[must_use]
     pub fn referral_of(&self, opportunity: &str) -> String {
         let referrals = self.referrals_of(opportunity);
-        assert_eq!(referrals.len(), 1, "referrals of opportunity {opportunity}: {referrals:#?}\n{}", self.state_of_affairs());
-        referrals.first().map(|referral| string(referral, "id")).unwrap_or_default()
+        assert_eq!(
+            referrals.len(),
+            1,
+            "referrals of opportunity {opportunity}: {referrals:#?}\n{}",
+            self.state_of_affairs()
+        );
+        referrals
+            .first()
+            .map(|referral| string(referral, "id"))
+            .unwrap_or_default()
     }
 }
 

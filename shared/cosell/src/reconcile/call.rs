@@ -71,6 +71,8 @@ pub enum Call {
     FindLink(Subject),
     /// The link of an engagement, read strongly.
     FindEngagement(EngagementId),
+    /// The link with this key, whichever link the pointers of its records lead to; read strongly.
+    ReadLink(LinkId),
     /// One referral.
     ReadReferral(ReferralId),
     /// One opportunity with all mapped columns.
@@ -145,6 +147,7 @@ impl Call {
             | Self::CloseOpportunity { .. } => true,
             Self::FindLink(_)
             | Self::FindEngagement(_)
+            | Self::ReadLink(_)
             | Self::ReadReferral(_)
             | Self::ReadOpportunity(_)
             | Self::SearchReferrals(_)
@@ -160,7 +163,7 @@ impl Call {
 /// The answer to a call.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// To `FindLink`, `FindEngagement`.
+    /// To `FindLink`, `FindEngagement`, `ReadLink`.
     Link(Option<Box<Link>>),
     /// To `ReadReferral`: none when there is none, or none that we may see. To `PatchReferral`, `CreateReferral`: the
     /// record afterwards; none when the vendor did not show it.

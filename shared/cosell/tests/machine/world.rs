@@ -77,7 +77,7 @@ pub(crate) struct World {
     pub(crate) referrals: BTreeMap<ReferralId, ReferralRecord>,
     pub(crate) rows: BTreeMap<OpportunityId, RowRecord>,
     pub(crate) people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
-    links: BTreeMap<LinkId, String>,
+    links: BTreeMap<LinkId, Link>,
     pointers: HashMap<Pointer, LinkId>,
     pub(crate) audit: Vec<AuditEntry>,
     /// Hints that the vendors' own announcements of changes would lead to.
@@ -127,8 +127,18 @@ impl World {
         self.runs += 1;
         self.now += SignedDuration::from_secs(1);
         let writer = format!("run-{}", self.runs);
-        let trigger = Trigger { hint: hint.clone(), now: self.now, trace: writer.clone(), writer: writer.clone() };
-        Run { machine: Reconcile::new(trigger, &POLICY), writer, announced: None, calls: 0 }
+        let trigger = Trigger {
+            hint: hint.clone(),
+            now: self.now,
+            trace: writer.clone(),
+            writer: writer.clone(),
+        };
+        Run {
+            machine: Reconcile::new(trigger, &POLICY),
+            writer,
+            announced: None,
+            calls: 0,
+        }
     }
 
     /// One call of a run.
@@ -204,7 +214,10 @@ impl World {
             };
             self.now = self.now.max(next);
             let now = self.now;
-            for link in due.iter().filter(|link| link.due.as_ref().is_some_and(|due| due.at <= now)) {
+            for link in due
+                .iter()
+                .filter(|link| link.due.as_ref().is_some_and(|due| due.at <= now))
+            {
                 let own = link.referral.or(link.microsoft).map(Subject::Referral);
                 let subject = match (link.referral, link.opportunity) {
                     (None, Some(id)) => Some(Subject::Opportunity(id)),
@@ -232,9 +245,15 @@ impl World {
                 *table != Table::Opportunity || link.opportunity.map(OpportunityId::uuid) == Some(*id)
             }
             (Call::PatchReferral { id, operations, .. }, Some(Pending::Update { changes, .. })) => {
-                let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::PartnerCenter));
+                let announced = |field| {
+                    changes
+                        .iter()
+                        .any(|c| (c.field, c.side) == (field, Side::PartnerCenter))
+                };
                 link.referral == Some(*id)
-                    && operations.iter().all(|operation| field_of(operation).is_none_or(announced))
+                    && operations
+                        .iter()
+                        .all(|operation| field_of(operation).is_none_or(announced))
             }
             (Call::UpdateOpportunity { id, change, .. }, Some(Pending::Update { changes, .. })) => {
                 let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::Dynamics));
@@ -255,33 +274,57 @@ impl World {
             }
             _ => false,
         };
-        assert!(covered, "{} does {call:#?}\nwhich its announcement does not cover: {:#?}", run.writer, link.pending);
+        assert!(
+            covered,
+            "{} does {call:#?}\nwhich its announcement does not cover: {:#?}",
+            run.writer, link.pending
+        );
     }
 
     /// Nothing is left to do, pairs are unique, both sides say the same.
     pub(crate) fn assert_in_step(&self, deals: usize) {
         assert!(self.refusals.is_empty(), "the vendors refused {:#?}", self.refusals);
         assert_eq!(self.rows.len(), deals, "opportunities: {:?}", self.rows.keys());
-        let own: Vec<_> = self.referrals.values().filter(|referral| !referral.microsofts).collect();
+        let own: Vec<_> = self
+            .referrals
+            .values()
+            .filter(|referral| !referral.microsofts)
+            .collect();
         assert_eq!(own.len(), deals, "referrals of the partner: {own:#?}");
         for referral in own {
-            let link = self.find(Subject::Referral(referral.id)).unwrap_or_else(|| panic!("{} has no link", referral.id));
+            let link = self
+                .find(Subject::Referral(referral.id))
+                .unwrap_or_else(|| panic!("{} has no link", referral.id));
             let id = link.opportunity.unwrap();
             // What was closed when we met takes no reference any more; the pointers do without.
             let refers = referral.reference == Some(id.to_string());
             assert!(refers || referral.status == "Closed", "{:?}", referral.reference);
-            assert_eq!((&link.pending, &link.due, &link.state), (&None, &None, &State::Active), "{link:#?}");
+            assert_eq!(
+                (&link.pending, &link.due, &link.state),
+                (&None, &None, &State::Active),
+                "{link:#?}"
+            );
             assert_eq!(self.find(Subject::Opportunity(id)).map(|link| link.id), Some(link.id));
             self.assert_same(&link);
             let row = self.rows.get(&id).unwrap().shown();
-            assert_eq!(row.text("cosell_referralidentifier"), Some(referral.id.to_string().as_str()));
-            let halves: Vec<_> = self.referrals.values().filter(|half| half.microsofts && half.engagement == referral.engagement).collect();
+            assert_eq!(
+                row.text("cosell_referralidentifier"),
+                Some(referral.id.to_string().as_str())
+            );
+            let halves: Vec<_> = self
+                .referrals
+                .values()
+                .filter(|half| half.microsofts && half.engagement == referral.engagement)
+                .collect();
             let wants_help = POLICY.mapping.particulars(&row).help.is_some();
             assert_eq!(halves.len(), usize::from(wants_help), "Microsoft's halves");
             assert_eq!(link.microsoft, halves.first().map(|half| half.id));
         }
         for (pointer, id) in &self.pointers {
-            assert!(self.link(*id).is_some_and(|link| link.pointers().contains(pointer)), "{pointer:?} dangles");
+            assert!(
+                self.link(*id).is_some_and(|link| link.pointers().contains(pointer)),
+                "{pointer:?} dangles"
+            );
         }
     }
 
@@ -294,9 +337,18 @@ impl World {
         assert_eq!(link.money_digits, digits);
         for field in Field::ALL {
             let (ours, theirs) = (referral.get(field), opportunity.get(field));
-            let there = POLICY.mapping.fit(field, ours, Side::Dynamics, &opportunity, digits, true).term;
-            let here = POLICY.mapping.fit(field, theirs, Side::PartnerCenter, &referral, digits, true).term;
-            assert!(&there == theirs || &here == ours, "{field}: {ours:?} and {theirs:?}\n{link:#?}");
+            let there = POLICY
+                .mapping
+                .fit(field, ours, Side::Dynamics, &opportunity, digits, true)
+                .term;
+            let here = POLICY
+                .mapping
+                .fit(field, theirs, Side::PartnerCenter, &referral, digits, true)
+                .term;
+            assert!(
+                &there == theirs || &here == ours,
+                "{field}: {ours:?} and {theirs:?}\n{link:#?}"
+            );
         }
         let base = link.base.as_ref().unwrap();
         assert_eq!((&base.referral, &base.opportunity), (&referral, &opportunity));
@@ -305,11 +357,18 @@ impl World {
     // ---- ledger --------------------------------------------------------------------------------------------------
 
     pub(crate) fn links(&self) -> impl Iterator<Item = Link> {
-        self.links.values().map(|text| serde_json::from_str(text).unwrap())
+        self.links.values().cloned()
     }
 
     pub(crate) fn link(&self, id: LinkId) -> Option<Link> {
-        self.links.get(&id).map(|text| serde_json::from_str(text).unwrap())
+        self.links.get(&id).cloned()
+    }
+
+    /// The ledger is lost, as after a restore from nothing.
+    pub(crate) fn forget_links(&mut self) {
+        self.links.clear();
+        self.pointers.clear();
+        self.audit.clear();
     }
 
     pub(crate) fn find(&self, subject: Subject) -> Option<Link> {
@@ -332,11 +391,15 @@ impl World {
             }
         }
         for entry in audit {
-            let exists = self.audit.iter().any(|known| (known.link, known.version) == (entry.link, entry.version));
+            let exists = self
+                .audit
+                .iter()
+                .any(|known| (known.link, known.version) == (entry.link, entry.version));
             assert!(!exists, "a second audit entry for {} {}", entry.link, entry.version);
         }
-        self.links.insert(link.id, serde_json::to_string(link).unwrap());
-        assert_eq!(self.link(link.id).as_ref(), Some(link), "a link changes when it is stored");
+        let stored: Link = serde_json::from_str(&json(link)).unwrap();
+        assert_eq!(&stored, link, "a link changes when it is stored");
+        self.links.insert(link.id, stored);
         self.pointers.extend(pointers.iter().map(|pointer| (*pointer, link.id)));
         self.audit.extend(audit.iter().cloned());
         Answer::Done
@@ -348,9 +411,13 @@ impl World {
         match call {
             Call::FindLink(subject) => Answer::Link(self.find(*subject).map(Box::new)),
             Call::FindEngagement(id) => {
-                let found = self.pointers.get(&Pointer::Engagement(*id)).and_then(|id| self.link(*id));
+                let found = self
+                    .pointers
+                    .get(&Pointer::Engagement(*id))
+                    .and_then(|id| self.link(*id));
                 Answer::Link(found.map(Box::new))
             }
+            Call::ReadLink(id) => Answer::Link(self.link(*id).map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
             Call::ReadOpportunity(id) => Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row)))),
             Call::SearchReferrals(search) => {
@@ -376,12 +443,16 @@ impl World {
             Call::FindContact { email } => self.find_people("contacts", "contactid", "emailaddress1", email),
             Call::Intend(write) | Call::Commit(write) => self.write(write),
             Call::PatchReferral { id, etag, operations } => {
-                let refused = operations.iter().find(|operation| Some(operation.path) == self.refused_path);
+                let refused = operations
+                    .iter()
+                    .find(|operation| Some(operation.path) == self.refused_path);
                 if let Some(operation) = refused {
                     return permanent(&format!("{} is not taken", operation.path));
                 }
                 let (now, echoes) = (self.now, self.echoes);
-                let Some(record) = self.referrals.get_mut(id) else { return Answer::Gone };
+                let Some(record) = self.referrals.get_mut(id) else {
+                    return Answer::Gone;
+                };
                 if record.etag() != *etag {
                     return Answer::Stale;
                 }
@@ -397,7 +468,11 @@ impl World {
                 }
             }
             Call::CreateReferral(body) => self.post(body),
-            Call::CreateRow { table: Table::Opportunity, id, change } => {
+            Call::CreateRow {
+                table: Table::Opportunity,
+                id,
+                change,
+            } => {
                 let id = OpportunityId::new(*id);
                 if self.rows.contains_key(&id) {
                     return Answer::Exists;
@@ -423,7 +498,9 @@ impl World {
                 if self.plugin == Some(*id) {
                     return permanent("a plug-in of this CRM says no");
                 }
-                let Some(row) = self.rows.get_mut(id) else { return Answer::Gone };
+                let Some(row) = self.rows.get_mut(id) else {
+                    return Answer::Gone;
+                };
                 if row.etag() != *etag {
                     return Answer::Stale;
                 }
@@ -437,7 +514,9 @@ impl World {
                 }
             }
             Call::CloseOpportunity { id, close } => {
-                let Some(row) = self.rows.get_mut(id) else { return Answer::Gone };
+                let Some(row) = self.rows.get_mut(id) else {
+                    return Answer::Gone;
+                };
                 match row.close(close) {
                     Ok(()) => {
                         self.echo(*id);
@@ -457,17 +536,18 @@ impl World {
 
     fn echo(&mut self, id: OpportunityId) {
         if self.echoes {
-            self.hints.push_back(Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
+            self.hints
+                .push_back(Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
         }
     }
 
     fn find_people(&self, set: &str, key: &str, column: &str, value: &str) -> Answer {
-        let found = self.people.iter().filter(|((table, _), cells)| {
-            *table == set && cells.get(column) == Some(&Cell::Text(value.to_owned()))
-        });
-        let rows = found.map(|((_, id), _)| {
-            Row::from_cells(None, BTreeMap::from([(key.to_owned(), Cell::Text(id.to_string()))]))
-        });
+        let found = self
+            .people
+            .iter()
+            .filter(|((table, _), cells)| *table == set && cells.get(column) == Some(&Cell::Text(value.to_owned())));
+        let rows = found
+            .map(|((_, id), _)| Row::from_cells(None, BTreeMap::from([(key.to_owned(), Cell::Text(id.to_string()))])));
         Answer::Rows(rows.take(2).collect())
     }
 
@@ -475,12 +555,21 @@ impl World {
     fn expanded(&self, row: &RowRecord) -> Row {
         let expand = |cell: &Cell| {
             let Cell::Text(target) = cell else { return cell.clone() };
-            let found = self.people.iter().find(|((set, id), _)| *target == format!("/{set}({id})"));
-            found.map_or(Cell::Null, |(_, cells)| Cell::Row(Box::new(Row::from_cells(None, cells.clone()))))
+            let found = self
+                .people
+                .iter()
+                .find(|((set, id), _)| *target == format!("/{set}({id})"));
+            found.map_or(Cell::Null, |(_, cells)| {
+                Cell::Row(Box::new(Row::from_cells(None, cells.clone())))
+            })
         };
         let lookups = ["customerid_account", "parentaccountid", "parentcontactid", "owninguser"];
         let cells = row.cells.iter().map(|(column, cell)| {
-            let cell = if lookups.contains(&column.as_str()) { expand(cell) } else { cell.clone() };
+            let cell = if lookups.contains(&column.as_str()) {
+                expand(cell)
+            } else {
+                cell.clone()
+            };
             (column.clone(), cell)
         });
         Row::from_cells(Some(row.etag()), cells.collect())
@@ -493,7 +582,9 @@ impl World {
         let microsofts = body.target.iter().any(|target| target.id == MICROSOFT);
         let record = ReferralRecord {
             id,
-            engagement: body.engagement_id.unwrap_or(EngagementId::new(Uuid::from_u128(self.ids << 64))),
+            engagement: body
+                .engagement_id
+                .unwrap_or(EngagementId::new(Uuid::from_u128(self.ids << 64))),
             microsofts,
             kind: body.kind.clone(),
             name: Some(body.name.clone()),
@@ -512,8 +603,13 @@ impl World {
             at: self.now,
         };
         if self.echoes {
-            let cause = if microsofts { Cause::RelatedReferralCreated } else { Cause::ReferralCreated };
-            self.hints.push_back(Hint::new(Subject::Referral(id), cause).changed_at(self.now));
+            let cause = if microsofts {
+                Cause::RelatedReferralCreated
+            } else {
+                Cause::ReferralCreated
+            };
+            self.hints
+                .push_back(Hint::new(Subject::Referral(id), cause).changed_at(self.now));
         }
         let shown = record.shown();
         self.referrals.insert(id, record);
@@ -526,11 +622,19 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 fn permanent(why: &str) -> Answer {
-    Answer::Failed(Fault { class: Class::Permanent, code: "refused", message: why.to_owned(), in_doubt: false })
+    Answer::Failed(Fault {
+        class: Class::Permanent,
+        code: "refused",
+        message: why.to_owned(),
+        in_doubt: false,
+    })
 }
 
 fn cells(change: &RowChange) -> BTreeMap<String, Cell> {
-    change.cells().map(|(column, cell)| (column.to_owned(), cell.clone())).collect()
+    change
+        .cells()
+        .map(|(column, cell)| (column.to_owned(), cell.clone()))
+        .collect()
 }
 
 /// The field that a path carries; none for our own reference.

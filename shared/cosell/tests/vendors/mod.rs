@@ -132,7 +132,11 @@ impl ReferralRecord {
 
     /// What a read answers.
     pub(crate) fn shown(&self) -> Referral {
-        let target = if self.microsofts { r#"[{"type":"BusinessProfileLocation","id":"msft"}]"# } else { "[]" };
+        let target = if self.microsofts {
+            r#"[{"type":"BusinessProfileLocation","id":"msft"}]"#
+        } else {
+            "[]"
+        };
         let text = format!(
             r#"{{"id":{},"engagementId":{},"name":{},"organizationId":{},"externalReferenceId":{},"createdDateTime":{},
                 "updatedDateTime":{},"status":{},"substatus":{},"statusReason":{},"qualification":"SalesQualified","type":{},
@@ -196,7 +200,10 @@ impl ReferralRecord {
             _ => &PATHS,
         };
         if let Some(operation) = operations.iter().find(|operation| !allowed.contains(&operation.path)) {
-            return Err(format!("{} cannot be changed while the referral is {from}", operation.path));
+            return Err(format!(
+                "{} cannot be changed while the referral is {from}",
+                operation.path
+            ));
         }
         if next != *self {
             next.version += 1;
@@ -278,7 +285,9 @@ impl RowRecord {
 
     /// Changes it; all or nothing.
     pub(crate) fn update(&mut self, change: &RowChange) -> Result<(), String> {
-        let moves = change.cells().any(|(column, _)| column == "statecode" || column == "statuscode");
+        let moves = change
+            .cells()
+            .any(|(column, _)| column == "statecode" || column == "statuscode");
         if moves && change.cells().count() > 2 {
             return Err("a change of state travels alone".to_owned());
         }
@@ -309,11 +318,16 @@ impl RowRecord {
     pub(crate) fn close(&mut self, close: &Close) -> Result<(), NotClosed> {
         let long = |text: &str, limit: usize| text.encode_utf16().count() > limit;
         if long(&close.subject, 200) || close.description.as_deref().is_some_and(|text| long(text, 2000)) {
-            return Err(NotClosed::Refused("the closing activity does not hold that much".to_owned()));
+            return Err(NotClosed::Refused(
+                "the closing activity does not hold that much".to_owned(),
+            ));
         }
         let state = if close.won { 1 } else { 2 };
         if !matches!((state, close.status), (1, 3) | (2, 4 | 5)) {
-            return Err(NotClosed::Refused(format!("{} is no status reason of state {state}", close.status)));
+            return Err(NotClosed::Refused(format!(
+                "{} is no status reason of state {state}",
+                close.status
+            )));
         }
         if self.integer("statecode") != Some(0) {
             return Err(NotClosed::Already);
@@ -348,14 +362,15 @@ impl RowRecord {
             ("statecode", cell) => *cell == number(0),
             ("statuscode", cell) => *cell == number(1) || *cell == number(2),
             (_, Cell::Null) => true,
-            ("estimatedvalue", Cell::Number(amount)) => {
-                amount.decimal().abs() <= 1_000_000_000_000_i64.into()
-            }
+            ("estimatedvalue", Cell::Number(amount)) => amount.decimal().abs() <= 1_000_000_000_000_i64.into(),
             ("estimatedclosedate", Cell::Text(text)) => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
             ("cosell_referralvisibility" | "cosell_syncwithpartnercenter", Cell::Flag(_))
             | ("cosell_syncstatus" | "cosell_howcanmicrosofthelp", Cell::Number(_)) => true,
             (_, Cell::Text(text)) => {
-                let (_, limit) = LENGTHS.iter().find(|(known, _)| *known == column).ok_or(column.to_owned())?;
+                let (_, limit) = LENGTHS
+                    .iter()
+                    .find(|(known, _)| *known == column)
+                    .ok_or(column.to_owned())?;
                 text.encode_utf16().count() <= *limit && (column != "name" || !text.trim().is_empty())
             }
             _ => false,
@@ -364,7 +379,11 @@ impl RowRecord {
             return Err(format!("{column} does not take {cell:?}"));
         }
         // An empty text is stored as null.
-        let cell = if *cell == Cell::Text(String::new()) { Cell::Null } else { cell.clone() };
+        let cell = if *cell == Cell::Text(String::new()) {
+            Cell::Null
+        } else {
+            cell.clone()
+        };
         self.cells.insert(column.to_owned(), cell);
         Ok(())
     }

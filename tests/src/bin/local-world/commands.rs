@@ -56,13 +56,21 @@ impl Commands {
 
 async fn invoke(State(function): State<Function>, event: String) -> Response {
     let told = |status, error_type: &str, message: String| {
-        (status, Json(json!({ "errorType": error_type, "errorMessage": message }))).into_response()
+        (
+            status,
+            Json(json!({ "errorType": error_type, "errorMessage": message })),
+        )
+            .into_response()
     };
     match serde_json::from_str::<Value>(&event) {
         Ok(event) => match function.invoke(event).await {
             Ok(answer) => Json(answer).into_response(),
             Err(error) => told(StatusCode::BAD_GATEWAY, &error.error_type, error.message),
         },
-        Err(error) => told(StatusCode::BAD_REQUEST, "InvalidRequestContent", format!("the event is not JSON: {error}")),
+        Err(error) => told(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestContent",
+            format!("the event is not JSON: {error}"),
+        ),
     }
 }

@@ -10,7 +10,11 @@ use crate::screen::Row;
 
 /// A text member of a JSON object; empty when there is none.
 pub(crate) fn text(value: &Value, path: &str) -> String {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Both sides of a deal, as they are now. Null stands for a record that is not there.
@@ -44,9 +48,16 @@ impl Deal {
         let engagement = text(&referral, "/engagementId");
         let own = text(&referral, "/id");
         let halves = world.partner_center.referrals_of_engagement(&engagement);
-        let microsoft = halves.into_iter().find(|half| text(half, "/id") != own).unwrap_or_default();
+        let microsoft = halves
+            .into_iter()
+            .find(|half| text(half, "/id") != own)
+            .unwrap_or_default();
         let customer = row(world, "accounts", &text(&opportunity, "/_parentaccountid_value"));
-        let currency = row(world, "transactioncurrencies", &text(&opportunity, "/_transactioncurrencyid_value"));
+        let currency = row(
+            world,
+            "transactioncurrencies",
+            &text(&opportunity, "/_transactioncurrencyid_value"),
+        );
         Self {
             customer: text(&customer, "/name"),
             currency: text(&currency, "/isocurrencycode"),
@@ -92,12 +103,18 @@ impl Deal {
     }
 
     pub(crate) fn referral_value(&self) -> String {
-        money(self.referral.pointer("/details/dealValue"), &text(&self.referral, "/details/currency"))
+        money(
+            self.referral.pointer("/details/dealValue"),
+            &text(&self.referral, "/details/currency"),
+        )
     }
 
     pub(crate) fn referral_close_date(&self) -> String {
         // Midnight UTC of the day; the rest says nothing.
-        text(&self.referral, "/details/closingDateTime").chars().take(10).collect()
+        text(&self.referral, "/details/closingDateTime")
+            .chars()
+            .take(10)
+            .collect()
     }
 
     pub(crate) fn opportunity_close_date(&self) -> String {
@@ -106,7 +123,11 @@ impl Deal {
 
     /// The newest line that the connector left in the CRM; empty when there is none.
     pub(crate) fn audit_line(&self) -> String {
-        text(&self.opportunity, "/cosell_audit").lines().next().unwrap_or_default().to_owned()
+        text(&self.opportunity, "/cosell_audit")
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Field by field; none of either side when both are missing.
@@ -128,10 +149,18 @@ impl Deal {
         };
         let mut rows = vec![
             row("name", text(opportunity, "/name"), text(referral, "/name")),
-            row("customer", self.customer.clone(), text(referral, "/customerProfile/name")),
+            row(
+                "customer",
+                self.customer.clone(),
+                text(referral, "/customerProfile/name"),
+            ),
             row("value", self.opportunity_value(), self.referral_value()),
             row("close date", self.opportunity_close_date(), self.referral_close_date()),
-            row("notes", text(opportunity, "/description"), text(referral, "/details/notes")),
+            row(
+                "notes",
+                text(opportunity, "/description"),
+                text(referral, "/details/notes"),
+            ),
             row("status", self.opportunity_status(), self.referral_status()),
             row("id", short(&self.opportunity_id()), short(&self.referral_id())),
             row(
@@ -139,8 +168,16 @@ impl Deal {
                 short(&text(opportunity, "/cosell_referralidentifier")),
                 short(&text(referral, "/externalReferenceId")),
             ),
-            row("Microsoft", text(opportunity, "/cosell_microsoftcrmid"), self.microsoft_status()),
-            Row { label: "sync", dynamics: here(opportunity, consent.to_owned()), partner_center: String::new() },
+            row(
+                "Microsoft",
+                text(opportunity, "/cosell_microsoftcrmid"),
+                self.microsoft_status(),
+            ),
+            Row {
+                label: "sync",
+                dynamics: here(opportunity, consent.to_owned()),
+                partner_center: String::new(),
+            },
         ];
         if referral.is_null()
             && let Some(first) = rows.first_mut()
@@ -157,7 +194,10 @@ impl Deal {
 }
 
 fn row(world: &World, table: &str, id: &str) -> Value {
-    Uuid::parse_str(id).ok().and_then(|id| world.dataverse.row(table, id)).unwrap_or_default()
+    Uuid::parse_str(id)
+        .ok()
+        .and_then(|id| world.dataverse.row(table, id))
+        .unwrap_or_default()
 }
 
 fn status_of(referral: &Value) -> String {

@@ -45,7 +45,13 @@ impl Guide {
                  -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: {target}' -d '{body}'"
             )
         };
-        let scan = |table: &str| aws_call("dynamodb", "DynamoDB_20120810.Scan", &format!("{{\"TableName\":\"{table}\"}}"));
+        let scan = |table: &str| {
+            aws_call(
+                "dynamodb",
+                "DynamoDB_20120810.Scan",
+                &format!("{{\"TableName\":\"{table}\"}}"),
+            )
+        };
         let (scan_links, scan_audit) = (scan("cosell-links"), scan("cosell-audit"));
         let queue_attributes = aws_call(
             "sqs",
@@ -79,7 +85,7 @@ OPPORTUNITY={opportunity}
 # Partner Center: all referrals, one with its entity tag, and a change that stands on that tag.
 curl -sw '\n' -H "$PARTNER" '{referrals}/v1.0/engagements/referrals?$orderby=updatedDateTime%20desc'
 curl -siw '\n' -H "$PARTNER" {referrals}/v1.0/engagements/referrals/$REFERRAL
-TAG=$(curl -si -H "$PARTNER" {referrals}/v1.0/engagements/referrals/$REFERRAL | sed -n 's/^etag: //ip' | tr -d '\r')
+TAG=$(curl -si -H "$PARTNER" {referrals}/v1.0/engagements/referrals/$REFERRAL | sed -n 's/^etag: //p' | tr -d '\r')
 curl -siw '\n' -X PATCH -H "$PARTNER" -H "If-Match: $TAG" -H 'Content-Type: application/json' {referrals}/v1.0/engagements/referrals/$REFERRAL -d '[{{"op":"replace","path":"/details/dealValue","value":140000.75}}]'
 
 # Partner Center: what is registered, and what could be.

@@ -26,7 +26,7 @@ use serde_json::Value;
 use crate::commands::Commands;
 use crate::deal::text;
 use crate::guide::Guide;
-use crate::options::{HELP, Options, Wish};
+use crate::options::{HELP, Options, PORTS, Wish};
 use crate::screen::{Screen, seconds};
 use crate::stories::{Outcome, Play};
 
@@ -38,7 +38,10 @@ const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "this is where the lookup that options are read through is made")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the lookup that options are read through is made"
+    )]
     let lookup = |name: &str| std::env::var(name).ok();
     let screen = Screen::new(lookup("NO_COLOR").is_none_or(|value| value.is_empty()));
     let options = match Options::read(std::env::args().skip(1), &lookup) {
@@ -64,22 +67,35 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options, screen: Screen, has_played: &AtomicBool) -> ExitCode {
+    let ports = match options.free_ports() {
+        Ok(ports) => ports,
+        Err(error) => {
+            screen.trouble(&error);
+            return ExitCode::FAILURE;
+        }
+    };
     let logs = std::env::temp_dir().join(format!("cosell-local-world-{}", std::process::id()));
     if let Err(error) = std::fs::create_dir_all(&logs) {
-        screen.trouble(&format!("the folder {} for logs cannot be made: {error}", logs.display()));
+        screen.trouble(&format!(
+            "the folder {} for logs cannot be made: {error}",
+            logs.display()
+        ));
         return ExitCode::FAILURE;
     }
     let panics = Panics::caught(&logs);
     let began = Instant::now();
     screen.line("Starting Partner Center, Dynamics 365, Entra and the cloud as simulators on this machine ...");
-    let (world, commands) = match start(options, &logs).await {
+    let (world, commands) = match start(options, ports, &logs).await {
         Ok(started) => started,
         Err(error) => {
             screen.trouble(&error);
             return ExitCode::FAILURE;
         }
     };
-    screen.line(format!("Started in {}. The functions are the compiled ones; each starts when it is first needed.", seconds(began.elapsed())));
+    screen.line(format!(
+        "Started in {}. The functions are the compiled ones; each starts when it is first needed.",
+        seconds(began.elapsed())
+    ));
     screen.aside(&format!("Their logs: {}", logs.display()));
     screen.aside(
         "Dynamics 365 is asked for changes twice a second here, and every minute in AWS; Partner Center reports its own. \
@@ -114,11 +130,17 @@ async fn run(options: &Options, screen: Screen, has_played: &AtomicBool) -> Exit
 fn explain_failure(world: &World, screen: Screen, logs: &Path) {
     write_down(&logs.join("local-world.log"), &world.state_of_affairs());
     for function in [&world.webhook, &world.sync, &world.registration] {
-        let complaints = function.logs().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        let complaints = complaints.filter(|line| matches!(text(line, "/level").as_str(), "ERROR" | "WARN"));
-        if let Some(newest) = complaints.last() {
+        let complaints = function
+            .logs()
+            .into_iter()
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let mut complaints = complaints.filter(|line| matches!(text(line, "/level").as_str(), "ERROR" | "WARN"));
+        if let Some(newest) = complaints.next_back() {
             let (message, error) = (text(&newest, "/message"), text(&newest, "/error"));
-            screen.trouble(&format!("The newest complaint of `{}`: {message} {error}", function.name()));
+            screen.trouble(&format!(
+                "The newest complaint of `{}`: {message} {error}",
+                function.name()
+            ));
         }
     }
     screen.trouble(&format!(
@@ -127,12 +149,16 @@ fn explain_failure(world: &World, screen: Screen, logs: &Path) {
     ));
 }
 
-async fn start(options: &Options, logs: &Path) -> Result<(Arc<World>, Commands), String> {
-    let [ports @ .., commands_port] = options.free_ports()?;
+async fn start(options: &Options, ports: [u16; PORTS], logs: &Path) -> Result<(Arc<World>, Commands), String> {
+    let [ports @ .., commands_port] = ports;
     let setup = Setup {
         ports,
         polls: Some(POLLS),
-        settings: options.rust_log.iter().map(|levels| ("RUST_LOG".to_owned(), levels.clone())).collect(),
+        settings: options
+            .rust_log
+            .iter()
+            .map(|levels| ("RUST_LOG".to_owned(), levels.clone()))
+            .collect(),
         registered: false,
         log_folder: Some(logs.to_owned()),
         ..Setup::default()
@@ -167,17 +193,30 @@ impl Panics {
         let (shared, file) = (kept.clone(), logs.join("local-world.log"));
         std::panic::set_hook(Box::new(move |panic| {
             write_down(&file, &panic.to_string());
-            shared.0.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+            shared
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(panic.to_string());
         }));
         kept
     }
 
     fn newest(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
 fn write_down(file: &PathBuf, line: &str) {
     // What cannot be written down is still told on the screen.
-    let _ = File::options().create(true).append(true).open(file).and_then(|mut file| writeln!(file, "{line}"));
+    let _ = File::options()
+        .create(true)
+        .append(true)
+        .open(file)
+        .and_then(|mut file| writeln!(file, "{line}"));
 }

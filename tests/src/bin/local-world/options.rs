@@ -3,6 +3,7 @@
 //! Knows: names, forms, defaults. Guarantee: what is not understood is named with what would be, and a taken port is
 //! named before anything starts.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// What `--help` prints.
@@ -41,7 +42,7 @@ before the end of the stories.";
 const FIRST_PORT: u16 = 7070;
 
 /// Ports in all: seven of the world, and one for the door to the functions.
-const PORTS: usize = 8;
+pub(crate) const PORTS: usize = 8;
 
 /// What listens on each port, in the order in which [`cosell_tests::world::Setup`] takes them.
 const LISTENERS: [&str; PORTS] = [
@@ -84,17 +85,29 @@ impl Options {
         arguments: impl Iterator<Item = String>,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Wish, String> {
-        let set = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let set = |name: &str| {
+            lookup(name)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
         let mut once = match set("ONCE").as_deref() {
             None | Some("0" | "false" | "no") => false,
             Some("1" | "true" | "yes") => true,
-            Some(other) => return Err(format!("ONCE is {other:?}; say ONCE=1 to end after the stories, or leave it out")),
+            Some(other) => {
+                return Err(format!(
+                    "ONCE is {other:?}; say ONCE=1 to end after the stories, or leave it out"
+                ));
+            }
         };
         for argument in arguments {
             match argument.as_str() {
                 "--help" | "-h" => return Ok(Wish::Help),
                 "--once" => once = true,
-                other => return Err(format!("the argument {other:?} is not known; known are --once and --help")),
+                other => {
+                    return Err(format!(
+                        "the argument {other:?} is not known; known are --once and --help"
+                    ));
+                }
             }
         }
         let highest = u16::MAX - u16::try_from(PORTS - 1).unwrap_or_default();
@@ -104,7 +117,11 @@ impl Options {
                 || format!("PORT is {text:?}; say the first of {PORTS} ports, from 1024 to {highest}, or 0 for any free ones"),
             )?,
         };
-        Ok(Wish::Play(Self { once, first_port, rust_log: set("RUST_LOG") }))
+        Ok(Wish::Play(Self {
+            once,
+            first_port,
+            rust_log: set("RUST_LOG"),
+        }))
     }
 
     /// The ports to listen on, all of them free a moment ago.
@@ -120,7 +137,10 @@ impl Options {
             .iter()
             .zip(LISTENERS)
             .filter_map(|(port, listener)| Some((port, listener, bound(*port).err()?)))
-            .map(|(port, listener, error)| format!("Port {port}, meant for {listener}, cannot be used: {error}."))
+            .map(|(port, listener, error)| match error.kind() {
+                ErrorKind::AddrInUse => format!("Port {port}, meant for {listener}, is taken."),
+                _ => format!("Port {port}, meant for {listener}, cannot be used: {error}."),
+            })
             .collect();
         if taken.is_empty() {
             return Ok(ports);
@@ -130,10 +150,13 @@ impl Options {
             .filter(|first| *first <= u16::MAX - 10)
             .find(|first| following(*first).iter().all(|port| bound(*port).is_ok()));
         let cure = others.map_or_else(
-            || "or choose other ports with PORT=<first of eight>".to_owned(),
-            |first| format!("or take free ports: make run PORT={first}"),
+            || "or choose others with PORT=<first of eight>".to_owned(),
+            |first| format!("or take free ports:\nmake run PORT={first}"),
         );
-        Err(format!("{}\nStop what uses it (another `make run`?), {cure}", taken.join("\n")))
+        Err(format!(
+            "{}\nStop what uses them (another `make run`?), {cure}",
+            taken.join("\n")
+        ))
     }
 }
 
@@ -157,13 +180,20 @@ mod tests {
 
     fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Wish, String> {
         let lookup = |name: &str| {
-            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            environment
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
         };
         Options::read(arguments.iter().map(ToString::to_string), &lookup)
     }
 
     fn play(once: bool, first_port: u16) -> Result<Wish, String> {
-        Ok(Wish::Play(Options { once, first_port, rust_log: None }))
+        Ok(Wish::Play(Options {
+            once,
+            first_port,
+            rust_log: None,
+        }))
     }
 
     #[test]
@@ -190,8 +220,20 @@ mod tests {
             .map(|holder| (holder.local_addr().unwrap().port(), holder))
             .find_map(|(port, holder)| (port > 2000 && port < 60_000).then_some((holder, port - 2)))
             .unwrap();
-        let error = Options { once: true, first_port: first, rust_log: None }.free_ports().unwrap_err();
-        assert!(error.contains(&format!("Port {}, meant for Partner Center's webhook registration", first + 2)), "{error}");
+        let error = Options {
+            once: true,
+            first_port: first,
+            rust_log: None,
+        }
+        .free_ports()
+        .unwrap_err();
+        assert!(
+            error.contains(&format!(
+                "Port {}, meant for Partner Center's webhook registration",
+                first + 2
+            )),
+            "{error}"
+        );
         assert!(error.contains("make run PORT="), "{error}");
     }
 }

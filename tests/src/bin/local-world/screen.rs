@@ -56,7 +56,9 @@ pub(crate) struct Screen {
 impl Screen {
     /// The process's standard output; `may_colour` is what the person wishes.
     pub(crate) fn new(may_colour: bool) -> Self {
-        Self { has_colour: may_colour && stdout().is_terminal() }
+        Self {
+            has_colour: may_colour && stdout().is_terminal(),
+        }
     }
 
     fn styled(self, style: Style, text: impl fmt::Display) -> String {
@@ -114,7 +116,11 @@ impl Screen {
         for row in rows {
             let is_new = !before.is_empty() && !before.contains(row);
             let text = columns(row.label, &row.dynamics, &row.partner_center);
-            let text = if is_new { self.styled(Style::Bold, with_arrow(&text)) } else { text };
+            let text = if is_new {
+                self.styled(Style::Bold, with_arrow(&text))
+            } else {
+                text
+            };
             self.line(text);
         }
         self.gap();
@@ -159,7 +165,11 @@ impl Screen {
     /// The last word.
     pub(crate) fn verdict(self, all_held: bool, text: &str) {
         self.gap();
-        let (style, mark) = if all_held { (Style::Green, "✔") } else { (Style::Red, "✘") };
+        let (style, mark) = if all_held {
+            (Style::Green, "✔")
+        } else {
+            (Style::Red, "✘")
+        };
         let text = self.styled(style, format!("{mark} {text}"));
         self.line(text);
     }
@@ -168,7 +178,11 @@ impl Screen {
     pub(crate) fn trouble(self, text: &str) {
         self.gap();
         for (index, part) in wrapped(text, WIDTH - 2).into_iter().enumerate() {
-            let lead = if index == 0 { self.styled(Style::Red, "✘") } else { " ".to_owned() };
+            let lead = if index == 0 {
+                self.styled(Style::Red, "✘")
+            } else {
+                " ".to_owned()
+            };
             self.line(format!("{lead} {part}"));
         }
     }
@@ -183,7 +197,9 @@ fn columns(label: &str, left: &str, right: &str) -> String {
     let [first, second] = COLUMNS;
     let left = cut(left, second - 1);
     let right = cut(right, WIDTH - INDENT - first - second);
-    format!("{:INDENT$}{label:<first$}{left:<second$}{right}", "").trim_end().to_owned()
+    format!("{:INDENT$}{label:<first$}{left:<second$}{right}", "")
+        .trim_end()
+        .to_owned()
 }
 
 /// The same line with an arrow in its indent: also without colours one sees what is new.
@@ -226,7 +242,10 @@ mod tests {
     #[test]
     fn text_is_broken_between_words_and_never_lost() {
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("a-word-that-is-too-long x", 4), ["a-word-that-is-too-long", "x"]);
+        assert_eq!(
+            wrapped("a-word-that-is-too-long x", 4),
+            ["a-word-that-is-too-long", "x"]
+        );
         assert_eq!(wrapped("first\nsecond", 80), ["first", "second"]);
     }
 

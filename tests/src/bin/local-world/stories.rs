@@ -57,7 +57,11 @@ struct Claim {
 
 /// Something that has to be true.
 fn claim(expected: impl Into<String>, holds: bool, found: impl Into<String>) -> Claim {
-    Claim { expected: expected.into(), found: found.into(), holds }
+    Claim {
+        expected: expected.into(),
+        found: found.into(),
+        holds,
+    }
 }
 
 /// Two texts that have to be the same.
@@ -67,19 +71,34 @@ fn same(what: &str, expected: &str, found: &str) -> Claim {
 
 /// What is claimed of any deal that is in step: it is linked both ways, marked and audited.
 fn linked(deal: &Deal) -> Vec<Claim> {
-    let (id, identifier) = (deal.referral_id(), text(&deal.opportunity, "/cosell_referralidentifier"));
+    let (id, identifier) = (
+        deal.referral_id(),
+        text(&deal.opportunity, "/cosell_referralidentifier"),
+    );
     let link = text(&deal.opportunity, "/cosell_referrallink");
     let name = text(&deal.opportunity, "/name");
-    let audit = deal.audit_line();
+    let line = deal.audit_line();
+    let audited = match line.as_str() {
+        "" => "the opportunity carries an audit line that says what happened".to_owned(),
+        line => format!("the opportunity carries an audit line: \"{line}\""),
+    };
     vec![
         claim(
             "the opportunity carries the referral's identifier",
             !id.is_empty() && identifier == id,
             format!("referral {id:?}, identifier {identifier:?}"),
         ),
-        claim("... and a link into Partner Center", !id.is_empty() && link.contains(&id), link),
-        claim(format!("... and an audit line: \"{audit}\""), !audit.is_empty(), audit),
-        claim("... and the check mark before its name", name.starts_with("✔ "), name),
+        claim(
+            "the opportunity carries a link into Partner Center",
+            !id.is_empty() && link.contains(&id),
+            link,
+        ),
+        claim(audited, !line.is_empty(), ""),
+        claim(
+            "the opportunity has the check mark before its name",
+            name.starts_with("✔ "),
+            name,
+        ),
     ]
 }
 
@@ -95,7 +114,14 @@ pub(crate) struct Play {
 
 impl Play {
     pub(crate) fn new(world: Arc<World>, screen: Screen) -> Self {
-        Self { world, screen, held: 0, began: Instant::now(), before: Vec::new(), audited: 0 }
+        Self {
+            world,
+            screen,
+            held: 0,
+            began: Instant::now(),
+            before: Vec::new(),
+            audited: 0,
+        }
     }
 
     /// Plays everything; ends with the first step that does not hold.
@@ -123,7 +149,9 @@ impl Play {
     async fn sees(&mut self, look: impl Fn(&World) -> (Deal, Vec<Claim>)) -> Result<Deal, Stopped> {
         let all_hold = |world: &World| look(world).1.iter().all(|claim| claim.holds);
         // Looked at from outside, because `until` has more patience than a person in front of a terminal.
-        let in_time = timeout(LIMIT, self.world.until("a step of the stories", all_hold)).await.is_ok();
+        let in_time = timeout(LIMIT, self.world.until("a step of the stories", all_hold))
+            .await
+            .is_ok();
         let took = self.began.elapsed();
         // What still goes on is the connector taking note of its own echo. It must not undo anything.
         let _ = self.world.partner_center.quiet(REST).await;
@@ -140,7 +168,13 @@ impl Play {
     /// The reasons that the connector has written down since the last step, in its own words.
     fn tell_why(&mut self) {
         let records = self.world.audit();
-        let reasons = |record: &Value| record.get("findings").and_then(Value::as_array).cloned().unwrap_or_default();
+        let reasons = |record: &Value| {
+            record
+                .get("findings")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
         let new: Vec<String> = records
             .iter()
             .skip(self.audited)
@@ -162,7 +196,11 @@ impl Play {
             if claim.holds {
                 self.screen.held(&claim.expected);
             } else {
-                self.screen.failed(&format!("expected: {}\nfound: {}", claim.expected, quoted(&claim.found)));
+                self.screen.failed(&format!(
+                    "expected: {}\nfound: {}",
+                    claim.expected,
+                    quoted(&claim.found)
+                ));
             }
         }
         let all_hold = claims.iter().all(|claim| claim.holds);
@@ -181,7 +219,8 @@ impl Play {
     }
 
     async fn registration(&mut self) -> Result<(), Stopped> {
-        self.screen.heading("Before the stories: Partner Center learns where to report changes");
+        self.screen
+            .heading("Before the stories: Partner Center learns where to report changes");
         self.did("0", "The administrator invokes the function `registration`: {\"action\":\"register\"}, then {\"action\":\"prove\"}.");
         let register = self.world.registration.invoke(json!({ "action": "register" })).await;
         let (address, known) = (self.world.gateway.url(), self.world.partner_center.registration());
@@ -192,7 +231,10 @@ impl Play {
         };
         self.screen.remark("address", &url);
         self.screen.remark("events", &events.join(", "));
-        self.screen.remark("test event", "asked for; Partner Center's answer may take some seconds ...");
+        self.screen.remark(
+            "test event",
+            "asked for; Partner Center's answer may take some seconds ...",
+        );
         self.screen.gap();
         let prove = match register {
             Ok(_) => self.world.registration.invoke(json!({ "action": "prove" })).await,
@@ -206,7 +248,7 @@ impl Play {
                 format!("{url} ({})", outcome(&register)),
             ),
             claim(
-                format!("... for all {} events", EVENTS.len()),
+                format!("it is registered for all {} events", EVENTS.len()),
                 EVENTS.iter().all(|event| events.iter().any(|known| known == event)),
                 events.join(", "),
             ),
@@ -224,8 +266,16 @@ impl Play {
         self.screen.heading("Story 1: a seller shares a deal with Microsoft");
         self.before = Vec::new();
 
-        self.did("1.1", "Ana, a seller, enters an opportunity in Dynamics 365. Sync with Partner Center stays No.");
-        let private = Sharing { sync: false, help: None, solutions: None, ..Sharing::default() };
+        self.did(
+            "1.1",
+            "Ana, a seller, enters an opportunity in Dynamics 365. Sync with Partner Center stays No.",
+        );
+        let private = Sharing {
+            sync: false,
+            help: None,
+            solutions: None,
+            ..Sharing::default()
+        };
         let opportunity = self.world.seller_enters(&private);
         // Two rounds of both polls are two chances to share too much.
         for _ in 0..2 {
@@ -236,7 +286,11 @@ impl Play {
             let deal = Deal::of_opportunity(world, &opportunity);
             let count = world.partner_center.referrals().len();
             let claims = vec![
-                claim("nothing of it left the CRM", count == 0, format!("{count} referrals in Partner Center")),
+                claim(
+                    "nothing of it left the CRM",
+                    count == 0,
+                    format!("{count} referrals in Partner Center"),
+                ),
                 same("the opportunity", "Open, In Progress", &deal.opportunity_status()),
             ];
             (deal, claims)
@@ -271,12 +325,20 @@ impl Play {
                 (deal, claims)
             })
             .await?;
-        let cast = Cast { opportunity: opportunity.clone(), referral: deal.referral_id() };
+        let cast = Cast {
+            opportunity: opportunity.clone(),
+            referral: deal.referral_id(),
+        };
         let engagement = text(&deal.referral, "/engagementId");
 
-        self.did("1.3", "Ana changes the value to 131,000.25 and the close date to the first of October.");
-        self.world
-            .seller_edits(&opportunity, &json!({ "estimatedvalue": 131_000.25, "estimatedclosedate": "2027-10-01" }));
+        self.did(
+            "1.3",
+            "Ana changes the value to 131,000.25 and the close date to the first of October.",
+        );
+        self.world.seller_edits(
+            &opportunity,
+            &json!({ "estimatedvalue": 131_000.25, "estimatedclosedate": "2027-10-01" }),
+        );
         self.sees(|world| {
             let deal = Deal::of_opportunity(world, &opportunity);
             let mut claims = vec![
@@ -288,7 +350,10 @@ impl Play {
         })
         .await?;
 
-        self.did("1.4", "Microsoft accepts its half of the deal and gives it a number of its own.");
+        self.did(
+            "1.4",
+            "Microsoft accepts its half of the deal and gives it a number of its own.",
+        );
         let accepted = self.world.partner_center.microsoft_accepts(&engagement);
         self.sees(|world| {
             let deal = Deal::of_opportunity(world, &opportunity);
@@ -318,7 +383,10 @@ impl Play {
         self.screen.heading("Story 2: a deal is made in Partner Center");
         self.before = Vec::new();
 
-        self.did("2.1", "Mara, a colleague, chooses New deal in Partner Center and invites Microsoft.");
+        self.did(
+            "2.1",
+            "Mara, a colleague, chooses New deal in Partner Center and invites Microsoft.",
+        );
         let deal = json!({ "type": "Shared", "target": [{ "type": "SolutionProfile", "id": "SOL-20817-KTR" }] });
         let referral = self.world.portal_creates(&deal);
         let engagement = text(&self.world.referral(&referral), "/engagementId");
@@ -351,7 +419,10 @@ impl Play {
             .await?;
         let opportunity = deal.opportunity_id();
 
-        self.did("2.2", "Microsoft changes it: a higher value, an earlier date, new notes.");
+        self.did(
+            "2.2",
+            "Microsoft changes it: a higher value, an earlier date, new notes.",
+        );
         let change = json!({ "details": {
             "dealValue": 12_500, "closingDateTime": "2027-03-01T00:00:00Z", "notes": NEW_NOTES,
         }});
@@ -365,7 +436,11 @@ impl Play {
                     deal.opportunity_value() == "12,500.00 USD",
                     format!("{} {refusal}", deal.opportunity_value()),
                 ),
-                same("the opportunity's close date", "2027-03-01", &deal.opportunity_close_date()),
+                same(
+                    "the opportunity's close date",
+                    "2027-03-01",
+                    &deal.opportunity_close_date(),
+                ),
                 claim(
                     "the opportunity shows the new notes",
                     text(&deal.opportunity, "/description") == NEW_NOTES,
@@ -401,25 +476,37 @@ impl Play {
             let dead = world.aws.dead_letters(&world.queue).len();
             let due = world.open_due();
             let links = world.links();
-            let open = links.iter().filter(|link| link.get("pending").is_some_and(|pending| !pending.is_null())).count();
+            let open = links
+                .iter()
+                .filter(|link| link.get("pending").is_some_and(|pending| !pending.is_null()))
+                .count();
             let opportunities = world.dataverse.opportunities().len();
             let referrals = world.partner_center.referrals().len();
             vec![
                 claim(
                     "two deals, each one opportunity and two referrals; nothing is there twice",
                     (links.len(), opportunities, referrals) == (2, 2, 4),
-                    format!("{} deals, {opportunities} opportunities, {referrals} referrals", links.len()),
+                    format!(
+                        "{} deals, {opportunities} opportunities, {referrals} referrals",
+                        links.len()
+                    ),
                 ),
-                claim("no hint waits in the queue, none failed for good", (queued, dead) == (0, 0), format!(
-                    "{queued} waiting, {dead} failed"
-                )),
-                claim("no deal waits for another look, no write is half done", (due, open) == (0, 0), format!(
-                    "{due} due, {open} half done"
-                )),
+                claim(
+                    "no hint waits in the queue, none failed for good",
+                    (queued, dead) == (0, 0),
+                    format!("{queued} waiting, {dead} failed"),
+                ),
+                claim(
+                    "no deal waits for another look, no write is half done",
+                    (due, open) == (0, 0),
+                    format!("{due} due, {open} half done"),
+                ),
             ]
         };
         let all_hold = |world: &World| at_rest(world).iter().all(|claim| claim.holds);
-        let in_time = timeout(LIMIT, self.world.until("the end of the stories", all_hold)).await.is_ok();
+        let in_time = timeout(LIMIT, self.world.until("the end of the stories", all_hold))
+            .await
+            .is_ok();
         let took = self.began.elapsed();
         let claims = at_rest(&self.world);
         self.tell(&claims, in_time, took)
@@ -429,9 +516,17 @@ impl Play {
 /// What is claimed after every change: the same values on both sides, and the mark still there.
 fn in_step(deal: &Deal) -> Vec<Claim> {
     let name = text(&deal.opportunity, "/name");
-    vec![claim("the opportunity keeps its check mark", name.starts_with("✔ "), name)]
+    vec![claim(
+        "the opportunity keeps its check mark",
+        name.starts_with("✔ "),
+        name,
+    )]
 }
 
 fn quoted(found: &str) -> &str {
-    if found.trim().is_empty() { "nothing" } else { found.trim() }
+    if found.trim().is_empty() {
+        "nothing"
+    } else {
+        found.trim()
+    }
 }
