@@ -729,6 +729,24 @@ async fn money_beyond_what_the_crm_stores_is_refused_on_its_own_deal() {
     scene.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_deal_beyond_what_the_crm_stores_is_created_once_it_is_corrected() {
+    let mut scene = Scene::begin().await;
+    scene.world.tolerate("dataverse");
+    let referral = scene.world.portal_creates(&json!({ "details": { "dealValue": 5_000_000_000_000_i64 } }));
+    scene.world.until("the deal is listed", |_| !scene.attention(&referral).is_empty()).await;
+    let text = scene.one_attention(&referral, "refused");
+    assert!(text.contains("estimatedvalue"), "{text}");
+    assert!(scene.world.opportunities_of(&referral).is_empty());
+
+    scene.world.portal_edits(&referral, json!({ "details": { "dealValue": 5_000 } }));
+    scene.world.settle().await;
+    let opportunity = scene.world.opportunity_of(&referral);
+    assert_eq!(scene.world.opportunity(&opportunity)["estimatedvalue"], json!(5000.0));
+    scene.is_in_step(&opportunity);
+    scene.end().await;
+}
+
 // ---- references -------------------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]

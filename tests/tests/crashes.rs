@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::common::{assert_in_step, effects_since, shape};
+use self::common::{Effects, assert_in_step, effects_since, shape};
 
 /// Worlds that run at once: while one waits for its doubts to clear, the others use the machine.
 const WORLDS: usize = 4;
@@ -88,9 +88,16 @@ fn is_of_sync(exchange: &Exchange) -> bool {
     }
 }
 
-/// Whether a vendor was asked, who may throttle.
+/// Whether `sync` asked a vendor, who may throttle.
 fn is_to_a_vendor(exchange: &Exchange) -> bool {
     is_of_sync(exchange) && exchange.api != "aws"
+}
+
+/// Whether `sync` had something written or sent. A read that fails is a read that is repeated.
+fn is_a_write_of_sync(exchange: &Exchange) -> bool {
+    let target = exchange.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let reads = ["GetItem", "Query", "GetSecretValue"].iter().any(|operation| target.ends_with(operation));
+    is_of_sync(exchange) && exchange.is_write() && !reads
 }
 
 /// A world in which a flow can begin.
@@ -196,7 +203,7 @@ impl Stage {
     }
 
     /// Exactly one deal, in step, and what was done at the vendors for it.
-    fn look(&self) -> BTreeMap<String, usize> {
+    fn look(&self) -> Effects {
         let world = &self.world;
         let (opportunities, referrals) = (world.dataverse.opportunities(), world.partner_center.referrals());
         assert_eq!(
@@ -239,7 +246,34 @@ impl Stage {
                 world.state_of_affairs()
             );
         }
+        self.look_at_the_audit(&opportunities[0]);
         effects_since(world, self.mark)
+    }
+
+    /// Whatever went wrong in between: what was done is on record, and the seller was told.
+    fn look_at_the_audit(&self, row: &Value) {
+        let world = &self.world;
+        let (codes, trail) = (world.audited_codes(), text(row, "cosell_audit"));
+        let is_told = |code: &str, words: &str| {
+            assert!(codes.iter().any(|found| found == code), "audited {code}: {codes:?} {}", world.state_of_affairs());
+            assert!(trail.contains(words), "the seller is told {words:?}: {trail:?} {}", world.state_of_affairs());
+        };
+        match self.flow {
+            Flow::InboundCreate => is_told("created", "the opportunity was created"),
+            Flow::CosellCreate => {
+                is_told("created", "the deal was shared");
+                is_told("microsoft_invited", "Microsoft was asked for help");
+            }
+            Flow::TowardPartnerCenter | Flow::TowardDynamics => {
+                let records = world.audit();
+                let changes = records.iter().filter_map(|record| record["changes"].as_array()).flatten();
+                let fields: Vec<String> = changes.map(|change| text(change, "field")).collect();
+                for field in ["notes", "value"] {
+                    let times = fields.iter().filter(|found| *found == field).count();
+                    assert_eq!(times, 1, "audited changes of {field}: {fields:?} {}", world.state_of_affairs());
+                }
+            }
+        }
     }
 }
 
@@ -268,7 +302,7 @@ struct Case {
     /// What the request was without a fault.
     request: String,
     /// What is to be done at the vendors, and how often.
-    effects: BTreeMap<String, usize>,
+    effects: Effects,
 }
 
 impl fmt::Display for Case {
@@ -313,7 +347,7 @@ async fn break_each_request(flow: Flow, mishap: Mishap, counted: fn(&Exchange) -
     let requests: Vec<Exchange> = stage.requests().into_iter().filter(counted).collect();
     stage.world.settle().await;
     let effects = stage.look();
-    assert!(!effects.is_empty(), "a flow that does something");
+    assert!(!effects.business.is_empty(), "a flow that does something");
     stage.world.close().await;
 
     let mut cases = requests.iter().enumerate().map(|(position, request)| Case {
@@ -339,7 +373,8 @@ async fn break_each_request(flow: Flow, mishap: Mishap, counted: fn(&Exchange) -
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 let name = names.get(&error.id().to_string()).cloned().unwrap_or_default();
-                failed.push(format!("{name}: {}", said(error.into_panic().as_ref())));
+                failed.push(name.clone());
+                println!("{name}: {}", said(error.into_panic().as_ref()));
             }
         }
     }
@@ -372,4 +407,35 @@ async fn an_inbound_create_survives_a_kill_after_every_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cosell_create_survives_a_kill_after_every_request() {
     break_each_request(Flow::CosellCreate, Mishap::Killed, is_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_toward_partner_center_survives_a_kill_after_every_request() {
+    break_each_request(Flow::TowardPartnerCenter, Mishap::Killed, is_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_toward_dynamics_survives_a_kill_after_every_request() {
+    break_each_request(Flow::TowardDynamics, Mishap::Killed, is_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creations_survive_a_connection_that_is_cut_before_any_write() {
+    for flow in [Flow::InboundCreate, Flow::CosellCreate] {
+        break_each_request(flow, Mishap::Refused, is_a_write_of_sync).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creations_survive_a_connection_that_is_cut_after_any_write() {
+    for flow in [Flow::InboundCreate, Flow::CosellCreate] {
+        break_each_request(flow, Mishap::Dropped, is_a_write_of_sync).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creations_survive_a_vendor_that_has_no_time_for_any_request() {
+    for flow in [Flow::InboundCreate, Flow::CosellCreate] {
+        break_each_request(flow, Mishap::Throttled, is_to_a_vendor).await;
+    }
 }

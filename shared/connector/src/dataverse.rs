@@ -48,6 +48,7 @@ mod code {
     pub(super) const NO_SUCH_ROW: [&str; 3] = ["0x80040217", "0x80060891", "0x80100006"];
     pub(super) const UNKNOWN_PATH: &str = "0x80060888";
     pub(super) const DUPLICATE_RULE: &str = "0x80040333";
+    pub(super) const KEY_TAKEN: &str = "0x80060892";
     pub(super) const ALREADY_CLOSED: &str = "0x80040515";
     pub(super) const DELTA_EXPIRED: &str = "0x80044352";
     pub(super) const NOT_TRACKED: [&str; 2] = ["0x80072491", "0x80072492"];
@@ -119,6 +120,9 @@ pub enum Error {
     /// The last page does not say where later changes will be; the old link stays good.
     #[error("the last page of changes came without a delta link")]
     DeltaMissing,
+    /// Another row carries the value of an alternate key, as a copy of an opportunity does with its referral's id.
+    #[error("another row carries the same referral id, perhaps a copy of this one; clear it there")]
+    KeyTaken(#[source] http::Error),
 }
 
 impl Error {
@@ -130,6 +134,7 @@ impl Error {
             Self::DeltaExpired => Class::Conflict,
             Self::TrackingDisabled => Class::Fatal,
             Self::DeltaMissing => Class::Transient { after: None },
+            Self::KeyTaken(_) => Class::Permanent,
         }
     }
 
@@ -141,6 +146,7 @@ impl Error {
             Self::DeltaExpired => "delta_expired",
             Self::TrackingDisabled => "tracking_disabled",
             Self::DeltaMissing => "delta_missing",
+            Self::KeyTaken(_) => "key_taken",
         }
     }
 }
@@ -201,6 +207,11 @@ impl Dataverse {
             .header(IF_NONE_MATCH, "*");
         match self.http.send(request).await {
             Ok(answer) => Ok(Created::Done(row_afterwards(&answer))),
+            // The vendor uses this code for a row that is there and for another one that holds the key: look which.
+            Err(error) if error.has_code(code::KEY_TAKEN) => match self.read(set, id, query).await? {
+                Some(_) => Ok(Created::Exists),
+                None => Err(Error::KeyTaken(error)),
+            },
             Err(error)
                 if error.has_status(StatusCode::PRECONDITION_FAILED) && !error.has_code(code::DUPLICATE_RULE) =>
             {
@@ -225,6 +236,7 @@ impl Dataverse {
         let request = self.patch("changing a row", set, id, query, change)?.if_match(etag)?;
         match self.http.send(request).await {
             Ok(answer) => Ok(Updated::Done(row_afterwards(&answer))),
+            Err(error) if error.has_code(code::KEY_TAKEN) => Err(Error::KeyTaken(error)),
             Err(error)
                 if error.has_status(StatusCode::PRECONDITION_FAILED) && !error.has_code(code::DUPLICATE_RULE) =>
             {

@@ -146,7 +146,7 @@ pub enum Half {
 pub enum Pending {
     /// The opportunity named in the link is created from these terms of the referral.
     CreateOpportunity {
-        /// The referral's terms at the time.
+        /// The referral's terms at the time; none once they were refused for good, so that its next ones are taken.
         terms: Terms,
     },
     /// A referral is created; its id is the server's choice, so a doubtful outcome is searched for.

@@ -375,14 +375,18 @@ impl Merge<'_> {
                     ),
                 )
             }
-            (Side::PartnerCenter, _) if stage == Stage::Unanswered => match (self.merged.toward_referral.stage(), field) {
-                // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
-                (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => Gate::Open,
-                _ => later(
-                    Code::Deferred,
-                    format!("{label} is sent to Partner Center once the deal is accepted"),
-                ),
-            },
+            (Side::PartnerCenter, _) if stage == Stage::Unanswered => {
+                match (self.merged.toward_referral.stage(), field) {
+                    // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
+                    (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => {
+                        Gate::Open
+                    }
+                    _ => later(
+                        Code::Deferred,
+                        format!("{label} is sent to Partner Center once the deal is accepted"),
+                    ),
+                }
+            }
             (Side::Dynamics, Field::Name) if fitted == &Term::Nothing => shut(
                 Code::Frozen,
                 format!("{label} was emptied in Partner Center; Dynamics keeps its name"),
@@ -410,4 +414,339 @@ enum Gate {
     Later(Finding),
     /// Never: both keep what they have.
     Shut(Finding),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SolutionId;
+    use crate::mapping::DEFAULT;
+
+    /// A field in shorthand: what is not given is what both sides agreed on.
+    type Edits<'a> = &'a [(Field, Term)];
+
+    fn text(text: &str) -> Term {
+        Term::Text(text.to_owned())
+    }
+
+    fn money(amount: &str, code: &str) -> Term {
+        Term::Money {
+            amount: amount.parse().unwrap(),
+            currency: Currency::parse(code),
+        }
+    }
+
+    fn stage(stage: Stage) -> Term {
+        Term::stage(stage, None)
+    }
+
+    fn agreed() -> Terms {
+        let mut terms = Terms::default();
+        terms.set(Field::Name, text("Deal"));
+        terms.set(Field::Value, money("100", "EUR"));
+        terms.set(Field::CloseDate, Term::Date(jiff::civil::date(2026, 6, 30)));
+        terms.set(Field::Notes, text("Notes"));
+        terms.set(Field::Stage, stage(Stage::Active));
+        terms.set(Field::Visibility, Term::Flag(true));
+        terms.set(
+            Field::Solutions,
+            Term::Solutions([SolutionId("SOL-1".to_owned())].into()),
+        );
+        terms
+    }
+
+    fn with(edits: Edits<'_>) -> Terms {
+        let mut terms = agreed();
+        for (field, term) in edits {
+            terms.set(*field, term.clone());
+        }
+        terms
+    }
+
+    /// Merges edits of both sides of a deal; `before` is what the two agreed on, in so far as it is not the usual.
+    fn merged(mapping: &str, before: Edits<'_>, referral: Edits<'_>, opportunity: Edits<'_>) -> Merged {
+        let base = Base {
+            referral: with(before),
+            opportunity: with(before),
+        };
+        let (referral, opportunity) = (
+            with(&[before, referral].concat()),
+            with(&[before, opportunity].concat()),
+        );
+        merge(Input {
+            mapping: &Mapping::parse(mapping).unwrap(),
+            base: Some(&base),
+            referral: &referral,
+            opportunity: &opportunity,
+            money_digits: 2,
+            digits_of: &[(Currency::parse("JPY").unwrap(), 0)].into(),
+            marked: true,
+            missing_currencies: &[Currency::parse("XXX").unwrap()].into(),
+        })
+    }
+
+    fn codes(merged: &Merged) -> Vec<Code> {
+        merged.findings.iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn one_field_moved_on_one_side() {
+        use Code::{Carried, Conflict, CurrencyMissing, Frozen, IllegalMove, Missing, TextCut, UnknownValue};
+        use Side::{Dynamics, PartnerCenter};
+        let long = text(&"x".repeat(2001));
+        let cases: &[(Side, Field, Term, Option<Term>, &[Code])] = &[
+            (Dynamics, Field::Notes, text("New"), Some(text("New")), &[Carried]),
+            (PartnerCenter, Field::Notes, text("New"), Some(text("New")), &[Carried]),
+            (Dynamics, Field::Notes, Term::Nothing, Some(Term::Nothing), &[Carried]),
+            (
+                PartnerCenter,
+                Field::Notes,
+                long,
+                Some(text(&"x".repeat(2000))),
+                &[Carried, TextCut],
+            ),
+            (
+                Dynamics,
+                Field::Value,
+                money("5.25", "USD"),
+                Some(money("5.25", "USD")),
+                &[Carried],
+            ),
+            (
+                PartnerCenter,
+                Field::Value,
+                money("5.255", "EUR"),
+                Some(money("5.26", "EUR")),
+                &[Carried],
+            ),
+            (
+                PartnerCenter,
+                Field::Value,
+                money("5.5", "JPY"),
+                Some(money("6", "JPY")),
+                &[Carried],
+            ),
+            (PartnerCenter, Field::Value, money("100.001", "EUR"), None, &[]),
+            (PartnerCenter, Field::Value, money("5", "XXX"), None, &[CurrencyMissing]),
+            (Dynamics, Field::Value, Term::Nothing, None, &[Missing]),
+            (Dynamics, Field::CloseDate, Term::Nothing, None, &[Missing]),
+            (
+                PartnerCenter,
+                Field::CloseDate,
+                Term::Nothing,
+                Some(Term::Nothing),
+                &[Carried],
+            ),
+            (Dynamics, Field::Solutions, Term::Nothing, None, &[Missing]),
+            (Dynamics, Field::Name, text("Other"), None, &[Frozen]),
+            (
+                PartnerCenter,
+                Field::Name,
+                text("✔ Other"),
+                Some(text("Other")),
+                &[Carried],
+            ),
+            (PartnerCenter, Field::Name, text("✔"), None, &[Frozen]),
+            (
+                Dynamics,
+                Field::Visibility,
+                Term::Flag(false),
+                None,
+                &[Frozen, Conflict],
+            ),
+            (Dynamics, Field::Stage, stage(Stage::Unanswered), None, &[]),
+            (
+                Dynamics,
+                Field::Stage,
+                stage(Stage::Won),
+                Some(stage(Stage::Won)),
+                &[Carried],
+            ),
+            (
+                Dynamics,
+                Field::Stage,
+                stage(Stage::Lost),
+                Some(Term::stage(Stage::Lost, Some("Others"))),
+                &[Carried],
+            ),
+            (
+                PartnerCenter,
+                Field::Stage,
+                stage(Stage::Expired),
+                Some(stage(Stage::Lost)),
+                &[Carried],
+            ),
+            (
+                PartnerCenter,
+                Field::Stage,
+                stage(Stage::Unanswered),
+                Some(stage(Stage::Unanswered)),
+                &[Carried],
+            ),
+            (
+                PartnerCenter,
+                Field::Notes,
+                Term::Unreadable("?".to_owned()),
+                None,
+                &[UnknownValue],
+            ),
+        ];
+        for (side, field, term, carried, expected) in cases {
+            let edits = [(*field, term.clone())];
+            let (referral, opportunity): (Edits<'_>, Edits<'_>) = match side {
+                Side::PartnerCenter => (&edits, &[]),
+                Side::Dynamics => (&[], &edits),
+            };
+            let merged = merged(DEFAULT, &[], referral, opportunity);
+            let found = merged.writes(side.other()).find(|(written, _)| written == field);
+            assert_eq!(
+                found.map(|(_, term)| term),
+                carried.as_ref(),
+                "{field} of {side}: {term}"
+            );
+            assert_eq!(codes(&merged), *expected, "{field} of {side}: {term}");
+        }
+        let illegal = merged(
+            DEFAULT,
+            &[(Field::Stage, stage(Stage::Won))],
+            &[],
+            &[(Field::Stage, stage(Stage::Active))],
+        );
+        assert_eq!(codes(&illegal), [IllegalMove]);
+        assert!(!illegal.writes_to(PartnerCenter) && !illegal.writes_to(Dynamics));
+    }
+
+    #[test]
+    fn both_sides_moved_and_the_owner_decides() {
+        let referral = [(Field::Notes, text("Theirs"))];
+        let opportunity = [(Field::Notes, text("Ours"))];
+        for (owner, expected) in [
+            ("dynamics", Some((Side::PartnerCenter, text("Theirs"), text("Ours")))),
+            ("partner_center", Some((Side::Dynamics, text("Ours"), text("Theirs")))),
+            ("manual", None),
+        ] {
+            let mapping = DEFAULT.replace("owner = \"dynamics\"", &format!("owner = {owner:?}"));
+            let merged = merged(&mapping, &[], &referral, &opportunity);
+            let change = merged.changes.first().map(|change| {
+                assert!(change.lost);
+                (change.side, change.old.clone(), change.new.clone())
+            });
+            assert_eq!(change, expected, "{owner}");
+            let code = if expected.is_some() {
+                Code::Conflict
+            } else {
+                Code::ManualConflict
+            };
+            assert_eq!(codes(&merged), [code], "{owner}");
+        }
+    }
+
+    #[test]
+    fn value_and_currency_are_one() {
+        let referral = [(Field::Value, money("100", "USD"))];
+        let opportunity = [(Field::Value, money("90", "EUR"))];
+        let merged = merged(DEFAULT, &[], &referral, &opportunity);
+        assert_eq!(merged.toward_referral.get(Field::Value), &money("90", "EUR"));
+        assert_eq!(merged.toward_opportunity.get(Field::Value), &Term::Nothing);
+    }
+
+    #[test]
+    fn the_further_stage_wins_and_never_goes_back() {
+        let stages = &[Stage::Unanswered, Stage::Active, Stage::Won, Stage::Lost];
+        for (before, referral, opportunity) in stages.iter().flat_map(|before| {
+            stages
+                .iter()
+                .flat_map(move |one| stages.iter().map(move |other| (before, one, other)))
+        }) {
+            let edit = |to: &Stage| [(Field::Stage, stage(to.clone()))];
+            let merged = merged(DEFAULT, &edit(before), &edit(referral), &edit(opportunity));
+            if let Some(to) = merged.toward_referral.get(Field::Stage).as_stage() {
+                assert!(
+                    to.progress() > referral.progress(),
+                    "{before}: {referral} -> {to} because of {opportunity}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn before_the_acceptance_nothing_is_sent_but_what_travels_with_it() {
+        let before = [(Field::Stage, stage(Stage::Unanswered))];
+        let edits = [
+            (Field::Notes, text("New")),
+            (
+                Field::Solutions,
+                Term::Solutions([SolutionId("SOL-2".to_owned())].into()),
+            ),
+        ];
+        let held = merged(DEFAULT, &before, &[], &edits);
+        assert_eq!(codes(&held), [Code::Deferred, Code::Deferred]);
+        assert_eq!(held.base, merged(DEFAULT, &before, &[], &[]).base);
+        let accepted = [edits.to_vec(), vec![(Field::Stage, stage(Stage::Active))]].concat();
+        let accepted = merged(DEFAULT, &before, &[], &accepted);
+        let sent: Vec<_> = accepted.writes(Side::PartnerCenter).map(|(field, _)| field).collect();
+        assert_eq!(sent, [Field::Notes, Field::Stage]);
+        // What Partner Center demands is not emptied with the acceptance either.
+        let emptied = [(Field::Value, Term::Nothing), (Field::Stage, stage(Stage::Active))];
+        let emptied = merged(DEFAULT, &before, &[], &emptied);
+        assert_eq!(codes(&emptied), [Code::Carried, Code::Missing]);
+        assert!(emptied.cleared.is_empty());
+    }
+
+    #[test]
+    fn a_closed_referral_takes_nothing() {
+        let before = [(Field::Stage, stage(Stage::Won))];
+        for field in Field::ALL.into_iter().filter(|field| *field != Field::Visibility) {
+            let other = match field {
+                Field::Stage => stage(Stage::Lost),
+                Field::Value => money("1", "EUR"),
+                _ => text("other"),
+            };
+            let merged = merged(DEFAULT, &before, &[], &[(field, other)]);
+            assert!(!merged.writes_to(Side::PartnerCenter), "{field}");
+            assert_eq!(merged.findings.len(), 1, "{field}");
+        }
+    }
+
+    #[test]
+    fn what_dynamics_adds_by_itself_is_no_edit() {
+        let before = [(
+            Field::Value,
+            Term::Money {
+                amount: "7".parse().unwrap(),
+                currency: None,
+            },
+        )];
+        let merged = merged(DEFAULT, &before, &[], &[(Field::Value, money("7", "EUR"))]);
+        assert_eq!(merged.changes, []);
+        assert!(merged.silent.contains(&Field::Value));
+    }
+
+    #[test]
+    fn records_that_meet_for_the_first_time_fill_each_other() {
+        let referral = with(&[(Field::Notes, Term::Nothing), (Field::Stage, stage(Stage::Unanswered))]);
+        let opportunity = with(&[(Field::CloseDate, Term::Nothing), (Field::Value, money("1", "EUR"))]);
+        let merged = merge(Input {
+            mapping: &Mapping::parse(DEFAULT).unwrap(),
+            base: None,
+            referral: &referral,
+            opportunity: &opportunity,
+            money_digits: 2,
+            digits_of: &BTreeMap::new(),
+            marked: false,
+            missing_currencies: &BTreeSet::new(),
+        });
+        // The referral is not accepted only because somebody had an open opportunity.
+        assert_eq!(merged.toward_opportunity.stage(), Stage::Unanswered);
+        assert_eq!(
+            merged.toward_opportunity.get(Field::CloseDate),
+            agreed().get(Field::CloseDate)
+        );
+        assert!(
+            merged
+                .findings
+                .iter()
+                .any(|finding| finding.code == Code::Deferred && finding.field == Some(Field::Notes))
+        );
+    }
 }

@@ -372,7 +372,8 @@ fn plan_opportunity(
         }
     }
     plan.opportunity = before;
-    if !change.is_empty() {
+    // A change of state travels without the trail that explains it, so an update goes with it, before the row is closed.
+    if !change.is_empty() || !plan.opportunity.is_empty() || !after.is_empty() {
         plan.opportunity.push(OpportunityRequest::Update(change));
     }
     plan.opportunity.append(&mut after);

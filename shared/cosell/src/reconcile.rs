@@ -24,7 +24,7 @@ use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId};
-use crate::link::{Base, Change, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
 use crate::opportunity::Row;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
@@ -288,22 +288,9 @@ impl<'p> Reconcile<'p> {
         }
     }
 
-    fn begin(&mut self, mut draft: Draft) {
+    fn begin(&mut self, draft: Draft) {
         if self.policy.dry_run && draft.writes_to_a_vendor() {
-            draft.drop_effects();
-            let text = format!(
-                "would be written if the connector did not run dry: {} change(s)",
-                draft.changes().len()
-            );
-            let mut findings = draft.findings().to_vec();
-            findings.push(Finding::new(Code::DryRun, text));
-            self.phase = Phase::Finished(Box::new(Report {
-                outcome: Outcome::Planned,
-                findings,
-                link: Some(draft.link().id),
-                fault: None,
-                again: false,
-            }));
+            self.phase = Phase::Committing(Box::new(self.dry(&draft)));
             return;
         }
         let draft = Box::new(draft);
@@ -315,6 +302,20 @@ impl<'p> Reconcile<'p> {
         } else {
             Phase::Intending(draft)
         };
+    }
+
+    /// What is told of a plan that is not carried out. The link stays as it is, but for its audit.
+    fn dry(&self, draft: &Draft) -> Draft {
+        let text = format!("would be written if the connector did not run dry: {} change(s)", draft.changes().len());
+        let mut next = draft.before().clone();
+        self.identify(&mut next);
+        let mut dry = Draft::new(draft.before().clone(), next);
+        dry.note(draft.findings().to_vec());
+        dry.note(vec![Finding::new(Code::DryRun, text)]);
+        dry.note_changes(draft.changes().to_vec());
+        dry.without_pointers();
+        dry.only_plan();
+        dry
     }
 
     // ---- looking -------------------------------------------------------------------------------------------------
@@ -363,7 +364,8 @@ impl<'p> Reconcile<'p> {
         let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
-        let is_torn = link.attention.iter().any(|finding| finding.code == Code::ManualConflict);
+        let is_torn =
+            link.attention.iter().any(|finding| matches!(finding.code, Code::ManualConflict | Code::Refused));
         let both =
             self.thorough || link.pending.is_some() || link.base.is_none() || link.state == State::Paused || is_torn;
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
@@ -372,7 +374,9 @@ impl<'p> Reconcile<'p> {
             Subject::Referral(_) => Some(Side::PartnerCenter),
             Subject::Opportunity(_) => Some(Side::Dynamics),
         };
-        if let (None, Some(id), Sight::Unread) = (hinted, link.microsoft, &self.microsoft) {
+        // A date may stand for a hint about Microsoft's half that could not be followed.
+        let is_wanted = hinted.is_none() || both;
+        if let (true, Some(id), Sight::Unread) = (is_wanted, link.microsoft, &self.microsoft) {
             return Decision::Ask(Call::ReadReferral(id));
         }
         let fresh = self.created;
@@ -460,22 +464,20 @@ impl<'p> Reconcile<'p> {
             self.findings.extend(plan.findings);
             return self.finish(outcome, Some(link.id));
         }
-        let mut draft = Draft::new(link, next);
-        // Losers of a write that was announced and perhaps landed are recorded whatever became of it.
-        if let Some(Pending::Update { changes, .. }) = &draft.before().pending {
-            let lost: Vec<Change> = changes.iter().filter(|change| change.lost).cloned().collect();
-            draft.note_changes(lost);
-        }
+        let mut draft = Draft::new(Link { base, ..link }, next);
+        draft.note_losers();
         for side in open {
             draft.leave_open(side);
         }
         draft.note(plan.findings.clone());
         draft.note_changes(plan.merged.changes.clone());
+        draft.will_write(&plan.merged.changes);
         plan::journal(draft.journal(), &plan.findings, self.trigger.now);
         draft.announce(Pending::Update {
             referral: plan.merged.toward_referral.clone(),
             opportunity: plan.merged.toward_opportunity.clone(),
-            changes: plan.merged.changes.clone(),
+            // Losers of an earlier announcement among them: this one takes its place.
+            changes: draft.changes().to_vec(),
         });
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
@@ -583,13 +585,14 @@ impl<'p> Reconcile<'p> {
         id == referral.id && nothing_new && changed_at > updated + EVENT_SKEW
     }
 
-    /// When the deal is due once this look is over: only a look at both sides is what it was due for.
+    /// When the deal is due once this look is over: only a look at every record is what it was due for.
     fn due_after(&self, link: &Link) -> Option<Due> {
         if self.created {
             return Some(self.follow_up());
         }
         let saw_both = self.referral.seen().is_some() && self.opportunity.seen().is_some();
-        link.due.clone().filter(|_| !saw_both)
+        let saw_microsofts = link.microsoft.is_none() || !matches!(self.microsoft, Sight::Unread);
+        link.due.clone().filter(|_| !(saw_both && saw_microsofts))
     }
 
     fn ask(&self, link: &Link, need: Need) -> Call {
@@ -621,6 +624,7 @@ impl<'p> Reconcile<'p> {
         next.due = None;
         self.attend(&mut next, vec![finding.clone()]);
         let mut draft = Draft::new(link, next);
+        draft.note_losers();
         draft.note(vec![finding]);
         Decision::Act(draft)
     }
@@ -644,12 +648,14 @@ impl<'p> Reconcile<'p> {
         let mut next = link.clone();
         next.state = state;
         next.pending = None;
-        next.due = None;
+        // Should the run that catches up die before it does, the date sees to it.
+        next.due = (!paused).then(|| self.follow_up());
         next.shown.status = Some(status);
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
         }
         let mut draft = Draft::new(link, next);
+        draft.note_losers();
         draft.note(vec![finding.clone()]);
         plan::journal(draft.journal(), &[finding], self.trigger.now);
         draft.announce(Pending::Update {
@@ -784,6 +790,8 @@ impl<'p> Reconcile<'p> {
                 }
                 let outcome = if self.written {
                     Outcome::Written
+                } else if draft.is_planned() {
+                    Outcome::Planned
                 } else if link.due.is_some() {
                     Outcome::Due
                 } else if parked {
@@ -879,6 +887,22 @@ impl<'p> Reconcile<'p> {
             Code::Waiting
         };
         let finding = Finding::new(code, fault.message.clone());
+        if permanent && matches!(announced.pending, Some(Pending::Update { .. })) {
+            let mut next = draft.refused_link();
+            let mut attention = next.attention.clone();
+            attention.push(finding.clone());
+            self.attend(&mut next, attention);
+            self.fault = Some(fault);
+            let mut refused = Draft::new(announced, next);
+            draft.say_landed(&mut refused);
+            refused.note(vec![finding]);
+            self.phase = Phase::Committing(Box::new(refused));
+            return;
+        }
+        if permanent && draft.was_creating_opportunity() {
+            // There is no row, and these terms will never make one. The pointers stand, so the announcement has to.
+            next.pending = Some(Pending::CreateOpportunity { terms: Terms::default() });
+        }
         if posting && !fault.in_doubt {
             // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
             // row; Microsoft's is posted again later, unless it never will be taken.

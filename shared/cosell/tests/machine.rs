@@ -168,7 +168,6 @@ fn in_step(help: bool) -> (World, ReferralId, OpportunityId) {
         .find(Subject::Opportunity(OPPORTUNITY))
         .and_then(|link| link.referral)
         .unwrap();
-    world.calls = 0;
     (world, referral, OPPORTUNITY)
 }
 
@@ -182,7 +181,6 @@ fn waiting() -> (World, ReferralId, OpportunityId) {
         .find(Subject::Referral(REFERRAL))
         .and_then(|link| link.opportunity)
         .unwrap();
-    world.calls = 0;
     (world, REFERRAL, opportunity)
 }
 
@@ -334,7 +332,6 @@ fn switched_on_again() -> Story {
         "cosell_syncwithpartnercenter",
         Cell::Flag(true),
     );
-    world.calls = 0;
     Story {
         name: "switched on again",
         world,
@@ -378,16 +375,20 @@ fn stories() -> Vec<Story> {
 }
 
 /// Lets a story end, with mishaps on the way; says how many calls it took.
-fn play(story: &Story, mishaps: &[(u32, Mishap)], echoes: bool) -> u32 {
+fn play(story: &Story, mishaps: &[(u32, Mishap)], echoes: bool) -> Played {
     let told = format!("{} with {mishaps:?}, echoes {echoes}", story.name);
     let guard = Told(&told);
     let mut world = story.world.clone();
-    let first = world.calls;
-    world.mishaps = mishaps.iter().map(|(at, mishap)| (first + at, *mishap)).collect();
+    world.calls = 0;
+    world.writes.clear();
+    world.mishaps = mishaps.iter().copied().collect();
     world.echoes = echoes;
     world.deliver(&story.hint);
     world.settle();
-    let calls = world.calls - first;
+    let played = Played {
+        calls: world.calls,
+        writes: world.writes.clone(),
+    };
     world.assert_in_step(1);
     // Now that it is quiet, nothing that arrives late writes anything.
     let (writes, versions) = (
@@ -405,7 +406,14 @@ fn play(story: &Story, mishaps: &[(u32, Mishap)], echoes: bool) -> u32 {
         "a late hint writes to the ledger"
     );
     std::mem::forget(guard);
-    calls
+    played
+}
+
+/// What it took to end a story.
+struct Played {
+    calls: u32,
+    /// Those calls that wrote.
+    writes: Vec<u32>,
 }
 
 /// Prints what was played when it fails.
@@ -431,7 +439,7 @@ fn every_story_ends_in_step() {
 fn a_mishap_at_any_call_changes_nothing_in_the_end() {
     for story in stories() {
         for echoes in [true, false] {
-            let calls = play(&story, &[], echoes);
+            let calls = play(&story, &[], echoes).calls;
             for mishap in MISHAPS {
                 for at in 0..calls {
                     play(&story, &[(at, mishap)], echoes);
@@ -444,18 +452,17 @@ fn a_mishap_at_any_call_changes_nothing_in_the_end() {
 #[test]
 fn a_second_mishap_while_recovering_changes_nothing_in_the_end() {
     for story in [inbound(("New", "Pending")), outbound(true), edited_on_both_sides()] {
-        let calls = play(&story, &[], false);
-        // Two refusals, or two lost answers, end like one with another number.
+        // A mishap with a read is one with the write before it: nothing has changed since. Two refusals, or two lost
+        // answers, end like one with another number.
+        let writes = play(&story, &[], false).writes;
         let pairs = MISHAPS
             .into_iter()
             .flat_map(|first| MISHAPS.map(|second| (first, second)));
         for (first, second) in pairs.filter(|(first, second)| [first, second].contains(&&Mishap::Crash)) {
-            {
-                for at in 0..calls {
-                    let longer = play(&story, &[(at, first)], false);
-                    for again in at + 1..longer {
-                        play(&story, &[(at, first), (again, second)], false);
-                    }
+            for at in &writes {
+                let longer = play(&story, &[(*at, first)], false).writes;
+                for again in longer.into_iter().filter(|again| again > at) {
+                    play(&story, &[(*at, first), (again, second)], false);
                 }
             }
         }
@@ -465,11 +472,14 @@ fn a_second_mishap_while_recovering_changes_nothing_in_the_end() {
 #[test]
 fn two_runs_at_once_end_as_one() {
     for story in stories() {
-        for (one, two) in [
+        let pairs = [
             (&story.hint, &story.other),
             (&story.other, &story.hint),
             (&story.hint, &story.hint),
-        ] {
+        ];
+        // The queue keeps hints about one record apart; only where records are made must it not matter.
+        let creates = story.world.links().next().is_none();
+        for (one, two) in pairs.into_iter().filter(|(one, two)| one != two || creates) {
             // Where in the first run the second begins, and how far it gets before the first goes on.
             for at in 0.. {
                 let mut ended = false;
@@ -619,11 +629,12 @@ fn a_conflict_keeps_the_owners_value_and_records_the_loser() {
 #[test]
 fn the_loser_of_a_conflict_is_recorded_whatever_goes_wrong() {
     let story = edited_on_both_sides();
-    let calls = play(&story, &[], false);
+    let calls = play(&story, &[], false).calls;
     for mishap in MISHAPS {
         for at in 0..calls {
             let mut world = story.world.clone();
-            world.mishaps.insert(world.calls + at, mishap);
+            world.calls = 0;
+            world.mishaps.insert(at, mishap);
             world.deliver(&story.hint);
             world.settle();
             let loser = Term::Text("Theirs".to_owned());

@@ -15,7 +15,7 @@ const SYNCED: i64 = 727_000_001;
 
 /// A link between the two, nothing open on it, and both sides equal in every field they share.
 #[track_caller]
-pub fn assert_in_step(world: &World, opportunity: &str, referral: &str) {
+pub(crate) fn assert_in_step(world: &World, opportunity: &str, referral: &str) {
     let (row, record) = (world.opportunity(opportunity), world.referral(referral));
     let both = || format!("{row:#}\n{record:#}\n{}", world.state_of_affairs());
     assert_eq!(
@@ -115,41 +115,58 @@ fn of_portal(record: &Value) -> BTreeMap<&'static str, Value> {
 
 /// Method and place of a request, with ids and values left out: equal for equal requests of two worlds.
 #[must_use]
-pub fn shape(exchange: &Exchange) -> String {
-    let header = |name: &str| {
-        exchange
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
+pub(crate) fn shape(exchange: &Exchange) -> String {
+    let header = |name: &str| exchange.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let path = exchange.target.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.split(['/', '(', ')']).filter(|part| !part.is_empty()).collect();
-    let named: Vec<&str> = parts
-        .into_iter()
-        .map(|part| Uuid::parse_str(part).map_or(part, |_| "*"))
-        .collect();
+    let named: Vec<&str> = parts.into_iter().map(|part| Uuid::parse_str(part).map_or(part, |_| "*")).collect();
     let operation = header("x-amz-target").rsplit('.').next().unwrap_or_default();
-    let create = if header("if-none-match") == "*" {
-        " if there is none"
-    } else {
-        ""
-    };
-    format!(
-        "{} {} {}{operation}{create}",
-        exchange.api,
-        exchange.method,
-        named.join("/")
-    )
+    let create = if header("if-none-match") == "*" { " if there is none" } else { "" };
+    format!("{} {} {}{operation}{create}", exchange.api, exchange.method, named.join("/"))
 }
 
-/// The writes that a vendor carried out since a mark, and how many of each; those it refused are left out.
+/// What vendors were made to write: how often each record was created, and how often each of its values was set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    /// Records and values that people care about.
+    pub(crate) business: BTreeMap<String, usize>,
+    /// Requests that only tell the seller how the deal stands: mark, state, identifier and trail.
+    pub(crate) display: usize,
+}
+
+/// Columns by which the connector tells the seller how the deal stands. The name is among them for its mark: a new name
+/// is not carried after the creation.
+const DISPLAY: [&str; 6] = [
+    "name",
+    "cosell_audit",
+    "cosell_syncstatus",
+    "cosell_referralidentifier",
+    "cosell_referrallink",
+    "cosell_microsoftcrmid",
+];
+
+/// What the vendors carried out since a mark; requests they refused are left out.
 #[must_use]
-pub fn effects_since(world: &World, mark: u64) -> BTreeMap<String, usize> {
-    let mut effects = BTreeMap::new();
+pub(crate) fn effects_since(world: &World, mark: u64) -> Effects {
+    let mut effects = Effects::default();
     for exchange in world.vendor_writes_since(mark) {
-        if exchange.status.is_some_and(|status| status.is_success()) {
-            *effects.entry(shape(&exchange)).or_default() += 1;
+        if !exchange.status.is_some_and(|status| status.is_success()) {
+            continue;
+        }
+        let shape = shape(&exchange);
+        let body: Value = serde_json::from_slice(&exchange.body).unwrap_or_default();
+        let creates = exchange.headers.contains_key("if-none-match") || exchange.method == "POST";
+        let set: Vec<String> = match &body {
+            _ if creates => vec![String::new()],
+            Value::Array(operations) => operations.iter().map(|operation| operation["path"].to_string()).collect(),
+            body => {
+                let columns = body.as_object().into_iter().flat_map(|body| body.keys());
+                columns.filter(|column| !DISPLAY.contains(&column.as_str())).cloned().collect()
+            }
+        };
+        effects.display += usize::from(set.is_empty());
+        for value in set {
+            *effects.business.entry(format!("{shape} {value}")).or_default() += 1;
         }
     }
     effects

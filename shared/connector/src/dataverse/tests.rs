@@ -97,12 +97,23 @@ async fn a_row_is_created_or_found_to_exist() {
     assert!(matches!(created, Created::Done(row) if row.etag == Some(Etag("W/\"2\"".to_owned()))));
     for code in ["0x80040237", "0x80060892", ""] {
         stage.once("PATCH", error(412, code)).await;
+        if code == "0x80060892" {
+            stage.once("GET", text(200, r#"{"@odata.etag":"W/\"3\""}"#)).await;
+        }
         let created = client
             .create_only("opportunities", ID, &change(), SELECT)
             .await
             .unwrap();
         assert!(matches!(created, Created::Exists), "{code}");
     }
+    // The row is not there, so another one holds its key.
+    stage.once("PATCH", error(412, "0x80060892")).await;
+    stage.once("GET", error(404, "0x80040217")).await;
+    let refused = client
+        .create_only("opportunities", ID, &change(), SELECT)
+        .await
+        .unwrap_err();
+    assert_eq!((refused.class(), refused.code()), (Class::Permanent, "key_taken"));
     stage.once("PATCH", error(412, "0x80040333")).await;
     let refused = client
         .create_only("opportunities", ID, &change(), SELECT)

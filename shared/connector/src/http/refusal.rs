@@ -54,7 +54,8 @@ impl Refusal {
         }
         let mut retry_after = headers.get(RETRY_AFTER).and_then(|value| wait(value.to_str().ok()?));
         if status == StatusCode::TOO_MANY_REQUESTS {
-            retry_after = retry_after.max(wait_in_words(&said.message));
+            // Words count only where there is no header: Dataverse also names the length of its window there.
+            retry_after = retry_after.or_else(|| wait_in_words(&said.message));
         }
         Self {
             operation,

@@ -276,6 +276,8 @@ impl Reconcile<'_> {
                 Finding::new(Code::Deleted, text).on(Side::PartnerCenter),
             );
         };
+        // The announced terms were refused for good: what the referral says by now counts.
+        let terms = if terms == Terms::default() { Terms::from_referral(&referral) } else { terms };
         let currency = match terms.get(Field::Value) {
             Term::Money {
                 currency: Some(code), ..

@@ -2,7 +2,7 @@
 //!
 //! Guarantee: what is committed was announced first, and a call is made once per announcement.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::ReferralId;
-use crate::link::{AuditEntry, Base, Change, Due, Half, Link, LinkWrite, Outcome, Pending, Pointer};
+use crate::link::{AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan;
@@ -62,6 +62,9 @@ pub(super) struct Draft {
     goes_on: bool,
     pointers: bool,
     open: Vec<Side>,
+    /// Fields of the plan that are still to be written.
+    unwritten: BTreeSet<(Side, Field)>,
+    planned: bool,
 }
 
 impl Draft {
@@ -80,6 +83,8 @@ impl Draft {
             goes_on: false,
             pointers: true,
             open: Vec::new(),
+            unwritten: BTreeSet::new(),
+            planned: false,
         }
     }
 
@@ -111,9 +116,101 @@ impl Draft {
         self.changes.extend(changes);
     }
 
+    /// Losers of a write that was announced and perhaps landed are recorded whatever became of it.
+    pub(super) fn note_losers(&mut self) {
+        if let Some(Pending::Update { changes, .. }) = &self.before.pending {
+            let lost = changes.iter().filter(|change| change.lost).cloned();
+            self.changes.extend(lost);
+        }
+    }
+
     /// What the ledger says while the calls are under way.
     pub(super) fn announce(&mut self, pending: Pending) {
         self.announced = Some(pending);
+    }
+
+    /// These changes are what the calls are made for.
+    pub(super) fn will_write(&mut self, changes: &[Change]) {
+        self.unwritten = changes.iter().map(|change| (change.side, change.field)).collect();
+    }
+
+    /// What both sides agree on so far: fields that are still to be written, and fields of which something is still to
+    /// be said, stay as they were.
+    fn base_so_far(&self) -> Option<Base> {
+        let (before, mut base) = (self.before.base.clone()?, self.after.base.clone()?);
+        let is_unwritten = |field| self.unwritten.iter().any(|(_, unwritten)| *unwritten == field);
+        let is_written = |field| self.changes.iter().any(|change| change.field == field) && !is_unwritten(field);
+        let is_said = |field| self.findings.iter().any(|finding| finding.field == Some(field));
+        for field in Field::ALL {
+            if is_unwritten(field) || is_said(field) && !is_written(field) {
+                for side in [Side::PartnerCenter, Side::Dynamics] {
+                    base.side_mut(side).set(field, before.side(side).get(field).clone());
+                }
+            }
+        }
+        Some(base)
+    }
+
+    /// The link when a vendor has refused a call for good: what landed before it counts, nothing is under way any more,
+    /// and the versions are forgotten, since a side that was not written may show anything.
+    pub(super) fn refused_link(&self) -> Link {
+        Link {
+            base: self.base_so_far(),
+            pending: None,
+            etags: Etags::default(),
+            due: None,
+            attention: self.after.attention.clone(),
+            ..self.before.clone()
+        }
+    }
+
+    /// What there is to say of it: what landed, and what a person has to settle.
+    pub(super) fn say_landed(&self, refused: &mut Self) {
+        let is_unwritten = |field| self.unwritten.iter().any(|(_, unwritten)| *unwritten == field);
+        let landed = self.changes.iter().filter(|change| !is_unwritten(change.field));
+        refused.note_changes(landed.cloned().collect());
+        let has_landed = |field| refused.changes.iter().any(|change| Some(change.field) == field);
+        let said = self.findings.iter().filter(|said| said.code.needs_attention() || has_landed(said.field));
+        let said = said.cloned().collect();
+        refused.note(said);
+    }
+
+    /// Fields that a call carries, and whether the stage is among them.
+    fn fields_of(effect: &Effect) -> Option<(Side, Option<&[Field]>, bool)> {
+        match effect {
+            Effect::PatchReferral { fields, .. } => {
+                Some((Side::PartnerCenter, Some(fields), fields.contains(&Field::Stage)))
+            }
+            Effect::UpdateOpportunity(change) => {
+                let moves = change.cells().any(|(column, _)| column == "statecode");
+                Some((Side::Dynamics, None, moves))
+            }
+            Effect::CloseOpportunity(_) => Some((Side::Dynamics, None, true)),
+            Effect::CreateRow { .. } | Effect::CreateReferral { .. } => None,
+        }
+    }
+
+    /// Strikes off what a call has written. A stage that takes several calls is written with the last of them.
+    fn strike_off(&mut self, effect: &Effect) {
+        let Some((side, fields, moves)) = Self::fields_of(effect) else { return };
+        let goes_on = self.effects.iter().filter_map(Self::fields_of).any(|(other, _, moves)| other == side && moves);
+        self.unwritten.retain(|(written, field)| {
+            let is_in_call = match (field, fields) {
+                (Field::Stage, _) => moves && !goes_on,
+                (field, Some(fields)) => fields.contains(field),
+                (_, None) => !moves,
+            };
+            *written != side || !is_in_call
+        });
+    }
+
+    /// Nothing is written to a vendor; only what would have been is told.
+    pub(super) const fn only_plan(&mut self) {
+        self.planned = true;
+    }
+
+    pub(super) const fn is_planned(&self) -> bool {
+        self.planned
     }
 
     /// Decides again after the commit, with what was learnt.
@@ -138,10 +235,6 @@ impl Draft {
 
     pub(super) fn writes_to_a_vendor(&self) -> bool {
         !self.effects.is_empty()
-    }
-
-    pub(super) fn drop_effects(&mut self) {
-        self.effects.clear();
     }
 
     pub(super) const fn has_written(&self) -> bool {
@@ -253,6 +346,7 @@ impl Draft {
         link.referral = self.after.referral;
         link.engagement = self.after.engagement;
         link.microsoft = self.after.microsoft;
+        link.base = self.base_so_far().or(link.base);
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
@@ -323,6 +417,7 @@ impl Draft {
     /// Files what became of the last call; false when the vendor did not say what is needed to go on.
     pub(super) fn achieved(&mut self, answer: Answer) -> bool {
         let Some(last) = self.last.take() else { return false };
+        self.strike_off(&last);
         match (last, answer) {
             (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
                 self.after.etags.referral = referral.and_then(|referral| referral.etag);
@@ -379,6 +474,11 @@ impl Draft {
             matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == self.after.opportunity);
     }
 
+    /// Whether the last call was to create the opportunity itself.
+    pub(super) fn was_creating_opportunity(&self) -> bool {
+        matches!(&self.last, Some(Effect::CreateRow { table: Table::Opportunity, .. }))
+    }
+
     /// Fields that the last call carried, when it was a PATCH.
     pub(super) fn fields_of_last(&self) -> Option<Vec<Field>> {
         match &self.last {
@@ -419,6 +519,8 @@ impl Draft {
         link.writer.clone_from(&trigger.writer);
         let outcome = if self.has_written {
             Outcome::Written
+        } else if self.planned {
+            Outcome::Planned
         } else if link.due.is_some() {
             Outcome::Due
         } else if !link.attention.is_empty() {

@@ -93,6 +93,8 @@ pub(crate) struct World {
     /// Which calls go wrong, counted over all runs.
     pub(crate) mishaps: BTreeMap<u32, Mishap>,
     pub(crate) calls: u32,
+    /// Those calls that write to a vendor or to the ledger.
+    pub(crate) writes: Vec<u32>,
     pub(crate) vendor_writes: u32,
     runs: u32,
     ids: u128,
@@ -115,6 +117,7 @@ impl World {
             refused_path: None,
             mishaps: BTreeMap::new(),
             calls: 0,
+            writes: Vec::new(),
             vendor_writes: 0,
             runs: 0,
             ids: 0x1000,
@@ -152,6 +155,9 @@ impl World {
         if call.writes_to_a_vendor() {
             self.vendor_writes += 1;
             self.check_announced(run, &call);
+        }
+        if call.writes_to_a_vendor() || matches!(call, Call::Intend(_) | Call::Commit(_)) {
+            self.writes.push(self.calls);
         }
         let mishap = self.mishaps.get(&self.calls).copied();
         self.calls += 1;

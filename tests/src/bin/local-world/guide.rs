@@ -73,6 +73,7 @@ impl Guide {
 #   logs of the functions                  {logs}
 #
 # Lines to try, top to bottom or one by one once the first part was pasted.
+# Dynamics 365 is asked for changes every two seconds from now on.
 # Add `| jq` for readable JSON. This text again: curl -s {commands}/
 
 # Tokens, as the connector gets its own (good for an hour), and the open deal of story 1.

@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cosell_tests::lambda::schedule::Schedule;
 use cosell_tests::world::{Setup, World};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::commands::Commands;
 use crate::deal::text;
@@ -30,8 +31,12 @@ use crate::options::{HELP, Options, PORTS, Wish};
 use crate::screen::{Screen, seconds};
 use crate::stories::{Outcome, Play};
 
-/// How often both polls run; every minute and every five minutes in AWS, where nobody watches.
+/// How often both polls run while somebody watches; every minute and every five minutes in AWS.
 const POLLS: Duration = Duration::from_millis(500);
+
+/// The same once the stories are over: soon enough for a person at the shell, and the simulators remember every request,
+/// so that a world that stays up for hours should not be asked more than it has to be.
+const POLLS_AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// Status of a program that was interrupted before it was done, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -103,6 +108,7 @@ async fn run(options: &Options, screen: Screen, has_played: &AtomicBool) -> Exit
          `Microsoft` is its number of the deal and the state of its half.",
     );
 
+    let schedules = polls(&world, POLLS);
     let play = Play::new(Arc::clone(&world), screen);
     // A task of its own, so that a panic of a simulator ends the play and not the program.
     let outcome = tokio::spawn(play.perform()).await.unwrap_or_else(|_| Outcome {
@@ -118,12 +124,19 @@ async fn run(options: &Options, screen: Screen, has_played: &AtomicBool) -> Exit
     if options.once {
         return ExitCode::SUCCESS;
     }
+    drop(schedules);
+    let _schedules = polls(&world, POLLS_AFTERWARDS);
     let guide = Guide::new(&world, &commands, &cast, &logs);
     commands.explain(guide.text());
     screen.line(guide.text());
     screen.gap();
     screen.line("All of this stays up until you press Ctrl-C.");
     std::future::pending().await
+}
+
+/// What the scheduler does in AWS.
+fn polls(world: &World, every: Duration) -> [Schedule; 2] {
+    ["poll-dynamics", "poll-partner-center"].map(|run| Schedule::start(&world.sync, json!({ "run": run }), every))
 }
 
 /// Where to look next: the functions' own complaints, and the folder with everything.
@@ -153,7 +166,6 @@ async fn start(options: &Options, ports: [u16; PORTS], logs: &Path) -> Result<(A
     let [ports @ .., commands_port] = ports;
     let setup = Setup {
         ports,
-        polls: Some(POLLS),
         settings: options
             .rust_log
             .iter()
@@ -193,11 +205,11 @@ impl Panics {
         let (shared, file) = (kept.clone(), logs.join("local-world.log"));
         std::panic::set_hook(Box::new(move |panic| {
             write_down(&file, &panic.to_string());
-            shared
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(panic.to_string());
+            let message = panic
+                .payload_as_str()
+                .unwrap_or("for a reason that it did not tell")
+                .to_owned();
+            shared.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         }));
         kept
     }
