@@ -162,6 +162,11 @@ impl Switchboard {
             .collect()
     }
 
+    /// Forgets what was recorded up to a mark: for a world that stays up for hours.
+    pub fn forget_until(&self, mark: u64) {
+        self.state().exchanges.retain(|exchange| exchange.number > mark);
+    }
+
     fn begin(&self, mut exchange: Exchange) -> (u64, Option<Fault>) {
         let number = self.counter.fetch_add(1, Ordering::SeqCst) + 1;
         exchange.number = number;

@@ -594,8 +594,8 @@ mod tests {
         for (side, field, term, carried, expected) in cases {
             let edits = [(*field, term.clone())];
             let (referral, opportunity): (Edits<'_>, Edits<'_>) = match side {
-                Side::PartnerCenter => (&edits, &[]),
-                Side::Dynamics => (&[], &edits),
+                PartnerCenter => (&edits, &[]),
+                Dynamics => (&[], &edits),
             };
             let merged = merged(DEFAULT, &[], referral, opportunity);
             let found = merged.writes(side.other()).find(|(written, _)| written == field);

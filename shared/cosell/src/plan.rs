@@ -895,3 +895,6 @@ pub fn oldest(referrals: &[Referral], matches: impl Fn(&Referral) -> bool) -> Op
     let (first, others) = found.split_first()?;
     Some((first, others.iter().map(|referral| referral.id).collect()))
 }
+
+#[cfg(test)]
+mod tests;

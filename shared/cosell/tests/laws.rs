@@ -66,7 +66,12 @@ impl Deal {
         let mut link = Link::new(LinkId::from(opportunity));
         link.opportunity = Some(opportunity);
         link.referral = Some(referral.id);
-        Self { policy: policy(marked), link, referral, row }
+        Self {
+            policy: policy(marked),
+            link,
+            referral,
+            row,
+        }
     }
 
     fn terms(&self, side: Side) -> Terms {
@@ -83,7 +88,9 @@ impl Deal {
     /// What `side` would show of a value.
     fn fit(&self, field: Field, term: &Term, side: Side) -> Term {
         let there = self.terms(side);
-        MAPPING.fit(field, term, side, &there, self.digits(), self.policy.display_checkmark).term
+        MAPPING
+            .fit(field, term, side, &there, self.digits(), self.policy.display_checkmark)
+            .term
     }
 
     fn plan_with(&self, reads: (bool, bool)) -> Result<Plan, Need> {
@@ -101,7 +108,11 @@ impl Deal {
             match plan::plan(&picture, &self.policy) {
                 Err(Need::Currency(code)) => {
                     let known = vendors::currency(code.as_str()).map(|(id, digits)| KnownCurrency { id, digits });
-                    assert_eq!(currencies.insert(code, known), None, "asked for the same currency twice");
+                    assert_eq!(
+                        currencies.insert(code, known),
+                        None,
+                        "asked for the same currency twice"
+                    );
                 }
                 other => return other,
             }
@@ -158,8 +169,22 @@ impl Deal {
 /// Dynamics gives to a value without one, and a reason beside a deal that was lost without one.
 fn has_moved(base: &Base, side: Side, field: Field, now: &Terms) -> bool {
     match (side, base.side(side).get(field), now.get(field)) {
-        (Side::Dynamics, Term::Money { amount: base, currency: None }, Term::Money { amount: now, .. }) => base != now,
-        (Side::Dynamics, Term::Stage { stage: base, reason: None }, Term::Stage { stage: now, .. }) => base != now,
+        (
+            Side::Dynamics,
+            Term::Money {
+                amount: base,
+                currency: None,
+            },
+            Term::Money { amount: now, .. },
+        ) => base != now,
+        (
+            Side::Dynamics,
+            Term::Stage {
+                stage: base,
+                reason: None,
+            },
+            Term::Stage { stage: now, .. },
+        ) => base != now,
         (_, base, now) => base != now,
     }
 }
@@ -171,7 +196,9 @@ fn of_code(plan: &Plan, code: Code) -> BTreeSet<Field> {
 
 fn write(row: &mut RowRecord, field: Field, term: &Term, mark: Option<char>) -> Result<(), TestCaseError> {
     let currency = match term {
-        Term::Money { currency: Some(code), .. } => vendors::currency(code.as_str()).map(|(id, _)| id),
+        Term::Money {
+            currency: Some(code), ..
+        } => vendors::currency(code.as_str()).map(|(id, _)| id),
         _ => None,
     };
     let mut change = RowChange::default();
@@ -198,10 +225,18 @@ type Story = (Deal, (ReferralRecord, BTreeSet<Field>), (RowRecord, BTreeSet<Fiel
 fn story() -> impl Strategy<Value = Story> {
     let records = (deals::referral(), deals::row(), any::<bool>());
     let deal = records.prop_map(|(referral, row, marked)| Deal::new(referral, row, marked));
-    (deal, (deals::referral(), deals::fields()), (deals::row(), deals::fields()))
+    (
+        deal,
+        (deals::referral(), deals::fields()),
+        (deals::row(), deals::fields()),
+    )
 }
 
-fn edit(deal: &mut Deal, (referral, on_referral): &(ReferralRecord, BTreeSet<Field>), on_row: &(RowRecord, BTreeSet<Field>)) {
+fn edit(
+    deal: &mut Deal,
+    (referral, on_referral): &(ReferralRecord, BTreeSet<Field>),
+    on_row: &(RowRecord, BTreeSet<Field>),
+) {
     for field in on_referral {
         deals::take_referral(*field, referral, &mut deal.referral);
     }
@@ -455,14 +490,18 @@ fn every_pair_of_stages_settles_with_legal_moves() {
         for (state, reason) in deals::STATES {
             for (later_status, later_substatus) in deals::STATUSES {
                 for (later_state, later_reason) in deals::STATES {
-                    let mut referral = ReferralRecord::active(ReferralId::new(Uuid::from_u128(3)), jiff::Timestamp::UNIX_EPOCH);
+                    let mut referral =
+                        ReferralRecord::active(ReferralId::new(Uuid::from_u128(3)), jiff::Timestamp::UNIX_EPOCH);
                     (referral.status, referral.substatus) = (status.to_owned(), substatus.to_owned());
                     let mut row = RowRecord::open();
                     deals::set_state(&mut row, state, reason);
                     let mut deal = Deal::new(referral, row, true);
-                    let what = format!("{status}/{substatus} and {state}/{reason}, then {later_status}/{later_substatus} and {later_state}/{later_reason}");
+                    let what = format!(
+                        "{status}/{substatus} and {state}/{reason}, then {later_status}/{later_substatus} and {later_state}/{later_reason}"
+                    );
                     deal.settle().unwrap_or_else(|error| panic!("{what}: {error}"));
-                    (deal.referral.status, deal.referral.substatus) = (later_status.to_owned(), later_substatus.to_owned());
+                    (deal.referral.status, deal.referral.substatus) =
+                        (later_status.to_owned(), later_substatus.to_owned());
                     deals::set_state(&mut deal.row, later_state, later_reason);
                     deal.settle().unwrap_or_else(|error| panic!("{what}: {error}"));
                 }

@@ -37,7 +37,26 @@ pub(crate) const STATES: [(i64, i64); 7] = [(0, 1), (0, 2), (0, 9), (1, 3), (2, 
 
 /// Pieces that texts are made of: what trips over bytes, UTF-16 units, marks, line ends and separators.
 const PIECES: [&str; 20] = [
-    "a", "deal", " ", "  ", "\t", "\n", "\r\n", "\r", "é", "e\u{301}", "😀", "👩‍👩‍👧", "𝒳", "ß", "漢", "✔", "✘ ", "✅\u{fe0f}", ",", ";",
+    "a",
+    "deal",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\r",
+    "é",
+    "e\u{301}",
+    "😀",
+    "👩‍👩‍👧",
+    "𝒳",
+    "ß",
+    "漢",
+    "✔",
+    "✘ ",
+    "✅\u{fe0f}",
+    ",",
+    ";",
 ];
 
 fn text() -> impl Strategy<Value = String> {
@@ -109,63 +128,99 @@ fn solution() -> impl Strategy<Value = String> {
 
 /// A referral as Partner Center may hold it.
 pub(crate) fn referral() -> impl Strategy<Value = ReferralRecord> {
-    let terms = (option::of(text()), value(), option::of(code()), option::of(closing()), option::of(text()));
+    let terms = (
+        option::of(text()),
+        value(),
+        option::of(code()),
+        option::of(closing()),
+        option::of(text()),
+    );
     let visible = select(&["true", "false", "null", r#""maybe""#][..]);
     let solutions = vec(solution(), 0..6);
-    let reference = option::weighted(0.3, select(&["CRM-77", " ", "00000000-0000-0000-0000-000000000002"][..]));
-    (terms, select(&STATUSES[..]), option::of(text()), visible, solutions, reference).prop_map(
-        |((name, value, currency, closing, notes), (status, substatus), reason, visible, solutions, reference)| {
-            let id = ReferralId::new(Uuid::from_u128(3));
-            ReferralRecord {
-                name,
-                reference: reference.map(str::to_owned),
-                status: status.to_owned(),
-                substatus: substatus.to_owned(),
-                reason,
-                value,
-                currency,
-                closing,
-                notes,
-                visible: visible.to_owned(),
-                solutions: solutions
-                    .iter()
-                    .map(|id| format!(r#"{{"id":{},"extra":[1]}}"#, serde_json::to_string(id).unwrap()))
-                    .collect(),
-                ..ReferralRecord::active(id, Timestamp::UNIX_EPOCH)
-            }
-        },
+    let reference = option::weighted(
+        0.3,
+        select(&["CRM-77", " ", "00000000-0000-0000-0000-000000000002"][..]),
+    );
+    (
+        terms,
+        select(&STATUSES[..]),
+        option::of(text()),
+        visible,
+        solutions,
+        reference,
     )
+        .prop_map(
+            |((name, value, currency, closing, notes), (status, substatus), reason, visible, solutions, reference)| {
+                let id = ReferralId::new(Uuid::from_u128(3));
+                ReferralRecord {
+                    name,
+                    reference: reference.map(str::to_owned),
+                    status: status.to_owned(),
+                    substatus: substatus.to_owned(),
+                    reason,
+                    value,
+                    currency,
+                    closing,
+                    notes,
+                    visible: visible.to_owned(),
+                    solutions: solutions
+                        .iter()
+                        .map(|id| format!(r#"{{"id":{},"extra":[1]}}"#, serde_json::to_string(id).unwrap()))
+                        .collect(),
+                    ..ReferralRecord::active(id, Timestamp::UNIX_EPOCH)
+                }
+            },
+        )
 }
 
 /// An opportunity as Dynamics may hold it.
 pub(crate) fn row() -> impl Strategy<Value = RowRecord> {
     let name = (select(&["Deal", "✔ Deal", "✘ Deal ", "漢"][..]), text());
-    let money = (option::weighted(0.9, amount()), select(&["EUR", "USD", "JPY", "KWD"][..]));
+    let money = (
+        option::weighted(0.9, amount()),
+        select(&["EUR", "USD", "JPY", "KWD"][..]),
+    );
     let visible = select(&[Cell::Null, Cell::Flag(true), Cell::Flag(false)][..]);
     let solutions = option::of(vec((solution(), select(&["\n", ",", "; ", "\r\n", "\n\n"][..])), 0..6));
-    (name, money, option::of(date()), option::of(text()), visible, solutions, select(&STATES[..]), option::of(text())).prop_map(
-        |((first, rest), (value, code), date, notes, visible, solutions, (state, reason), why)| {
-            let mut row = RowRecord::open();
-            let mut set = |column: &str, cell: Cell| row.cells.insert(column.to_owned(), cell);
-            let text = |limit, text: Option<String>| {
-                let text = text.map(|text| no_longer_than(limit, &text)).filter(|text| !text.is_empty());
-                text.map_or(Cell::Null, Cell::Text)
-            };
-            set("name", text(300, Some(format!("{first}{rest}"))));
-            set("description", text(2000, notes));
-            set("estimatedclosedate", date.map_or(Cell::Null, |date| Cell::Text(date.to_string())));
-            set("cosell_referralvisibility", visible);
-            let solutions = solutions.map(|ids| ids.iter().map(|(id, end)| format!("{id}{end}")).collect::<String>());
-            set("cosell_solutions", text(4000, solutions));
-            set("cosell_closereason", text(200, why));
-            set("transactioncurrencyid", vendors::currency_row(code).unwrap());
-            let digits = vendors::currency(code).map_or(2, |(_, digits)| digits);
-            let value = value.map(|value| value.parse::<Amount>().unwrap().rounded(digits));
-            set("estimatedvalue", value.map_or(Cell::Null, Cell::Number));
-            set_state(&mut row, state, reason);
-            row
-        },
+    (
+        name,
+        money,
+        option::of(date()),
+        option::of(text()),
+        visible,
+        solutions,
+        select(&STATES[..]),
+        option::of(text()),
     )
+        .prop_map(
+            |((first, rest), (value, code), date, notes, visible, solutions, (state, reason), why)| {
+                let mut row = RowRecord::open();
+                let mut set = |column: &str, cell: Cell| row.cells.insert(column.to_owned(), cell);
+                let text = |limit, text: Option<String>| {
+                    let text = text
+                        .map(|text| no_longer_than(limit, &text))
+                        .filter(|text| !text.is_empty());
+                    text.map_or(Cell::Null, Cell::Text)
+                };
+                set("name", text(300, Some(format!("{first}{rest}"))));
+                set("description", text(2000, notes));
+                set(
+                    "estimatedclosedate",
+                    date.map_or(Cell::Null, |date| Cell::Text(date.to_string())),
+                );
+                set("cosell_referralvisibility", visible);
+                let solutions =
+                    solutions.map(|ids| ids.iter().map(|(id, end)| format!("{id}{end}")).collect::<String>());
+                set("cosell_solutions", text(4000, solutions));
+                set("cosell_closereason", text(200, why));
+                set("transactioncurrencyid", vendors::currency_row(code).unwrap());
+                let digits = vendors::currency(code).map_or(2, |(_, digits)| digits);
+                let value = value.map(|value| value.parse::<Amount>().unwrap().rounded(digits));
+                set("estimatedvalue", value.map_or(Cell::Null, Cell::Number));
+                set_state(&mut row, state, reason);
+                row
+            },
+        )
 }
 
 /// Puts a row into a state, as a person would with the form.
@@ -186,7 +241,13 @@ pub(crate) fn mark() -> impl Strategy<Value = Option<char>> {
 
 /// Who wins.
 pub(crate) fn owner() -> impl Strategy<Value = Owner> {
-    select(&[Owner::Manual, Owner::Side(Side::Dynamics), Owner::Side(Side::PartnerCenter)][..])
+    select(
+        &[
+            Owner::Manual,
+            Owner::Side(Side::Dynamics),
+            Owner::Side(Side::PartnerCenter),
+        ][..],
+    )
 }
 
 /// Terms of an accepted deal that both sides hold alike: no limit is near, and nothing is missing.
@@ -195,7 +256,13 @@ pub(crate) fn plain_terms() -> impl Strategy<Value = Terms> {
     (0_u8..3, select(&["EUR", "USD"][..]), 1_i8..4, texts).prop_map(|(amount, code, day, notes)| {
         let mut terms = Terms::default();
         let currency = Currency::parse(code);
-        terms.set(Field::Value, Term::Money { amount: amount.to_string().parse().unwrap(), currency });
+        terms.set(
+            Field::Value,
+            Term::Money {
+                amount: amount.to_string().parse().unwrap(),
+                currency,
+            },
+        );
         terms.set(Field::CloseDate, Term::Date(jiff::civil::date(2026, 5, day)));
         terms.set(Field::Notes, Term::text(Some(notes)));
         terms.set(Field::Stage, Term::stage(cosell::stage::Stage::Active, None));
@@ -240,4 +307,3 @@ pub(crate) fn take_row(field: Field, from: &RowRecord, to: &mut RowRecord) {
         }
     }
 }
-

@@ -131,7 +131,13 @@ async fn run(options: &Options, screen: Screen, has_played: &AtomicBool) -> Exit
     screen.line(guide.text());
     screen.gap();
     screen.line("All of this stays up until you press Ctrl-C.");
-    std::future::pending().await
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        // Every exchange is recorded; nobody looks at those of the minute before the last.
+        let mark = world.switchboard.mark();
+        minutes.tick().await;
+        world.switchboard.forget_until(mark);
+    }
 }
 
 /// What the scheduler does in AWS.

@@ -1,0 +1,348 @@
+//! Which requests a plan is made of: paths, order, what travels alone, what stands on what.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::*;
+use crate::ids::{Etag, LinkId, TenantId};
+use crate::mapping::DEFAULT;
+
+const OPPORTUNITY: &str = "b1f0a3d2-1112-4a6e-9d51-000d3a3be645";
+
+fn policy() -> Policy {
+    Policy {
+        tenant: TenantId::new(Uuid::from_u128(1)),
+        mapping: Arc::new(Mapping::parse(DEFAULT).unwrap()),
+        cosell_only: true,
+        display_checkmark: true,
+        settle: SignedDuration::from_secs(600),
+        waits_percent: 100,
+        dry_run: false,
+    }
+}
+
+/// A referral; `status` and what else is given are members of the JSON.
+fn referral(status: &str, more: &str) -> Referral {
+    serde_json::from_str(&format!(
+        r#"{{"id":"8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10","eTag":"\"r\"","externalReferenceId":"{OPPORTUNITY}","name":"Deal",
+            {status},"consent":{{"consentToShareReferralWithMicrosoftSellers":true}},
+            "details":{{"notes":"Notes","dealValue":100,"currency":"EUR","closingDateTime":"2026-06-30T00:00:00Z",
+            "requirements":{{"solutions":[{{"id":"SOL-1","price":7}}]}}}}{more}}}"#
+    ))
+    .unwrap()
+}
+
+/// An opportunity; what is given replaces what the referral above says.
+fn row(edits: &[(&str, Cell)]) -> Row {
+    let row: Row = serde_json::from_str(
+        r#"{"@odata.etag":"W/\"o\"","name":"Deal","estimatedvalue":100,"estimatedclosedate":"2026-06-30","description":"Notes",
+            "statecode":0,"statuscode":1,"cosell_referralvisibility":true,"cosell_solutions":"SOL-1",
+            "transactioncurrencyid":{"isocurrencycode":"EUR","currencyprecision":2}}"#,
+    )
+    .unwrap();
+    let mut cells: BTreeMap<String, Cell> = row
+        .cells()
+        .map(|(column, cell)| (column.to_owned(), cell.clone()))
+        .collect();
+    cells.extend(edits.iter().map(|(column, cell)| ((*column).to_owned(), cell.clone())));
+    Row::from_cells(row.etag, cells)
+}
+
+fn text(text: &str) -> Cell {
+    Cell::Text(text.to_owned())
+}
+
+fn number(number: i64) -> Cell {
+    Cell::Number(Amount::new(number.into()))
+}
+
+const ACTIVE: &str = r#""status":"Active","substatus":"Accepted""#;
+const NEW: &str = r#""status":"New","substatus":"Pending""#;
+const WON: &str = r#""status":"Closed","substatus":"Won""#;
+
+fn link() -> Link {
+    let opportunity: OpportunityId = OPPORTUNITY.parse().unwrap();
+    let mut link = Link::new(LinkId::from(opportunity));
+    link.opportunity = Some(opportunity);
+    link.referral = Some(referral(ACTIVE, "").id);
+    link.referenced = true;
+    link.shown.referral = link.referral;
+    link.shown.status = Some(SyncStatus::Synced);
+    link
+}
+
+fn base(referral: &Referral, row: &Row) -> Base {
+    Base {
+        referral: Terms::from_referral(referral),
+        opportunity: policy().mapping.terms(row),
+    }
+}
+
+/// Plans a deal that was in step with the two records of `before` and shows those of `now`.
+fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), link: &Link) -> Result<Plan, Need> {
+    let base = base(before.0, before.1);
+    let known = KnownCurrency {
+        id: CurrencyId::new(Uuid::from_u128(9)),
+        digits: 2,
+    };
+    let picture = Picture {
+        link,
+        base: Some(&base),
+        referral: now.0,
+        opportunity: now.1,
+        microsoft: None,
+        currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
+    };
+    plan(&picture, &policy())
+}
+
+/// The plan after a change in Dynamics, as JSON, one PATCH a line.
+fn patches(status: &str, edits: &[(&str, Cell)], moved: &[(&str, Cell)]) -> Vec<String> {
+    let (referral, before) = (referral(status, ""), row(edits));
+    let row = row(&[edits, moved].concat());
+    let plan = planned((&referral, &before), (Some(&referral), Some(&row)), &link()).unwrap();
+    let patches = plan.referral.iter();
+    patches
+        .map(|(_, operations)| serde_json::to_string(operations).unwrap())
+        .collect()
+}
+
+fn operation(path: &str, value: &str) -> String {
+    format!(r#"{{"op":"replace","path":"{path}","value":{value}}}"#)
+}
+
+#[test]
+fn each_field_has_its_paths() {
+    let usd = Cell::Row(Box::new(Row::from_cells(
+        None,
+        [("isocurrencycode".to_owned(), text("USD"))].into(),
+    )));
+    let cases: [(&[(&str, Cell)], Vec<String>); 5] = [
+        (
+            &[("description", text("New"))],
+            vec![operation("/details/notes", r#""New""#)],
+        ),
+        (
+            &[("description", Cell::Null)],
+            vec![operation("/details/notes", r#""""#)],
+        ),
+        (
+            &[("estimatedclosedate", text("2026-07-01"))],
+            vec![operation("/details/closingDateTime", r#""2026-07-01T00:00:00Z""#)],
+        ),
+        (
+            &[
+                ("estimatedvalue", Cell::Number("12345678901234567.89".parse().unwrap())),
+                ("transactioncurrencyid", usd),
+            ],
+            vec![
+                operation("/details/dealValue", "12345678901234567.89"),
+                operation("/details/currency", r#""USD""#),
+            ],
+        ),
+        (
+            // What stays on the list keeps the members that we do not know.
+            &[("cosell_solutions", text("SOL-2\nSOL-1"))],
+            vec![operation(
+                "/details/requirements/solutions",
+                r#"[{"id":"SOL-1","price":7},{"id":"SOL-2","name":"SOL-2","type":"Name"}]"#,
+            )],
+        ),
+    ];
+    for (moved, expected) in cases {
+        assert_eq!(patches(ACTIVE, &[], moved), [format!("[{}]", expected.join(","))]);
+    }
+}
+
+#[test]
+fn the_life_cycle_of_the_referral_is_followed_request_by_request() {
+    let hold = [("statuscode", number(2))];
+    let accept = [
+        operation("/status", r#""Active""#),
+        operation("/substatus", r#""Accepted""#),
+    ]
+    .join(",");
+    let close = |how: &str| {
+        [
+            operation("/status", r#""Closed""#),
+            operation("/substatus", &format!("{how:?}")),
+        ]
+        .join(",")
+    };
+    let reason = |why: &str| operation("/statusReason", &format!("{why:?}"));
+    let notes = operation("/details/notes", r#""New""#);
+    let moved = |state: i64, status: i64| [("statecode", number(state)), ("statuscode", number(status))];
+    let with_notes = |edits: [(&'static str, Cell); 2]| [edits.to_vec(), vec![("description", text("New"))]].concat();
+    // Accepted, with what may travel along.
+    assert_eq!(
+        patches(NEW, &hold, &with_notes(moved(0, 1))),
+        [format!("[{accept},{notes}]")]
+    );
+    // Nobody wins what was not accepted.
+    assert_eq!(
+        patches(NEW, &hold, &with_notes(moved(1, 3))),
+        [format!("[{accept},{notes}]"), format!("[{}]", close("Won"))]
+    );
+    assert_eq!(
+        patches(NEW, &hold, &moved(2, 4)),
+        [format!("[{},{}]", close("Declined"), reason("Others"))]
+    );
+    // Closing comes last.
+    let lost = [with_notes(moved(2, 5)), vec![("cosell_closereason", text("Too dear"))]].concat();
+    assert_eq!(
+        patches(ACTIVE, &[], &lost),
+        [
+            format!("[{notes}]"),
+            format!("[{},{}]", close("Lost"), reason("Too dear"))
+        ]
+    );
+    // Closed is closed.
+    assert_eq!(
+        patches(WON, &moved(1, 3), &with_notes(moved(2, 4))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_change_of_state_of_the_opportunity_travels_alone() {
+    let (before, open) = (referral(ACTIVE, ""), row(&[]));
+    let won = referral(WON, "");
+    let lost = row(&[("statecode", number(2)), ("statuscode", number(4))]);
+    // A row that was closed otherwise is opened first.
+    for (now, opens) in [(&open, 0), (&lost, 1)] {
+        let plan = planned((&before, &open), (Some(&won), Some(now)), &link()).unwrap();
+        let Some((OpportunityRequest::Close(close), others)) = plan.opportunity.split_last() else {
+            panic!("{:?}", plan.opportunity)
+        };
+        assert_eq!((close.won, close.status), (true, 3));
+        let changes = others.iter().map(|request| match request {
+            OpportunityRequest::Update(change) => serde_json::to_string(change).unwrap(),
+            OpportunityRequest::Close(_) => panic!("closed twice"),
+        });
+        let states: Vec<_> = changes.filter(|change| change.contains("state")).collect();
+        assert_eq!(states, vec![r#"{"statecode":0,"statuscode":1}"#; opens]);
+    }
+}
+
+#[test]
+fn an_action_without_a_version_wants_a_row_just_read() {
+    let (before, open) = (referral(ACTIVE, ""), row(&[]));
+    let won = referral(WON, "");
+    let mut link = link();
+    link.etags.opportunity = Some(Etag("W/\"o\"".to_owned()));
+    let need = planned((&before, &open), (Some(&won), None), &link).unwrap_err();
+    assert_eq!(need, Need::Opportunity);
+}
+
+#[test]
+fn a_side_that_was_not_read_is_written_only_on_a_known_version() {
+    let (before, open) = (referral(ACTIVE, ""), row(&[]));
+    let edited = row(&[("description", text("New"))]);
+    let mut link = link();
+    assert_eq!(
+        planned((&before, &open), (None, Some(&edited)), &link).unwrap_err(),
+        Need::Referral
+    );
+    link.etags.referral = Some(Etag("\"r\"".to_owned()));
+    let plan = planned((&before, &open), (None, Some(&edited)), &link).unwrap();
+    assert_eq!(plan.referral.len(), 1);
+}
+
+#[test]
+fn somebody_elses_reference_is_not_overwritten() {
+    let (mut referral, row) = (referral(ACTIVE, ""), row(&[]));
+    let of = |referral: &Referral| planned((referral, &row), (Some(referral), Some(&row)), &link()).unwrap();
+    assert!(!of(&referral).writes());
+    referral.external_reference_id = Some("  ".to_owned());
+    assert_eq!(
+        serde_json::to_string(&of(&referral).referral.first().unwrap().1).unwrap(),
+        format!("[{}]", operation("/externalReferenceId", &format!("{OPPORTUNITY:?}")))
+    );
+    for foreign in ["CRM-77", "00000000-0000-0000-0000-000000000001"] {
+        referral.external_reference_id = Some(foreign.to_owned());
+        let plan = of(&referral);
+        assert!(plan.referral.is_empty());
+        assert_eq!(
+            plan.attention.iter().map(|finding| finding.code).collect::<Vec<_>>(),
+            [Code::ReferenceNamesNothing]
+        );
+    }
+}
+
+#[test]
+fn a_name_takes_a_mark_only_where_there_is_room() {
+    let mut shown = link();
+    shown.shown.status = Some(SyncStatus::Waiting);
+    for (length, marked) in [(298, true), (299, false), (300, false)] {
+        let name = "x".repeat(length);
+        let (mut referral, row) = (referral(ACTIVE, ""), row(&[("name", text(&name))]));
+        referral.name = Some(name.clone());
+        let plan = planned((&referral, &row), (Some(&referral), Some(&row)), &shown).unwrap();
+        let [OpportunityRequest::Update(change)] = plan.opportunity.as_slice() else {
+            panic!("{:?}", plan.opportunity)
+        };
+        let written = change
+            .cells()
+            .find(|(column, _)| *column == "name")
+            .map(|(_, cell)| cell.clone());
+        assert_eq!(
+            written,
+            Some(text(&if marked { format!("✔ {name}") } else { name })),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn another_currency_brings_its_own_digits() {
+    let (before, row) = (referral(ACTIVE, ""), row(&[]));
+    let mut now = referral(ACTIVE, "");
+    now.details.currency = Some("JPY".to_owned());
+    let base = base(&before, &row);
+    let link = link();
+    let yen = Currency::parse("JPY").unwrap();
+    let with = |currencies: BTreeMap<Currency, Option<KnownCurrency>>| {
+        let picture = Picture {
+            link: &link,
+            base: Some(&base),
+            referral: Some(&now),
+            opportunity: Some(&row),
+            microsoft: None,
+            currencies: &currencies,
+        };
+        plan(&picture, &policy())
+    };
+    assert_eq!(with(BTreeMap::new()).unwrap_err(), Need::Currency(yen.clone()));
+    let known = KnownCurrency {
+        id: CurrencyId::new(Uuid::from_u128(9)),
+        digits: 0,
+    };
+    let plan = with([(yen.clone(), Some(known))].into()).unwrap();
+    assert_eq!(plan.money_digits, 0);
+    let missing = with([(yen, None)].into()).unwrap();
+    assert!(!missing.writes() || missing.shown.status == Some(SyncStatus::Error));
+    assert_eq!(
+        missing.attention.first().map(|finding| finding.code),
+        Some(Code::CurrencyMissing)
+    );
+    assert_eq!(missing.merged.base, base);
+}
+
+#[test]
+fn the_trail_is_bounded_and_newest_first() {
+    let now: Timestamp = "2026-03-02T08:00:00Z".parse().unwrap();
+    let mut lines = Vec::new();
+    for number in 0..100 {
+        let finding = Finding::new(Code::Carried, format!("change\n{number} {}", "😀".repeat(400)));
+        journal(&mut lines, &[finding], now);
+    }
+    assert_eq!(lines.len(), JOURNAL_LINES);
+    assert!(
+        lines
+            .first()
+            .is_some_and(|line| line.starts_with("2026-03-02 08:00 UTC - change 99 "))
+    );
+    assert!(lines.iter().all(|line| line.encode_utf16().count() <= JOURNAL_WIDTH));
+}
