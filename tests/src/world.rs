@@ -303,8 +303,6 @@ impl World {
                 ("PARTNER_TENANT_ID", TENANT.to_owned()),
                 ("PARTNER_CENTER_WEBHOOKS_URL", partner_center.webhooks_url()),
                 ("PARTNER_CENTER_SECRET", PARTNER_CENTER_SECRET.to_owned()),
-                ("LINKS_TABLE", LINKS.to_owned()),
-                ("AUDIT_TABLE", AUDIT.to_owned()),
                 ("WEBHOOK_URL", gateway.url()),
             ]),
             1,

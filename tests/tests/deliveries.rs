@@ -25,9 +25,19 @@ const TIMES: usize = 20;
 fn look(world: &World, sent: &Inbound, mark: u64) -> Effects {
     assert_eq!(world.dataverse.opportunities().len(), 1, "{}", world.state_of_affairs());
     for table in ["accounts", "contacts"] {
-        assert_eq!(world.dataverse.rows(table).len(), 1, "{table}; {}", world.state_of_affairs());
+        assert_eq!(
+            world.dataverse.rows(table).len(),
+            1,
+            "{table}; {}",
+            world.state_of_affairs()
+        );
     }
-    assert_eq!(world.partner_center.referrals().len(), 2, "{}", world.state_of_affairs());
+    assert_eq!(
+        world.partner_center.referrals().len(),
+        2,
+        "{}",
+        world.state_of_affairs()
+    );
     assert_in_step(world, &world.opportunity_of(&sent.referral), &sent.referral);
     effects_since(world, mark)
 }
@@ -51,7 +61,11 @@ async fn written_after(order: Release) -> Effects {
     let mark = world.switchboard.mark();
     world.partner_center.hold_deliveries(true);
     let sent = world.microsoft_sends(&InboundDeal::default());
-    for (value, notes) in [(53_000, "A second site."), (54_000, "A third site."), (55_000, "Four sites.")] {
+    for (value, notes) in [
+        (53_000, "A second site."),
+        (54_000, "A third site."),
+        (55_000, "Four sites."),
+    ] {
         let change = json!({ "details": { "dealValue": value, "notes": notes } });
         world.partner_center.microsoft_edits(&sent.referral, change).unwrap();
     }
@@ -61,7 +75,10 @@ async fn written_after(order: Release) -> Effects {
     world.partner_center.release(order);
     world.settle().await;
     let row = world.opportunity(&world.opportunity_of(&sent.referral));
-    assert_eq!((&row["estimatedvalue"], &row["description"]), (&json!(55_000.0), &json!("Four sites.")));
+    assert_eq!(
+        (&row["estimatedvalue"], &row["description"]),
+        (&json!(55_000.0), &json!("Four sites."))
+    );
     let effects = look(&world, &sent, mark);
     world.close().await;
     effects
@@ -75,7 +92,12 @@ async fn a_delivery_that_comes_twenty_times_leaves_one_opportunity_and_no_extra_
     world.partner_center.duplicate_deliveries(TIMES);
     let sent = world.microsoft_sends(&InboundDeal::default());
     world.settle().await;
-    let accepted = world.partner_center.deliveries().iter().filter(|delivery| delivery.is_accepted()).count();
+    let accepted = world
+        .partner_center
+        .deliveries()
+        .iter()
+        .filter(|delivery| delivery.is_accepted())
+        .count();
     assert!(accepted >= TIMES, "{accepted} deliveries were accepted");
     assert_eq!(look(&world, &sent, mark), once);
     world.close().await;
@@ -92,9 +114,21 @@ async fn twenty_hints_that_the_queue_cannot_tell_apart_or_keep_in_order_leave_on
     world.partner_center.drop_deliveries(false);
     // Keys and groups of their own: as if each had come minutes after the other, and the queue kept no order at all.
     for number in 0..TIMES {
-        let cause = if number % 2 == 0 { "referral-created" } else { "referral-updated" };
+        let cause = if number % 2 == 0 {
+            "referral-created"
+        } else {
+            "referral-updated"
+        };
         let hint = json!({ "referral": sent.referral, "cause": cause }).to_string();
-        world.aws.send(&world.queue, &format!("group-{number}"), &Uuid::new_v4().to_string(), &hint).unwrap();
+        world
+            .aws
+            .send(
+                &world.queue,
+                &format!("group-{number}"),
+                &Uuid::new_v4().to_string(),
+                &hint,
+            )
+            .unwrap();
     }
     world.source.resume();
     world.settle().await;
@@ -120,12 +154,19 @@ async fn an_event_that_comes_long_after_the_poll_has_seen_the_deal_writes_nothin
     world.partner_center.hold_deliveries(true);
     let sent = world.microsoft_sends(&InboundDeal::default());
     world.settle().await;
-    assert_eq!(look(&world, &sent, mark), once, "the poll does what the event would have done");
+    assert_eq!(
+        look(&world, &sent, mark),
+        once,
+        "the poll does what the event would have done"
+    );
     let (mark, audited) = (world.switchboard.mark(), world.audit().len());
     world.partner_center.hold_deliveries(false);
     world.partner_center.release(Release::Repeated(TIMES));
     assert!(world.partner_center.quiet(PATIENCE).await && world.source.idle(PATIENCE).await);
-    assert!(!world.vendor_calls_since(mark).is_empty(), "the late events were followed");
+    assert!(
+        !world.vendor_calls_since(mark).is_empty(),
+        "the late events were followed"
+    );
     world.settle().await;
     assert_eq!(look(&world, &sent, mark), Effects::default());
     assert_eq!(world.audit().len(), audited, "silence leaves no record");
@@ -146,7 +187,10 @@ async fn events_that_never_come_are_made_good_by_the_poll() {
     assert_eq!(look(&world, &sent, mark), once);
 
     let mark = world.switchboard.mark();
-    world.partner_center.microsoft_edits(&sent.referral, json!({ "details": { "dealValue": 61_000 } })).unwrap();
+    world
+        .partner_center
+        .microsoft_edits(&sent.referral, json!({ "details": { "dealValue": 61_000 } }))
+        .unwrap();
     world.invoke(json!({ "run": "poll-partner-center" })).await.unwrap();
     assert!(world.source.idle(PATIENCE).await);
     assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(61_000.0));

@@ -46,7 +46,6 @@ const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Dataverse's error codes that decide something here.
 mod code {
     pub(super) const NO_SUCH_ROW: [&str; 3] = ["0x80040217", "0x80060891", "0x80100006"];
-    pub(super) const UNKNOWN_PATH: &str = "0x80060888";
     pub(super) const DUPLICATE_RULE: &str = "0x80040333";
     pub(super) const KEY_TAKEN: &str = "0x80060892";
     pub(super) const ALREADY_CLOSED: &str = "0x80040515";
@@ -326,7 +325,7 @@ impl Dataverse {
             .url(&format!("{API}/{set}?$select={select}&$filter={filter}&$top=2"))?;
         let answer = self.http.send(get(operation, url, ANNOTATIONS)).await?;
         let list: List = answer.decode()?;
-        let rows = list.value.unwrap_or_default();
+        let rows = list.value.ok_or_else(|| http::Error::NoList(answer.operation()))?;
         // Two are told from one here, so nothing may be skipped.
         let rows = rows
             .iter()
@@ -385,7 +384,7 @@ impl Dataverse {
             self.http.checked(link, LINKS)?;
         }
         let mut rows = Vec::new();
-        for raw in list.value.unwrap_or_default() {
+        for raw in list.value.ok_or_else(|| http::Error::NoList(answer.operation()))? {
             match http::decode(self.http.operation(operation), raw.get().as_bytes()) {
                 Ok(row) => rows.push(row),
                 Err(error) => {
@@ -422,7 +421,8 @@ struct CloseBody {
     opportunity_close: RowChange,
 }
 
-/// A page. Keys come in any order; rows stay text until each is read for itself.
+/// A page. Keys come in any order; rows stay text until each is read for itself. `value` is present even when there is
+/// nothing: its absence is no list, and must not be taken for an empty one.
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
@@ -460,7 +460,7 @@ fn says_no_such_row(error: &http::Error) -> bool {
     };
     let is_code = code::NO_SUCH_ROW.iter().any(|code| refusal.has_code(code));
     // Samples show error objects whose code is empty.
-    let is_nameless = refusal.is_structured && refusal.codes.is_empty() && !refusal.has_code(code::UNKNOWN_PATH);
+    let is_nameless = refusal.is_structured && refusal.codes.is_empty();
     refusal.status == StatusCode::NOT_FOUND && (is_code || is_nameless)
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 use cosell::fault::Class;
 use cosell::ids::TenantId;
 use jiff::SignedDuration;
-use reqwest::header::RETRY_AFTER;
 use reqwest::{StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
@@ -17,7 +16,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::http::Run;
+use crate::http::{Run, named_wait};
 use crate::secrets::{self, Rotation, Secrets};
 use crate::settings::Endpoint;
 
@@ -240,10 +239,7 @@ impl Tokens {
             .await
             .map_err(lost)?;
         let status = response.status();
-        let after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let after = named_wait(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > ANSWER_BYTES {
@@ -255,7 +251,7 @@ impl Tokens {
             // The parser's own words could repeat the token.
             return serde_json::from_slice(&body).map_err(|_| Error::Unreadable);
         }
-        Err(Denial::read(status, after.map(Duration::from_secs), &body).into_error())
+        Err(Denial::read(status, after, &body).into_error())
     }
 }
 

@@ -7,7 +7,9 @@
 //! - A call is repeated, at most twice, only where that is harmless: reads, writes under a precondition, and refusals
 //!   that prove that nothing happened.
 //! - A failed write says whether it may have been applied all the same.
-//! - No call outlives the deadline of its run, and no wait of more than a few seconds is slept.
+//! - No call outlives the deadline of its run, fetching a token included, and no wait of more than a few seconds is slept.
+//! - A remote that named a longer wait is left alone until it is over: refused calls count against us too.
+//! - An error about an answer names the place that cannot be read, never what stands there.
 
 pub mod budget;
 mod refusal;
@@ -19,17 +21,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use cosell::fault::{Class, Fault, RequestId};
 use cosell::ids::Etag;
+use jiff::SignedDuration;
 use rand::Rng as _;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use tokio::time::Instant;
 use url::Url;
 
 pub use self::budget::Budget;
 pub use self::refusal::Refusal;
+pub(crate) use self::refusal::named_wait;
 use crate::entra::{self, Tokens};
 use crate::settings::Endpoint;
 
@@ -41,6 +46,10 @@ const REQUEST_IDS: [&str; 3] = ["request-id", "x-ms-service-request-id", "ms-req
 
 /// A deal takes a handful of calls; a run that pages through everything does not need all of its ids.
 const REQUEST_IDS_KEPT: usize = 100;
+
+/// A remote is asked again after this long, whatever wait it named: no throttle is known to last longer, and a misprint
+/// must not silence a process for a day.
+const LONGEST_BLOCK: Duration = Duration::from_secs(3_600);
 
 /// Waits and sizes of a remote.
 #[derive(Clone, Copy, Debug)]
@@ -314,16 +323,11 @@ impl Answer {
 /// Reads JSON; the error names the place in the document.
 pub(crate) fn decode<T: DeserializeOwned>(operation: Operation, json: &[u8]) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| Error::Unreadable {
-        operation,
-        path: error.path().to_string(),
-        source: error.into_inner(),
-    })?;
-    deserializer.end().map_err(|source| Error::Unreadable {
-        operation,
-        path: "the end".to_owned(),
-        source,
-    })?;
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| Error::unreadable(operation, error.path().to_string(), error.inner()))?;
+    deserializer
+        .end()
+        .map_err(|error| Error::unreadable(operation, "the end".to_owned(), &error))?;
     Ok(value)
 }
 
@@ -342,6 +346,34 @@ struct Remote {
     tokens: Tokens,
     budget: Budget,
     limits: Limits,
+    /// Until when the remote asked to be left alone.
+    blocked_until: Mutex<Option<Instant>>,
+}
+
+impl Remote {
+    /// How long the remote still wants to be left alone.
+    fn blocked(&self) -> Option<Duration> {
+        let mut blocked_until = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = blocked_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.filter(|left| !left.is_zero());
+        if left.is_none() {
+            *blocked_until = None;
+        }
+        left
+    }
+
+    /// Remembers a wait that is too long to be slept.
+    fn mind(&self, refusal: &Refusal) {
+        let is_throttle = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&refusal.status);
+        let Some(wait) = refusal.retry_after.filter(|wait| *wait > self.limits.longest_pause) else {
+            return;
+        };
+        if is_throttle {
+            let until = Instant::now().checked_add(wait.min(LONGEST_BLOCK));
+            let mut blocked_until = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *blocked_until = (*blocked_until).max(until);
+        }
+    }
 }
 
 impl Http {
@@ -363,6 +395,7 @@ impl Http {
                 tokens,
                 budget,
                 limits,
+                blocked_until: Mutex::new(None),
             }),
             run: Run::new(Deadline::NEVER),
         }
@@ -471,14 +504,22 @@ impl Http {
     async fn attempt(&self, request: &Request) -> Result<Answer, (Error, Option<entra::Bearer>)> {
         let remote = &*self.remote;
         let operation = self.operation(request.operation);
-        let token = remote.tokens.bearer(&self.run).await.map_err(|source| {
-            let error = Error::Token {
-                vendor: remote.vendor,
-                source,
-            };
-            (error, None)
-        })?;
         let fail = |error| (error, None);
+        if let Some(left) = remote.blocked() {
+            return Err(fail(Error::Blocked { operation, left }));
+        }
+        let left = self.run.deadline.left();
+        if left < remote.limits.least {
+            return Err(fail(Error::OutOfTime(operation)));
+        }
+        // Cutting it off is harmless: a rotated token that is not stored leaves the old one, which stays valid.
+        let token = tokio::time::timeout(left, remote.tokens.bearer(&self.run))
+            .await
+            .map_err(|_| fail(Error::OutOfTime(operation)))?
+            .map_err(|source| {
+                let vendor = remote.vendor;
+                fail(Error::Token { vendor, source })
+            })?;
         let wait = remote.budget.reserve(Instant::now());
         if wait.saturating_add(remote.limits.least) > self.run.deadline.left() {
             return Err(fail(Error::OutOfTime(operation)));
@@ -529,6 +570,7 @@ impl Http {
         if !status.is_success() {
             // The status counts even when its explanation was cut off.
             let refusal = Refusal::read(operation, status, &headers, &body.unwrap_or_default());
+            remote.mind(&refusal);
             return Err((Error::Refused(Box::new(refusal)), Some(token)));
         }
         let body = match body {
@@ -610,6 +652,14 @@ pub enum Error {
     /// The run ends before the call could.
     #[error("{0} was not tried: no time is left")]
     OutOfTime(Operation),
+    /// The vendor asked to be left alone, and that time is not over.
+    #[error("{operation} was not tried: the vendor asked to be left alone for another {} s", .left.as_secs())]
+    Blocked {
+        /// What was asked.
+        operation: Operation,
+        /// How much longer.
+        left: Duration,
+    },
     /// The vendor answered, but not with success.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -622,15 +672,27 @@ pub enum Error {
         limit: usize,
     },
     /// The answer is not what the vendor's documentation says.
-    #[error("{operation} failed: the answer cannot be read at {path}")]
+    ///
+    /// The parser's own words are not kept: they quote the value, which may be a name or a phone number.
+    #[error("{operation} failed: the answer cannot be read at {path} (line {line}, column {column}: {flaw})")]
     Unreadable {
         /// What was asked.
         operation: Operation,
         /// The place in the document.
         path: String,
-        /// What is wrong there.
-        source: serde_json::Error,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What is wrong there, in general terms.
+        flaw: &'static str,
     },
+    /// A list came without its elements, which is not the same as an empty list.
+    #[error("{0} failed: the answer holds no list")]
+    NoList(Operation),
+    /// The link to the next page leads nowhere, so what was read is not all.
+    #[error("{0} failed: the link to the next page has no query")]
+    LinkCut(Operation),
     /// A body could not be written.
     #[error("the request cannot be written as JSON")]
     Unwritable(#[source] serde_json::Error),
@@ -672,14 +734,36 @@ impl Error {
         }
     }
 
+    fn unreadable(operation: Operation, path: String, error: &serde_json::Error) -> Self {
+        Self::Unreadable {
+            operation,
+            path,
+            line: error.line(),
+            column: error.column(),
+            flaw: match error.classify() {
+                Category::Io => "it cannot be read",
+                Category::Syntax => "no JSON",
+                Category::Data => "unexpected data",
+                Category::Eof => "it ends too early",
+            },
+        }
+    }
+
     /// Who acts next.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
             Self::Token { source, .. } => source.class(),
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Interrupted { .. } | Self::OutOfTime(_) => {
-                Class::Transient { after: None }
-            }
+            // An answer that is no list comes from something before the service, and passes with it.
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted { .. }
+            | Self::OutOfTime(_)
+            | Self::NoList(_)
+            | Self::LinkCut(_) => Class::Transient { after: None },
+            Self::Blocked { left, .. } => Class::Transient {
+                after: SignedDuration::try_from(*left).ok(),
+            },
             Self::Refused(refusal) => refusal.class(),
             Self::TokenUnusable(_) => Class::Fatal,
             Self::EtagUnusable => Class::Conflict,
@@ -702,9 +786,10 @@ impl Error {
             Self::TimedOut { .. } => "timed_out",
             Self::Interrupted { .. } => "interrupted",
             Self::OutOfTime(_) => "out_of_time",
+            Self::Blocked { .. } => "throttled",
             Self::Refused(refusal) => refusal.code(),
             Self::TooLarge { .. } => "answer_too_large",
-            Self::Unreadable { .. } => "answer_unreadable",
+            Self::Unreadable { .. } | Self::NoList(_) | Self::LinkCut(_) => "answer_unreadable",
             Self::Unwritable(_) => "request_unwritable",
             Self::EtagUnusable => "etag_unusable",
             Self::ForeignLink { .. } => "foreign_link",
@@ -743,11 +828,16 @@ impl Error {
             Self::TimedOut { .. } | Self::Interrupted { .. } | Self::InDoubt(_) => false,
             Self::Refused(refusal) => refusal.proves_nothing_happened(),
             // Reading comes after success; these cannot follow a write.
-            Self::TooLarge { .. } | Self::Unreadable { .. } | Self::Endless { .. } => false,
+            Self::TooLarge { .. }
+            | Self::Unreadable { .. }
+            | Self::NoList(_)
+            | Self::LinkCut(_)
+            | Self::Endless { .. } => false,
             Self::Token { .. }
             | Self::TokenUnusable(_)
             | Self::Unreachable { .. }
             | Self::OutOfTime(_)
+            | Self::Blocked { .. }
             | Self::Unwritable(_)
             | Self::EtagUnusable
             | Self::ForeignLink { .. } => true,

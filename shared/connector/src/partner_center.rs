@@ -378,6 +378,7 @@ impl Descending {
 /// One page of a list. Elements stay text until somebody reads them, so that a strange one does not spoil the others.
 #[derive(Deserialize)]
 struct List {
+    /// Present even when there is nothing: its absence is no list, and must not be taken for an empty one.
     #[serde(default)]
     value: Option<Vec<Box<RawValue>>>,
     #[serde(default, rename = "@odata.nextLink")]
@@ -413,13 +414,20 @@ impl Pages {
         let answer = self.client.http.send(self.client.read(self.name, &path)?).await?;
         self.seen.insert(path);
         let list: List = answer.decode()?;
+        let page = list.value.ok_or_else(|| http::Error::NoList(self.operation()))?;
         // Documented next links have scheme http and a path that does not exist. The query is passed on byte for byte.
-        self.next = list
-            .next_link
-            .as_deref()
-            .and_then(|link| link.split('#').next()?.split_once('?'))
-            .map(|(_, query)| format!("{PATH}?{query}"));
-        Ok(Some(list.value.unwrap_or_default()))
+        self.next = match list.next_link.as_deref() {
+            None => None,
+            Some(link) => {
+                let link = link.split('#').next().unwrap_or_default();
+                let (_, query) = link
+                    .split_once('?')
+                    .filter(|(_, query)| !query.is_empty())
+                    .ok_or_else(|| http::Error::LinkCut(self.operation()))?;
+                Some(format!("{PATH}?{query}"))
+            }
+        };
+        Ok(Some(page))
     }
 }
 

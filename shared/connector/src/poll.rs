@@ -5,7 +5,7 @@
 //! Assumes: one run of a kind at a time, which the lease sees to; a run that loses its lease loses the cursor's
 //! compare-and-set as well.
 
-use cosell::fault::{Class, Fault};
+use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::OpportunityId;
 use cosell::opportunity::Row;
@@ -52,8 +52,13 @@ pub struct Polled {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Place {
-    /// Follow this link: of the next page, or of later changes.
-    Link(String),
+    /// Follow this link: of the next page, or of later changes. It belongs to the columns it was first asked for.
+    Link {
+        /// The link, exactly as it came.
+        url: String,
+        /// The columns.
+        columns: String,
+    },
     /// The table does not track changes: rows modified since then.
     Since(Timestamp),
 }
@@ -97,8 +102,9 @@ impl Connector {
             let page = match self.dynamics_page(&dataverse, place.as_ref()).await {
                 Ok(page) => page,
                 // Too long since the last look, or the table's columns have changed: everything is compared once.
-                Err(dataverse::Error::DeltaExpired) if !started_over => {
-                    tracing::warn!("the delta link has expired; all opportunities are looked at once");
+                // So it is when the link belongs to other columns, or to another address of the environment.
+                Err(error) if !started_over && is_worthless(&error) => {
+                    tracing::warn!(code = error.code(), "the delta link is of no use any more; all opportunities are looked at once");
                     started_over = true;
                     match self.ledger.move_cursor("dynamics", &cursor, "null").await? {
                         Moved::Moved(moved) => cursor = Some(moved),
@@ -109,7 +115,7 @@ impl Connector {
                 Err(dataverse::Error::TrackingDisabled) => {
                     let since = match place {
                         Some(Place::Since(since)) => since,
-                        Some(Place::Link(_)) | None => Timestamp::UNIX_EPOCH,
+                        Some(Place::Link { .. }) | None => Timestamp::UNIX_EPOCH,
                     };
                     return self.follow_modified(&dataverse, tick, since, cursor, polled).await;
                 }
@@ -117,7 +123,7 @@ impl Connector {
             };
             self.hint_rows(&page.rows, polled).await?;
             let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else { return Ok(()) };
-            let value = encode(&Place::Link(link));
+            let value = encode(&Place::Link { url: link, columns: self.policy.mapping.tracking_columns() });
             match self.ledger.move_cursor("dynamics", &cursor, &value).await? {
                 Moved::Moved(moved) => cursor = Some(moved),
                 Moved::Outrun => return Ok(()),
@@ -131,7 +137,8 @@ impl Connector {
     async fn dynamics_page(&self, dataverse: &Dataverse, place: Option<&Place>) -> Result<Page, dataverse::Error> {
         let columns = self.policy.mapping.tracking_columns();
         match place {
-            Some(Place::Link(link)) => dataverse.changes(Some(link), &columns).await,
+            Some(Place::Link { columns: of_link, .. }) if *of_link != columns => Err(dataverse::Error::DeltaExpired),
+            Some(Place::Link { url, .. }) => dataverse.changes(Some(url), &columns).await,
             Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
             None => dataverse.changes(None, &columns).await,
         }
@@ -305,13 +312,12 @@ impl Connector {
     }
 }
 
+/// Whether a stored link will never be followed again.
+fn is_worthless(error: &dataverse::Error) -> bool {
+    matches!(error, dataverse::Error::DeltaExpired) || error.code() == "foreign_link"
+}
+
 fn encode(place: &Place) -> String {
     // Two kinds of plain text cannot fail to serialise; an empty cursor would only start over.
     serde_json::to_string(place).unwrap_or_default()
-}
-
-/// Whether trying again later may help; for the summary of a run.
-#[must_use]
-pub const fn is_transient(fault: &Fault) -> bool {
-    matches!(fault.class, Class::Transient { .. } | Class::Conflict)
 }

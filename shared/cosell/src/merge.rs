@@ -73,6 +73,21 @@ impl Merged {
     }
 }
 
+/// What is said of a change: `value` is what the other side shows, of which the change may hold less.
+pub(crate) fn told(change: &Change, value: &Term, mapping: &Mapping) -> Finding {
+    let Change { field, side, old, new, lost } = change;
+    let (label, from) = (mapping.label(*field), side.other());
+    let (code, text) = if *lost {
+        let text = format!(
+            "{label} was changed on both sides: {value} ({from}) is kept, {old} ({side}) is recorded and can be restored"
+        );
+        (Code::Conflict, text)
+    } else {
+        (Code::Carried, format!("{from} to {side}: {label} changed from {old} to {new}"))
+    };
+    Finding::field(code, *field, text).on(*side)
+}
+
 /// Merges all fields.
 #[must_use]
 pub fn merge(input: Input<'_>) -> Merged {
@@ -287,15 +302,14 @@ impl Merge<'_> {
             }
         }
         let label = self.input.mapping.label(field);
-        let text = if conflict {
-            format!(
-                "{label} was changed on both sides: {value} ({from}) is kept, {there} ({toward}) is recorded and can be restored"
-            )
-        } else {
-            format!("{from} to {toward}: {label} changed from {there} to {}", fitted.term)
+        let change = Change {
+            field,
+            side: toward,
+            old: there,
+            new: fitted.term.clone(),
+            lost: conflict,
         };
-        let code = if conflict { Code::Conflict } else { Code::Carried };
-        let mut findings = vec![Finding::field(code, field, text).on(toward)];
+        let mut findings = vec![told(&change, &value, self.input.mapping)];
         if fitted.cut {
             let text = format!("{label} is longer than {toward} holds; it was cut there and stays whole in {from}");
             findings.push(Finding::field(Code::TextCut, field, text).on(toward));
@@ -303,13 +317,7 @@ impl Merge<'_> {
         self.merged.findings.extend(findings);
         self.settle(from, field);
         self.merged.base.side_mut(toward).set(field, fitted.term.clone());
-        self.merged.changes.push(Change {
-            field,
-            side: toward,
-            old: there,
-            new: fitted.term.clone(),
-            lost: conflict,
-        });
+        self.merged.changes.push(change);
         if fitted.term == Term::Nothing {
             self.merged.cleared.insert((toward, field));
         }
@@ -494,7 +502,9 @@ mod tests {
         use Code::{Carried, Conflict, CurrencyMissing, Frozen, IllegalMove, Missing, TextCut, UnknownValue};
         use Side::{Dynamics, PartnerCenter};
         let long = text(&"x".repeat(2001));
-        let cases: &[(Side, Field, Term, Option<Term>, &[Code])] = &[
+        // Who moved what, what is written to the other side, and what is said of it.
+        type Case<'a> = (Side, Field, Term, Option<Term>, &'a [Code]);
+        let cases: &[Case<'_>] = &[
             (Dynamics, Field::Notes, text("New"), Some(text("New")), &[Carried]),
             (PartnerCenter, Field::Notes, text("New"), Some(text("New")), &[Carried]),
             (Dynamics, Field::Notes, Term::Nothing, Some(Term::Nothing), &[Carried]),

@@ -178,7 +178,12 @@ fn plan_referral(plan: &mut Plan, picture: &Picture<'_>, merged: &Merged, stage:
         fields.push(field);
         first.extend(operations(field, term, picture.referral).ok_or(Need::Referral)?);
     }
-    if let Some(operation) = reference(plan, picture, stage) {
+    let accepts = matches!(merged.toward_referral.stage(), Stage::Active | Stage::Won | Stage::Lost);
+    // Our id travels with the acceptance; whether the referral carries one already, only a read tells.
+    if accepts && stage == &Stage::Unanswered && !picture.link.referenced && picture.referral.is_none() {
+        return Err(Need::Referral);
+    }
+    if let Some(operation) = reference(plan, picture, stage, accepts) {
         first.push(operation);
     }
     let mut last = Vec::new();
@@ -218,7 +223,7 @@ fn plan_referral(plan: &mut Plan, picture: &Picture<'_>, merged: &Merged, stage:
 }
 
 /// Sees to it that the referral carries the opportunity's id, without overwriting what anybody else wrote there.
-fn reference(plan: &mut Plan, picture: &Picture<'_>, stage: &Stage) -> Option<PatchOperation> {
+fn reference(plan: &mut Plan, picture: &Picture<'_>, stage: &Stage, accepts: bool) -> Option<PatchOperation> {
     let opportunity = picture.link.opportunity?;
     match picture.referral.map(Referral::reference) {
         Some(Reference::Opportunity(id)) if id == opportunity => {
@@ -237,6 +242,8 @@ fn reference(plan: &mut Plan, picture: &Picture<'_>, stage: &Stage) -> Option<Pa
                 .push(Finding::new(Code::ReferenceNamesNothing, text).on(Side::PartnerCenter));
             None
         }
+        // An unanswered referral takes nothing but the answer; the id travels with the acceptance, or follows it.
+        Some(Reference::None) if stage == &Stage::Unanswered && !accepts => None,
         // A closed referral takes no reference any more; the link in the ledger is enough.
         Some(Reference::None) if stage.is_closed() => {
             plan.referenced = true;
@@ -583,7 +590,8 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
             continue;
         };
         let mut term = new.terms.get(field).clone();
-        if field == Field::Name && term == Term::Nothing {
+        let is_blank = |text: &str| mapping::strip_mark(text).is_empty();
+        if field == Field::Name && matches!(&term, Term::Nothing | Term::Text(_)) && is_blank(text_of(&term)) {
             // An unanswered referral may have no name yet; a row without one cannot be found by people.
             let customer = &new.referral.customer_profile.name;
             let name = if customer.trim().is_empty() {
@@ -790,6 +798,14 @@ fn incomplete(person: &crate::referral::Member, who: &str, missing: &mut impl Fn
     }
 }
 
+/// Text, or blank.
+fn text_of(term: &Term) -> &str {
+    match term {
+        Term::Text(text) => text,
+        _ => "",
+    }
+}
+
 /// The body of the partner's own referral.
 #[must_use]
 pub fn new_referral(
@@ -798,10 +814,7 @@ pub fn new_referral(
     particulars: &Particulars,
     mapping: &Mapping,
 ) -> Option<NewReferral> {
-    let text = |field| match terms.get(field) {
-        Term::Text(text) => text.clone(),
-        _ => String::new(),
-    };
+    let text = |field| text_of(terms.get(field)).to_owned();
     let (
         Term::Money {
             amount,

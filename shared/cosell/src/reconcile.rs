@@ -23,8 +23,9 @@ use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
-use crate::ids::{AccountId, ContactId, LinkId};
+use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
 use crate::link::{Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::merge;
 use crate::opportunity::Row;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
@@ -465,7 +466,7 @@ impl<'p> Reconcile<'p> {
             return self.finish(outcome, Some(link.id));
         }
         let mut draft = Draft::new(Link { base, ..link }, next);
-        draft.note_losers();
+        self.tell_announced(&mut draft);
         for side in open {
             draft.leave_open(side);
         }
@@ -495,6 +496,23 @@ impl<'p> Reconcile<'p> {
             )]);
         }
         Decision::Act(draft)
+    }
+
+    /// A run before this one announced a write and did not live to commit it: what landed of it is told now.
+    fn tell_announced(&self, draft: &mut Draft) {
+        let mapping = &self.policy.mapping;
+        let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
+        let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
+        let landed = draft.note_announced(|change| {
+            let now = match change.side {
+                Side::PartnerCenter => &referral,
+                Side::Dynamics => &opportunity,
+            };
+            now.as_ref().is_some_and(|now| now.get(change.field) == &change.new)
+        });
+        let findings: Vec<Finding> = landed.iter().map(|change| merge::told(change, &change.new, mapping)).collect();
+        plan::journal(draft.journal(), &findings, self.trigger.now);
+        draft.note(findings);
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -624,7 +642,7 @@ impl<'p> Reconcile<'p> {
         next.due = None;
         self.attend(&mut next, vec![finding.clone()]);
         let mut draft = Draft::new(link, next);
-        draft.note_losers();
+        self.tell_announced(&mut draft);
         draft.note(vec![finding]);
         Decision::Act(draft)
     }
@@ -655,7 +673,7 @@ impl<'p> Reconcile<'p> {
             next.etags.opportunity.clone_from(&row.etag);
         }
         let mut draft = Draft::new(link, next);
-        draft.note_losers();
+        self.tell_announced(&mut draft);
         draft.note(vec![finding.clone()]);
         plan::journal(draft.journal(), &[finding], self.trigger.now);
         draft.announce(Pending::Update {
@@ -710,10 +728,22 @@ impl<'p> Reconcile<'p> {
 
     // ---- answers -------------------------------------------------------------------------------------------------
 
+    fn is_microsofts_half(&self, id: ReferralId) -> bool {
+        let link = self.link.as_ref().and_then(|link| link.as_ref());
+        link.is_some_and(|link| link.microsoft == Some(id))
+    }
+
     fn learn(&mut self, asked: Call, answer: Answer) {
         match (asked, answer) {
             (Call::FindLink(_) | Call::FindEngagement(_) | Call::ReadLink(_), Answer::Failed(fault)) => {
                 self.forget(fault);
+            }
+            // Microsoft's half may be hidden from us (403): that must not keep our own two sides apart.
+            (Call::ReadReferral(id), Answer::Failed(fault))
+                if fault.class == Class::Permanent && self.is_microsofts_half(id) =>
+            {
+                self.findings.push(Finding::new(Code::Waiting, fault.message).on(Side::PartnerCenter));
+                self.microsoft = Sight::Absent;
             }
             (_, Answer::Failed(fault)) => self.fail(fault, None),
             (Call::FindLink(subject), Answer::Link(found)) => {
@@ -731,12 +761,7 @@ impl<'p> Reconcile<'p> {
                 self.stub = kept.map(|link| *link).or(self.stub.take());
             }
             (Call::ReadReferral(id), Answer::Referral(found)) => {
-                let microsofts = self
-                    .link
-                    .as_ref()
-                    .and_then(|link| link.as_ref())
-                    .is_some_and(|link| link.microsoft == Some(id));
-                if microsofts {
+                if self.is_microsofts_half(id) {
                     self.microsoft = Sight::read(found)
                 } else {
                     self.referral = Sight::read(found)
@@ -957,6 +982,10 @@ impl<'p> Reconcile<'p> {
                 in_doubt: false,
             };
             return self.fail(fault, link);
+        }
+        if link.is_none() {
+            // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
+            self.subject = self.trigger.hint.subject;
         }
         self.link = link.map(Some);
         self.phase = Phase::Looking;

@@ -19,7 +19,7 @@ use cosell::link::{Base, Link};
 use cosell::mapping::{self, Mapping, Owner};
 use cosell::merge::{self, Merged};
 use cosell::opportunity::RowChange;
-use cosell::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture, Plan};
+use cosell::plan::{self, KnownCurrency, Need, NewOpportunity, OpportunityRequest, Picture, Plan};
 use cosell::policy::Policy;
 use jiff::SignedDuration;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
@@ -313,6 +313,34 @@ proptest! {
         deal.settle()?;
     }
 
+    /// What is created for a referral is taken by the vendor and is in step from the start, but for the deal's end: rows
+    /// start open.
+    #[test]
+    fn a_created_opportunity_is_in_step(referral in deals::referral(), marked in any::<bool>()) {
+        let shown = referral.shown();
+        let terms = Terms::from_referral(&shown);
+        let currency = match terms.get(Field::Value) {
+            Term::Money { currency: Some(code), .. } => {
+                let Some((id, digits)) = vendors::currency(code.as_str()) else { return Ok(()) };
+                Some(KnownCurrency { id, digits })
+            }
+            _ => None,
+        };
+        let new = NewOpportunity { referral: &shown, terms: &terms, currency, account: None, contact: None };
+        let (change, base, _) = plan::new_opportunity(&new, &policy(marked));
+        let row = RowRecord::create(&change).map_err(TestCaseError::fail)?;
+        let mut deal = Deal::new(referral, row, marked);
+        let now = deal.terms(Side::Dynamics);
+        for field in Field::ALL.into_iter().filter(|field| terms.get(*field).is_readable()) {
+            prop_assert!(!has_moved(&base, Side::Dynamics, field, &now), "{field} is {:?}", now.get(field));
+            let is_known = terms.get(field) == base.referral.get(field);
+            prop_assert!(is_known || field == Field::Stage);
+        }
+        deal.link.base = Some(base);
+        deal.link.money_digits = deal.digits();
+        deal.settle()?;
+    }
+
     #[test]
     fn an_echo_is_silent((mut deal, on_referral, on_row) in story()) {
         edit(&mut deal, &on_referral, &on_row);
@@ -486,26 +514,25 @@ proptest! {
 /// Not generated: the life cycles are small enough to try every pair.
 #[test]
 fn every_pair_of_stages_settles_with_legal_moves() {
-    for (status, substatus) in deals::STATUSES {
-        for (state, reason) in deals::STATES {
-            for (later_status, later_substatus) in deals::STATUSES {
-                for (later_state, later_reason) in deals::STATES {
-                    let mut referral =
-                        ReferralRecord::active(ReferralId::new(Uuid::from_u128(3)), jiff::Timestamp::UNIX_EPOCH);
-                    (referral.status, referral.substatus) = (status.to_owned(), substatus.to_owned());
-                    let mut row = RowRecord::open();
-                    deals::set_state(&mut row, state, reason);
-                    let mut deal = Deal::new(referral, row, true);
-                    let what = format!(
-                        "{status}/{substatus} and {state}/{reason}, then {later_status}/{later_substatus} and {later_state}/{later_reason}"
-                    );
-                    deal.settle().unwrap_or_else(|error| panic!("{what}: {error}"));
-                    (deal.referral.status, deal.referral.substatus) =
-                        (later_status.to_owned(), later_substatus.to_owned());
-                    deals::set_state(&mut deal.row, later_state, later_reason);
-                    deal.settle().unwrap_or_else(|error| panic!("{what}: {error}"));
-                }
-            }
+    // Spellings that are read as one stage settle alike.
+    let statuses = deals::STATUSES
+        .into_iter()
+        .filter(|(_, substatus)| !["Received", "Error"].contains(substatus));
+    let states = deals::STATES.into_iter().filter(|(_, reason)| ![9, 5].contains(reason));
+    let ends: Vec<_> = statuses
+        .flat_map(|status| states.clone().map(move |state| (status, state)))
+        .collect();
+    for (before, after) in ends
+        .iter()
+        .flat_map(|before| ends.iter().map(move |after| (before, after)))
+    {
+        let referral = ReferralRecord::active(ReferralId::new(Uuid::from_u128(3)), jiff::Timestamp::UNIX_EPOCH);
+        let mut deal = Deal::new(referral, RowRecord::open(), true);
+        for ((status, substatus), (state, reason)) in [before, after] {
+            (deal.referral.status, deal.referral.substatus) = ((*status).to_owned(), (*substatus).to_owned());
+            deals::set_state(&mut deal.row, *state, *reason);
+            deal.settle()
+                .unwrap_or_else(|error| panic!("{before:?}, then {after:?}: {error}"));
         }
     }
 }

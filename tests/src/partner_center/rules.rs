@@ -23,9 +23,9 @@ const MOST_ENTRIES: usize = 50;
 /// A deal may be registered when it took at least this long from creation to winning.
 const REGISTRATION_DELAY: SignedDuration = SignedDuration::from_hours(72);
 
-/// What the receiver of a deal may send before, or when, turning it down. The reference to the own CRM is written while
-/// the deal still waits for an answer.
-const WHILE_NEW: &[&str] = &["/status", "/substatus", "/statusReason", "/externalReferenceId"];
+/// What the receiver of a deal may send before, or when, turning it down: the answer and nothing else. (The 2019 flow
+/// wrote its CRM id earlier, by PUT; the current guide names the id among what may go with the acceptance.)
+const WHILE_NEW: &[&str] = &["/status", "/substatus", "/statusReason"];
 /// What may accompany the acceptance of a deal.
 const ON_ACCEPTANCE: &[&str] = &[
     "/status",

@@ -2,7 +2,8 @@
 //!
 //! Knows rates and instants. Refuses to know who calls what. The budget of a remote belongs to all workers together;
 //! as they share no memory, each takes its share of the rate and no more, so the sum stays within the budget at the
-//! price of a lone worker being slower than it could be. After a pause a worker may catch up with a second's worth.
+//! price of a lone worker being slower than it could be. After a pause a worker may catch up with its share of one second,
+//! so that even workers that wake together stay within a second's worth.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,10 +26,11 @@ impl Budget {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let per_second = rate.per_second.max(1);
-        let interval = Duration::from_secs(rate.workers.max(1).into()) / per_second;
+        let workers = rate.workers.max(1);
+        let interval = Duration::from_secs(workers.into()) / per_second;
         Self {
             interval,
-            tolerance: interval * (per_second - 1),
+            tolerance: interval * (per_second / workers).saturating_sub(1),
             paid_until: Mutex::new(None),
         }
     }
@@ -57,18 +59,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_is_granted_at_once_and_then_the_share_of_one_worker() {
+    fn the_share_of_one_second_is_granted_at_once_and_then_call_by_call() {
         let budget = Budget::new(Rate {
             per_second: 10,
             workers: 5,
         });
         let now = Instant::now();
-        for _ in 0..10 {
+        for _ in 0..2 {
             assert_eq!(budget.reserve(now), Duration::ZERO);
         }
         assert_eq!(budget.reserve(now), Duration::from_millis(500));
         assert_eq!(budget.reserve(now), Duration::from_millis(1_000));
         let later = now + Duration::from_secs(60);
         assert_eq!(budget.reserve(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn workers_that_begin_together_stay_within_one_seconds_worth() {
+        for (per_second, workers) in [(10, 5), (5, 5), (3, 5), (7, 2), (20, 1)] {
+            let now = Instant::now();
+            let at_once = |_| {
+                let budget = Budget::new(Rate { per_second, workers });
+                (0..100).filter(|_| budget.reserve(now).is_zero()).count()
+            };
+            let all: usize = (0..workers).map(at_once).sum();
+            // One call each is the least there is.
+            assert!(all <= per_second.max(workers) as usize, "{per_second} {workers}: {all}");
+        }
     }
 }

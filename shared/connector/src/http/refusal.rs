@@ -39,7 +39,8 @@ pub struct Refusal {
     pub message: String,
     /// The wait the vendor named.
     pub retry_after: Option<Duration>,
-    /// Whether the body was an error object, rather than a gateway's page or nothing.
+    /// Whether the body was the vendor's own form: an `error` object with a `code`, which may be empty. Gateways answer
+    /// with pages, with nothing, or with JSON of their own, and know nothing of rows.
     pub is_structured: bool,
 }
 
@@ -52,7 +53,7 @@ impl Refusal {
             Some(Value::String(text)) => said.message(text),
             _ => said.message(&plain(body)),
         }
-        let mut retry_after = headers.get(RETRY_AFTER).and_then(|value| wait(value.to_str().ok()?));
+        let mut retry_after = named_wait(headers);
         if status == StatusCode::TOO_MANY_REQUESTS {
             // Words count only where there is no header: Dataverse also names the length of its window there.
             retry_after = retry_after.or_else(|| wait_in_words(&said.message));
@@ -63,7 +64,7 @@ impl Refusal {
             codes: said.codes,
             message: said.message.chars().take(MESSAGE_CHARS).collect(),
             retry_after: retry_after.map(|wait| wait.min(LONGEST_WAIT)),
-            is_structured: matches!(parsed, Some(Value::Object(_))),
+            is_structured: parsed.as_ref().is_some_and(is_error_object),
         }
     }
 
@@ -108,6 +109,9 @@ impl Refusal {
         if self.has_any(&NOT_A_USER) {
             return (Class::Fatal, "user_not_admitted");
         }
+        if self.status == StatusCode::FORBIDDEN && self.has_any(&NO_PRIVILEGE) {
+            return (Class::Fatal, "privilege_missing");
+        }
         if self.has_any(&NO_SUCH_NAME) {
             return (Class::Fatal, "schema_mismatch");
         }
@@ -143,6 +147,7 @@ impl Refusal {
         match self.judge().1 {
             "second_factor_missing" => "; run `cosell consent` and sign in with a second factor",
             "user_not_admitted" => "; make the application a user of the environment and give it its security role",
+            "privilege_missing" => "; give the security role of the application user the privilege, for the whole organisation",
             "schema_mismatch" => "; run `cosell mapping-check`: a column of the mapping is missing in the CRM",
             "concurrency_control_off" => "; switch on optimistic concurrency for the table",
             "duplicate_detected" => "; a duplicate detection rule of the CRM stands in the way",
@@ -160,6 +165,9 @@ const MFA_MISSING: &str = "900421";
 
 /// Dataverse: not a member of the organisation, no roles, not enabled.
 const NOT_A_USER: [&str; 4] = ["0x80072560", "0x80042f09", "0x80040225", "0x8004d24b"];
+
+/// Dataverse: a privilege is missing, in the service's four wordings. It is the role that is wrong, not the row.
+const NO_PRIVILEGE: [&str; 4] = ["0x80040220", "0x80040231", "0x80048306", "0x80048405"];
 
 /// Dataverse: no such property or path, no such attribute, no such table.
 const NO_SUCH_NAME: [&str; 3] = ["0x80060888", "0x80041103", "0x80041102"];
@@ -227,6 +235,10 @@ impl Said {
     }
 }
 
+fn is_error_object(body: &Value) -> bool {
+    body.get("error").is_some_and(|error| error.get("code").is_some())
+}
+
 /// A code as text. Signed decimals, which some Dataverse texts use, become the hexadecimal form of the documentation.
 fn code(value: &Value) -> Option<String> {
     let text = match value {
@@ -247,6 +259,12 @@ fn plain(body: &[u8]) -> String {
         return "(a page of HTML, probably from a gateway)".to_owned();
     }
     text.trim().chars().take(MESSAGE_CHARS).collect()
+}
+
+/// The wait that the headers name, whoever sent them.
+pub(crate) fn named_wait(headers: &HeaderMap) -> Option<Duration> {
+    let wait = wait(headers.get(RETRY_AFTER)?.to_str().ok()?)?;
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// `Retry-After`: seconds, or a date.
@@ -324,6 +342,37 @@ mod tests {
     }
 
     #[test]
+    fn only_an_error_object_with_a_code_is_the_vendors_own_form() {
+        for body in [
+            r#"{"error":{"code":"","message":"m"}}"#,
+            r#"{"error":{"code":"0x80040217"}}"#,
+        ] {
+            assert!(refusal(404, body).is_structured, "{body}");
+        }
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            "[]",
+            r#"{"message":"Resource not found"}"#,
+            r#"{"statusCode":404,"message":"Resource not found"}"#,
+            r#"{"code":""}"#,
+            r#"{"error":"not found"}"#,
+            r#"{"error":{"message":"m"}}"#,
+        ] {
+            assert!(!refusal(404, body).is_structured, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_missing_privilege_is_nobodys_turn_but_the_administrators() {
+        let refused = refusal(403, r#"{"error":{"code":"0x80040220","message":"prvReadAccount"}}"#);
+        assert_eq!(refused.class(), Class::Fatal);
+        let text = refused.to_string();
+        assert!(text.contains("security role of the application user"), "{text}");
+    }
+
+    #[test]
     fn long_messages_are_cut() {
         assert_eq!(refusal(400, &"x".repeat(5_000)).message.len(), MESSAGE_CHARS);
     }
@@ -347,6 +396,10 @@ mod tests {
         let dataverse = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":""}}}}"#);
         let cases = [
             (403, dataverse("0x80072560"), "user_not_admitted"),
+            (403, dataverse("0x80040220"), "privilege_missing"),
+            (403, dataverse("0x80040231"), "privilege_missing"),
+            (403, dataverse("0x80048306"), "privilege_missing"),
+            (403, dataverse("0x80048405"), "privilege_missing"),
             (400, dataverse("0x80060888"), "schema_mismatch"),
             (412, dataverse("0x80040333"), "duplicate_detected"),
             (412, dataverse("0x80060882"), "stale"),

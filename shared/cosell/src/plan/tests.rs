@@ -34,8 +34,11 @@ fn referral(status: &str, more: &str) -> Referral {
     .unwrap()
 }
 
+/// Columns and what they show.
+type Edits<'a> = &'a [(&'a str, Cell)];
+
 /// An opportunity; what is given replaces what the referral above says.
-fn row(edits: &[(&str, Cell)]) -> Row {
+fn row(edits: Edits<'_>) -> Row {
     let row: Row = serde_json::from_str(
         r#"{"@odata.etag":"W/\"o\"","name":"Deal","estimatedvalue":100,"estimatedclosedate":"2026-06-30","description":"Notes",
             "statecode":0,"statuscode":1,"cosell_referralvisibility":true,"cosell_solutions":"SOL-1",
@@ -99,7 +102,7 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
 }
 
 /// The plan after a change in Dynamics, as JSON, one PATCH a line.
-fn patches(status: &str, edits: &[(&str, Cell)], moved: &[(&str, Cell)]) -> Vec<String> {
+fn patches(status: &str, edits: Edits<'_>, moved: Edits<'_>) -> Vec<String> {
     let (referral, before) = (referral(status, ""), row(edits));
     let row = row(&[edits, moved].concat());
     let plan = planned((&referral, &before), (Some(&referral), Some(&row)), &link()).unwrap();
@@ -119,7 +122,7 @@ fn each_field_has_its_paths() {
         None,
         [("isocurrencycode".to_owned(), text("USD"))].into(),
     )));
-    let cases: [(&[(&str, Cell)], Vec<String>); 5] = [
+    let cases: [(Edits<'_>, Vec<String>); 5] = [
         (
             &[("description", text("New"))],
             vec![operation("/details/notes", r#""New""#)],

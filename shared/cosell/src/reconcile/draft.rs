@@ -116,12 +116,16 @@ impl Draft {
         self.changes.extend(changes);
     }
 
-    /// Losers of a write that was announced and perhaps landed are recorded whatever became of it.
-    pub(super) fn note_losers(&mut self) {
-        if let Some(Pending::Update { changes, .. }) = &self.before.pending {
-            let lost = changes.iter().filter(|change| change.lost).cloned();
-            self.changes.extend(lost);
-        }
+    /// A write that was announced and not committed: what landed of it is recorded now, and losers are recorded whatever
+    /// became of it. Returns what landed.
+    pub(super) fn note_announced(&mut self, has_landed: impl Fn(&Change) -> bool) -> Vec<Change> {
+        let Some(Pending::Update { changes, .. }) = &self.before.pending else {
+            return Vec::new();
+        };
+        let landed: Vec<Change> = changes.iter().filter(|change| has_landed(change)).cloned().collect();
+        let kept = changes.iter().filter(|change| change.lost || landed.contains(change)).cloned();
+        self.changes.extend(kept);
+        landed
     }
 
     /// What the ledger says while the calls are under way.

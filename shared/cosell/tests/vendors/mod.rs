@@ -186,7 +186,7 @@ impl ReferralRecord {
             (_, false, _) => {}
         }
         let allowed: &[&str] = match (from, next.status.as_str()) {
-            ("New", "New") => &["/externalReferenceId"],
+            ("New", "New") => &[],
             ("New", "Active") => &[
                 "/status",
                 "/substatus",
@@ -311,6 +311,9 @@ impl RowRecord {
             row.set(column, cell)?;
         }
         row.finish()?;
+        if !row.cells.contains_key("name") {
+            return Err("an opportunity has a name".to_owned());
+        }
         Ok(row)
     }
 

@@ -280,13 +280,14 @@ async fn an_inbound_deal_is_accepted_before_it_is_edited() {
     let note = json!([{ "op": "replace", "path": "/details/notes", "value": "mine" }]);
     assert_eq!(world.patched(&id, &note).await.status, StatusCode::BAD_REQUEST);
     let reference = json!([{ "op": "replace", "path": "/externalReferenceId", "value": "crm" }]);
-    assert_eq!(world.patched(&id, &reference).await.status, StatusCode::OK);
+    assert_eq!(world.patched(&id, &reference).await.status, StatusCode::BAD_REQUEST);
     let half = json!([{ "op": "replace", "path": "/status", "value": "Active" }]);
     assert_eq!(world.patched(&id, &half).await.status, StatusCode::BAD_REQUEST);
     let accept = json!([
         { "op": "replace", "path": "/status", "value": "Active" },
         { "op": "replace", "path": "/substatus", "value": "Accepted" },
         { "op": "replace", "path": "/details/notes", "value": "mine" },
+        { "op": "replace", "path": "/externalReferenceId", "value": "crm" },
     ]);
     let accepted = world.patched(&id, &accept).await.json();
     assert!(accepted["acceptedDateTime"].is_string());
