@@ -496,8 +496,10 @@ async fn an_answer_that_is_no_referral_at_all_is_listed_on_its_deal() {
         "\"\"",
     ];
     let sent = bodies.map(|body| {
+        // Each has a customer of its own: several accounts of one name would be a finding of their own.
         let sent = scene.world.microsoft_sends(&InboundDeal {
             microsoft_record: false,
+            customer: format!("Growers of {body:?}"),
             ..InboundDeal::default()
         });
         let path = format!("/v1.0/engagements/referrals/{}", sent.referral);
@@ -733,13 +735,20 @@ async fn money_beyond_what_the_crm_stores_is_refused_on_its_own_deal() {
 async fn a_new_deal_beyond_what_the_crm_stores_is_created_once_it_is_corrected() {
     let mut scene = Scene::begin().await;
     scene.world.tolerate("dataverse");
-    let referral = scene.world.portal_creates(&json!({ "details": { "dealValue": 5_000_000_000_000_i64 } }));
-    scene.world.until("the deal is listed", |_| !scene.attention(&referral).is_empty()).await;
+    let referral = scene.world.portal_creates(&json!({
+        "customerProfile": { "name": "Deep Pockets" }, "details": { "dealValue": 5_000_000_000_000_i64 }
+    }));
+    scene
+        .world
+        .until("the deal is listed", |_| !scene.attention(&referral).is_empty())
+        .await;
     let text = scene.one_attention(&referral, "refused");
     assert!(text.contains("estimatedvalue"), "{text}");
     assert!(scene.world.opportunities_of(&referral).is_empty());
 
-    scene.world.portal_edits(&referral, json!({ "details": { "dealValue": 5_000 } }));
+    scene
+        .world
+        .portal_edits(&referral, json!({ "details": { "dealValue": 5_000 } }));
     scene.world.settle().await;
     let opportunity = scene.world.opportunity_of(&referral);
     assert_eq!(scene.world.opportunity(&opportunity)["estimatedvalue"], json!(5000.0));

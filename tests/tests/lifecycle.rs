@@ -8,6 +8,7 @@
 use cosell_tests::dataverse::seed;
 use cosell_tests::lambda::FailureKind;
 use cosell_tests::partner_center::{Inbound, InboundDeal, InboundKind};
+use cosell_tests::switchboard::Exchange;
 use cosell_tests::world::{Setup, Sharing, World};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -758,6 +759,7 @@ async fn an_expired_delta_token_costs_a_full_look_and_makes_no_duplicates() {
     // The expiry is told with status 400.
     world.tolerate("dataverse");
     let (first, _) = shared(&world).await;
+    let mark = world.switchboard.mark();
     world.dataverse.expire_delta_tokens();
     world.seller_edits(&first, &json!({ "estimatedvalue": 77_000 }));
     let second = world.seller_enters(&Sharing {
@@ -765,12 +767,15 @@ async fn an_expired_delta_token_costs_a_full_look_and_makes_no_duplicates() {
         ..Sharing::default()
     });
     world.settle().await;
-    assert!(
+    let told = |exchange: &Exchange| String::from_utf8_lossy(&exchange.answer).contains("0x80044352");
+    assert_eq!(
         world
-            .sync
-            .logs()
+            .switchboard
+            .since(mark)
             .iter()
-            .any(|line| line.contains("the delta link has expired"))
+            .filter(|exchange| told(exchange))
+            .count(),
+        1
     );
     for (opportunity, value) in [(&first, json!(77_000)), (&second, json!(125_000.5))] {
         assert_eq!(

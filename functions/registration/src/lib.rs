@@ -2,7 +2,8 @@
 //!
 //! Knows what should be registered and when it may be written. Refuses to know tokens and paths. Guarantees: a
 //! registration that leads elsewhere is replaced only on an explicit wish, and the answer names what was replaced;
-//! nothing is written when nothing differs; what was written is read back.
+//! nothing is written when nothing differs; what was written is read back. A URL's query, in which other products carry
+//! keys, is in the answer to whoever may invoke us and nowhere else: errors and logs name scheme, host and path.
 //!
 //! Caveat: a tenant has one registration and the service has no precondition for writing it, so between our read and our
 //! write another product may write too. Reading back and the daily inspection find that.
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use connector::http::{Deadline, Run, chain};
 use connector::registration_api::{self, Delivery, Registration, RegistrationApi, TEST_EVENT, Written};
-use connector::settings::{self, EventName, SettingsError, WebhookUrl};
+use connector::settings::{self, EventName, SettingsError, WebhookUrl, public_part};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
@@ -184,11 +185,13 @@ pub enum Error {
     #[error("no webhook to register; set WEBHOOK_URL or pass webhook_url")]
     UrlUnknown,
     /// The tenant's registration leads elsewhere.
-    #[error("{found} is registered, which is not {desired}; pass \"overwrite\": true to replace it")]
+    #[error(
+        "{found} is registered, which is not {desired}; `inspect` shows all of it; pass \"overwrite\": true to replace it"
+    )]
     Foreign {
-        /// Where events go.
+        /// Where events go, without the query.
         found: String,
-        /// Where they should go.
+        /// Where they should go, without the query.
         desired: String,
     },
     /// Partner Center does not know these events.
@@ -447,8 +450,8 @@ impl Desired {
             None => Ok(None),
             Some(found) if overwrite => Ok(Some(found.webhook_url.clone())),
             Some(found) => Err(Error::Foreign {
-                found: found.webhook_url.clone(),
-                desired: self.registration.webhook_url.clone(),
+                found: public_part(&found.webhook_url),
+                desired: public_part(&self.registration.webhook_url),
             }),
         }
     }
@@ -499,7 +502,7 @@ async fn register(
     };
     tracing::info!(
         outcome = outcome.code(),
-        replaced = replaced_url,
+        replaced = replaced_url.as_deref().map(public_part),
         "the webhook was registered"
     );
     Ok(Done {

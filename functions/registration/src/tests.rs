@@ -245,6 +245,33 @@ async fn somebody_elses_registration_is_replaced_on_an_explicit_wish_only() {
 }
 
 #[tokio::test]
+async fn the_query_of_somebody_elses_url_is_in_the_answer_and_not_in_an_error() {
+    let with_key =
+        "https://prod-7.logic.example:443/workflows/a1/triggers/manual/paths/invoke?api-version=1&sig=s3cret";
+    let scene = Scene::set(world(Some(registration(with_key, &[])))).await;
+    let error = scene.handle(json!({ "action": "register" })).await.unwrap_err();
+    for text in [
+        error.to_string(),
+        format!("{error:?}"),
+        chain(&error),
+        Diagnostic::from(error).error_message,
+    ] {
+        assert!(
+            text.contains("https://prod-7.logic.example/workflows/a1/triggers"),
+            "{text}"
+        );
+        assert!(!text.contains("sig") && !text.contains("s3cret"), "{text}");
+    }
+    let inspected = scene.handle(json!({ "action": "inspect" })).await.unwrap();
+    assert_eq!(inspected.found.unwrap().webhook_url, with_key);
+    let report = scene
+        .handle(json!({ "action": "register", "overwrite": true }))
+        .await
+        .unwrap();
+    assert_eq!(report.done.replaced_url.as_deref(), Some(with_key));
+}
+
+#[tokio::test]
 async fn a_registration_that_appears_in_between_is_looked_at_before_it_is_replaced() {
     let scene = Scene::set(World {
         registered_meanwhile: Some(registration(FOREIGN, &[])),

@@ -3,6 +3,12 @@
 //! Knows X.509 and which chains we accept. Refuses to know posts and their headers. Guarantees: a [`Leaf`] exists only
 //! for a certificate that was valid, Microsoft's and chained to an anchor when it was checked, and it is used no
 //! longer than every certificate of its chain is valid. Only such certificates are remembered, in bounded caches.
+//!
+//! Caveats: revocation is not checked, neither by list nor by protocol. A certificate that its authority has withdrawn is
+//! accepted until it lapses, for as long as its host serves it and for [`KEEP_SECONDS`] longer. And failures are not
+//! remembered: a location that gave no proven certificate, or that we never saw, is fetched once per post that names it,
+//! with the issuers that its document asks for, so whoever posts often makes us fetch as often. What bounds that are the
+//! listed hosts, the limits on size and time, and how many posts are let in at a time; nothing here does.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -28,11 +34,11 @@ use crate::fetch::{self, FetchError, Hosts};
 const ORGANISATION: &[u8] = b"Microsoft Corporation";
 
 /// How long a proven certificate is used without asking again, in seconds: long enough to make fetching rare, short
-/// enough that a withdrawn certificate does not serve for days.
+/// enough that one which its host no longer serves is not used for days.
 const KEEP_SECONDS: i64 = 6 * 3600;
 
-/// A certificate is fetched again at most this often because a signature did not fit, in seconds, so that forged
-/// posts cannot make us hammer the host.
+/// A certificate that is kept is fetched again at most this often because a signature did not fit, in seconds. This
+/// stops forged posts that name a location in use from making us fetch each time; posts that name others are not stopped.
 const RENEWAL_SECONDS: i64 = 60;
 
 /// One location is in use, two while it changes; the rest is room for surprises.

@@ -392,6 +392,21 @@ impl WebhookUrl {
     }
 }
 
+/// Scheme, host and path of a URL: what may be logged. Queries carry keys, as the signed URL of a Power Automate trigger
+/// does.
+#[must_use]
+pub fn public_part(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url.trim()) else {
+        return "(no URL)".to_owned();
+    };
+    url.set_query(None);
+    url.set_fragment(None);
+    // Only URLs without a host refuse this, and those have neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string().chars().take(200).collect()
+}
+
 /// Name of a webhook event, such as `referral-created`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventName(String);
@@ -443,8 +458,9 @@ impl<'a> Reader<'a> {
         match parse(text.trim()) {
             Ok(value) => Some(value),
             Err(complaint) => {
-                // What stands before an @ in a URL may be a password.
-                let shown: String = text.chars().take(100).filter(|_| !text.contains('@')).collect();
+                // What stands before an @ in a URL may be a password, what stands behind a question mark a key.
+                let before_query = text.split(['?', '#']).next().unwrap_or_default();
+                let shown: String = before_query.chars().take(100).filter(|_| !text.contains('@')).collect();
                 self.complain(variable, format!("is {shown:?}: it {complaint}"));
                 None
             }

@@ -549,7 +549,11 @@ pub fn cut(text: &str, limit: usize) -> (&str, bool) {
 fn whole_lines(ids: &BTreeSet<SolutionId>, limit: usize) -> (String, bool) {
     let mut text = String::new();
     for SolutionId(id) in ids {
-        let longer = if text.is_empty() { id.clone() } else { format!("{text}\n{id}") };
+        let longer = if text.is_empty() {
+            id.clone()
+        } else {
+            format!("{text}\n{id}")
+        };
         if cut(&longer, limit).1 {
             return (text, true);
         }

@@ -75,7 +75,13 @@ impl Merged {
 
 /// What is said of a change: `value` is what the other side shows, of which the change may hold less.
 pub(crate) fn told(change: &Change, value: &Term, mapping: &Mapping) -> Finding {
-    let Change { field, side, old, new, lost } = change;
+    let Change {
+        field,
+        side,
+        old,
+        new,
+        lost,
+    } = change;
     let (label, from) = (mapping.label(*field), side.other());
     let (code, text) = if *lost {
         let text = format!(
@@ -83,7 +89,10 @@ pub(crate) fn told(change: &Change, value: &Term, mapping: &Mapping) -> Finding 
         );
         (Code::Conflict, text)
     } else {
-        (Code::Carried, format!("{from} to {side}: {label} changed from {old} to {new}"))
+        (
+            Code::Carried,
+            format!("{from} to {side}: {label} changed from {old} to {new}"),
+        )
     };
     Finding::field(code, *field, text).on(*side)
 }
@@ -175,6 +184,11 @@ impl Merge<'_> {
     }
 
     fn field(&mut self, field: Field) {
+        if field != Field::Stage && self.input.mapping.rule(field).is_none() {
+            // Not mapped: neither side's business.
+            self.merged.silent.insert(field);
+            return;
+        }
         let (referral, opportunity) = (
             self.has_moved(Side::PartnerCenter, field),
             self.has_moved(Side::Dynamics, field),

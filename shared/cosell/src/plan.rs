@@ -427,12 +427,7 @@ fn close(step: OpportunityMove, mapping: &Mapping, merged: &Merged) -> Option<Cl
 
 /// What needs a person: what this look found, and what earlier looks found that nobody has touched since, as far as this
 /// look can tell.
-fn attention(
-    picture: &Picture<'_>,
-    mapping: &Mapping,
-    findings: &[Finding],
-    silent: &BTreeSet<Field>,
-) -> Vec<Finding> {
+fn attention(picture: &Picture<'_>, mapping: &Mapping, findings: &[Finding], silent: &BTreeSet<Field>) -> Vec<Finding> {
     let has_account = |row: &Row| !mapping.particulars(row).customer.name.is_empty();
     let is_unread = |side: Side| match side {
         Side::PartnerCenter => picture.referral.is_none(),
@@ -602,6 +597,8 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
             term = Term::text(Some(&format!("Referral - {name}")));
         }
         if !term.is_readable() {
+            // Not agreed upon: each look at the referral finds it again.
+            base.referral.set(field, Term::Nothing);
             findings.push(
                 Finding::field(
                     Code::UnknownValue,
@@ -814,7 +811,13 @@ pub fn new_referral(
     particulars: &Particulars,
     mapping: &Mapping,
 ) -> Option<NewReferral> {
-    let text = |field| text_of(terms.get(field)).to_owned();
+    let text = |field| {
+        if is_sent(field, mapping) {
+            text_of(terms.get(field)).to_owned()
+        } else {
+            String::new()
+        }
+    };
     let (
         Term::Money {
             amount,
@@ -826,7 +829,9 @@ pub fn new_referral(
         return None;
     };
     let solutions: Vec<SolutionTag> = match terms.get(Field::Solutions) {
-        Term::Solutions(ids) => ids.iter().filter_map(|id| SolutionTag::named(id).ok()).collect(),
+        Term::Solutions(ids) if is_sent(Field::Solutions, mapping) => {
+            ids.iter().filter_map(|id| SolutionTag::named(id).ok()).collect()
+        }
         _ => Vec::new(),
     };
     let cosell = particulars.help.is_some();
@@ -893,11 +898,20 @@ pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, partic
 
 /// What both sides agree on once an opportunity was shared.
 #[must_use]
-pub fn shared_base(terms: &Terms) -> Base {
+pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
+    let mut referral = terms.clone();
+    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
+        referral.set(field, Term::Nothing);
+    }
     Base {
-        referral: terms.clone(),
+        referral,
         opportunity: terms.clone(),
     }
+}
+
+/// Whether a field travels to Partner Center when a deal is created there.
+fn is_sent(field: Field, mapping: &Mapping) -> bool {
+    mapping.rule(field).is_none_or(|rule| rule.create.toward_partner_center)
 }
 
 /// The referral among several that a doubtful creation can have made: the oldest with our reference.

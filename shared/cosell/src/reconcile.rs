@@ -85,11 +85,18 @@ impl Report {
         let fault = Fault {
             class: Class::Permanent,
             code: "runaway",
-            message: "the run made more calls than any deal needs and was cut off; report this with its trace".to_owned(),
+            message: "the run made more calls than any deal needs and was cut off; report this with its trace"
+                .to_owned(),
             in_doubt: false,
         };
         let findings = vec![Finding::new(Code::Waiting, fault.message.clone())];
-        Self { outcome: Outcome::Due, findings, link: None, fault: Some(fault), again: true }
+        Self {
+            outcome: Outcome::Due,
+            findings,
+            link: None,
+            fault: Some(fault),
+            again: true,
+        }
     }
 }
 
@@ -152,7 +159,10 @@ enum Phase {
 }
 
 /// What the machine decided when it knew enough, or what it still has to know.
-#[expect(clippy::large_enum_variant, reason = "made once a look and taken apart at once; a box would only add noise")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once a look and taken apart at once; a box would only add noise"
+)]
 enum Decision {
     Ask(Call),
     Act(Draft),
@@ -240,7 +250,10 @@ impl<'p> Reconcile<'p> {
     }
 
     /// The next call, or the end.
-    #[expect(clippy::should_implement_trait, reason = "a dialogue: every call wants an answer before the next")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a dialogue: every call wants an answer before the next"
+    )]
     pub fn next(&mut self) -> Next {
         loop {
             let call = match &mut self.phase {
@@ -307,9 +320,14 @@ impl<'p> Reconcile<'p> {
 
     /// What is told of a plan that is not carried out. The link stays as it is, but for its audit.
     fn dry(&self, draft: &Draft) -> Draft {
-        let text = format!("would be written if the connector did not run dry: {} change(s)", draft.changes().len());
+        let text = format!(
+            "would be written if the connector did not run dry: {} change(s)",
+            draft.changes().len()
+        );
         let mut next = draft.before().clone();
         self.identify(&mut next);
+        // Looking again would only plan the same again.
+        next.due = None;
         let mut dry = Draft::new(draft.before().clone(), next);
         dry.note(draft.findings().to_vec());
         dry.note(vec![Finding::new(Code::DryRun, text)]);
@@ -365,10 +383,16 @@ impl<'p> Reconcile<'p> {
         let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
-        let is_torn =
-            link.attention.iter().any(|finding| matches!(finding.code, Code::ManualConflict | Code::Refused));
-        let both =
-            self.thorough || link.pending.is_some() || link.base.is_none() || link.state == State::Paused || is_torn;
+        let is_torn = link
+            .attention
+            .iter()
+            .any(|finding| matches!(finding.code, Code::ManualConflict | Code::Refused));
+        let both = self.thorough
+            || link.pending.is_some()
+            || link.base.is_none()
+            || link.state == State::Paused
+            || is_torn
+            || self.is_remapped(&link);
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
             Subject::Referral(id) if Some(id) == microsofts => None,
@@ -510,7 +534,10 @@ impl<'p> Reconcile<'p> {
             };
             now.as_ref().is_some_and(|now| now.get(change.field) == &change.new)
         });
-        let findings: Vec<Finding> = landed.iter().map(|change| merge::told(change, &change.new, mapping)).collect();
+        let findings: Vec<Finding> = landed
+            .iter()
+            .map(|change| merge::told(change, &change.new, mapping))
+            .collect();
         plan::journal(draft.journal(), &findings, self.trigger.now);
         draft.note(findings);
     }
@@ -519,16 +546,26 @@ impl<'p> Reconcile<'p> {
     /// values that are not understood.
     fn left_open(&self, plan: &plan::Plan) -> Vec<Side> {
         let seen = [
-            (Side::PartnerCenter, self.referral.seen().map(|seen| Terms::from_referral(seen))),
-            (Side::Dynamics, self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen))),
+            (
+                Side::PartnerCenter,
+                self.referral.seen().map(|seen| Terms::from_referral(seen)),
+            ),
+            (
+                Side::Dynamics,
+                self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
+            ),
         ];
         let is_open = |side: Side, now: &Terms| {
             let base = plan.merged.base.side(side);
             let is_written = |field| plan.merged.writes(side).any(|(written, _)| written == field);
-            Field::ALL.into_iter().any(|field| base.get(field) != now.get(field) && !is_written(field))
+            Field::ALL
+                .into_iter()
+                .any(|field| base.get(field) != now.get(field) && !is_written(field))
         };
         let seen = seen.into_iter().filter_map(|(side, now)| Some((side, now?)));
-        seen.filter(|(side, now)| is_open(*side, now)).map(|(side, _)| side).collect()
+        seen.filter(|(side, now)| is_open(*side, now))
+            .map(|(side, _)| side)
+            .collect()
     }
 
     /// A field that the vendor refused in this run is not sent again in it; the base stays, so a later look tries again.
@@ -557,36 +594,31 @@ impl<'p> Reconcile<'p> {
 
     /// The base, with what an announced write has achieved: a side that shows the announced value, and was the side being
     /// written, counts as based on it.
+    ///
+    /// A base that was made with another mapping says nothing about other columns: the two meet as if for the first time.
     fn effective_base(&self, link: &Link) -> Option<Base> {
-        let mut base = link.base.clone()?;
-        let Some(Pending::Update {
-            referral, opportunity, ..
-        }) = &link.pending
-        else {
+        let mut base = link.base.clone().filter(|_| !self.is_remapped(link))?;
+        let Some(Pending::Update { changes, .. }) = &link.pending else {
             return Some(base);
         };
-        let seen = [
-            (
-                Side::PartnerCenter,
-                referral,
-                self.referral.seen().map(|seen| Terms::from_referral(seen)),
-            ),
-            (
-                Side::Dynamics,
-                opportunity,
-                self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
-            ),
-        ];
-        for (side, announced, now) in seen {
-            let Some(now) = now else { continue };
-            for field in Field::ALL {
-                let value = announced.get(field);
-                if value != &Term::Nothing && value == now.get(field) {
-                    base.side_mut(side).set(field, value.clone());
+        let now = |side| match side {
+            Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
+            Side::Dynamics => self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
+        };
+        for change in changes {
+            if now(change.side).is_some_and(|now| now.get(change.field) == &change.new) {
+                // The side it came from agrees to it as well: who changes it there from now on, if only back to what it
+                // was, has moved. Where this side holds less of it, the two still fit.
+                for side in [Side::PartnerCenter, Side::Dynamics] {
+                    base.side_mut(side).set(change.field, change.new.clone());
                 }
             }
         }
         Some(base)
+    }
+
+    fn is_remapped(&self, link: &Link) -> bool {
+        link.base.is_some() && link.mapping_version != self.policy.mapping.version
     }
 
     /// Whether the referral just read is older than the hint says it should be.
@@ -679,7 +711,7 @@ impl<'p> Reconcile<'p> {
         draft.announce(Pending::Update {
             referral: Terms::default(),
             opportunity: Terms::default(),
-            changes: Vec::new(),
+            changes: draft.changes().to_vec(),
         });
         draft.show_only(self.opportunity.seen().map(AsRef::as_ref), self.policy);
         if !paused {
@@ -716,6 +748,17 @@ impl<'p> Reconcile<'p> {
             draft.without_pointers();
             return Decision::Act(draft);
         }
+        // A look at everything is what a date in the past was for, however it ended.
+        if let Some(Some(current)) = &self.link
+            && Some(current.id) == link
+            && outcome != Outcome::Due
+            && self.thorough
+            && current.due.as_ref().is_some_and(|due| due.at <= self.trigger.now)
+        {
+            let mut next = current.clone();
+            next.due = None;
+            return Decision::Act(Draft::new(current.clone(), next));
+        }
         let findings = std::mem::take(&mut self.findings);
         Decision::Finish(Report {
             outcome,
@@ -742,7 +785,8 @@ impl<'p> Reconcile<'p> {
             (Call::ReadReferral(id), Answer::Failed(fault))
                 if fault.class == Class::Permanent && self.is_microsofts_half(id) =>
             {
-                self.findings.push(Finding::new(Code::Waiting, fault.message).on(Side::PartnerCenter));
+                self.findings
+                    .push(Finding::new(Code::Waiting, fault.message).on(Side::PartnerCenter));
                 self.microsoft = Sight::Absent;
             }
             (_, Answer::Failed(fault)) => self.fail(fault, None),
@@ -782,8 +826,14 @@ impl<'p> Reconcile<'p> {
                 });
                 self.currencies.insert(code, known);
             }
-            (Call::FindAccount { .. }, Answer::Rows(rows)) => self.account = one(&rows, "accountid", AccountId::new),
-            (Call::FindContact { .. }, Answer::Rows(rows)) => self.contact = one(&rows, "contactid", ContactId::new),
+            (Call::FindAccount { .. }, Answer::Rows(rows)) => {
+                let own = self.referral.seen().map(|seen| self.policy.tenant.account_for(seen.id).uuid());
+                self.account = one(&rows, "accountid", own, AccountId::new);
+            }
+            (Call::FindContact { .. }, Answer::Rows(rows)) => {
+                let own = self.referral.seen().map(|seen| self.policy.tenant.contact_for(seen.id).uuid());
+                self.contact = one(&rows, "contactid", own, ContactId::new);
+            }
             (asked, answer) => self.fail(mismatch(&asked, &answer), None),
         }
     }
@@ -795,6 +845,8 @@ impl<'p> Reconcile<'p> {
                 self.phase = Phase::Acting(draft);
             }
             Answer::Outrun => self.restart(None),
+            // Perhaps another run has just linked the very same two: look again before calling it a clash.
+            Answer::Taken(..) if self.restarts == 0 => self.restart(None),
             Answer::Taken(pointer, by) => self.taken(&draft, &format!("{pointer:?}"), by),
             Answer::Failed(fault) => self.forget(fault),
             other => self.forget(mismatch(&"Intend", &other)),
@@ -809,8 +861,8 @@ impl<'p> Reconcile<'p> {
                 let link = draft.committed();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
+                self.link = Some(Some(link.clone()));
                 if draft.goes_on() {
-                    self.link = Some(Some(link));
                     return;
                 }
                 let outcome = if self.written {
@@ -831,6 +883,8 @@ impl<'p> Reconcile<'p> {
                 }
             }
             Answer::Outrun => self.restart(None),
+            // Perhaps another run has just linked the very same two: look again before calling it a clash.
+            Answer::Taken(..) if self.restarts == 0 => self.restart(None),
             Answer::Taken(pointer, by) => self.taken(&draft, &format!("{pointer:?}"), by),
             Answer::Failed(fault) => self.forget(fault),
             other => self.forget(mismatch(&"Commit", &other)),
@@ -926,7 +980,9 @@ impl<'p> Reconcile<'p> {
         }
         if permanent && draft.was_creating_opportunity() {
             // There is no row, and these terms will never make one. The pointers stand, so the announcement has to.
-            next.pending = Some(Pending::CreateOpportunity { terms: Terms::default() });
+            next.pending = Some(Pending::CreateOpportunity {
+                terms: Terms::default(),
+            });
         }
         if posting && !fault.in_doubt {
             // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
@@ -981,7 +1037,12 @@ impl<'p> Reconcile<'p> {
                 message: "the records kept changing while they were brought into step".to_owned(),
                 in_doubt: false,
             };
-            return self.fail(fault, link);
+            // Without the newest version nothing can be written down either: then the hint has to come again.
+            return if link.is_some() {
+                self.fail(fault, link)
+            } else {
+                self.forget(fault)
+            };
         }
         if link.is_none() {
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
@@ -1048,7 +1109,10 @@ impl<'p> Reconcile<'p> {
         let attempts = link.due.as_ref().map_or(0, |due| due.attempts);
         let step = usize::try_from(attempts).unwrap_or(usize::MAX);
         let wait = WAITS.get(step).copied().unwrap_or(LONGEST_WAIT);
-        let wait = self.policy.wait(SignedDuration::from_secs(wait)).max(floor.unwrap_or_default());
+        let wait = self
+            .policy
+            .wait(SignedDuration::from_secs(wait))
+            .max(floor.unwrap_or_default());
         Due {
             at: self.trigger.now + wait,
             attempts: attempts.saturating_add(1),
@@ -1069,11 +1133,14 @@ impl Fault {
     }
 }
 
-fn one<T>(rows: &[Row], key: &str, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
-    match rows {
-        [] => Match::None,
-        [row] => row.guid(key).map_or(Match::None, |guid| Match::One(id(guid))),
-        _ => Match::Several,
+/// The one row that fits. Among several it is the one that an earlier try for the same referral created.
+fn one<T>(rows: &[Row], key: &str, own: Option<uuid::Uuid>, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
+    let mut ids = rows.iter().filter_map(|row| row.guid(key));
+    match (rows, own.filter(|own| ids.any(|id| id == *own))) {
+        (_, Some(own)) => Match::One(id(own)),
+        ([], None) => Match::None,
+        ([row], None) => row.guid(key).map_or(Match::None, |guid| Match::One(id(guid))),
+        (_, None) => Match::Several,
     }
 }
 

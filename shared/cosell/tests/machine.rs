@@ -26,6 +26,7 @@ const REFERRAL: ReferralId = ReferralId::new(Uuid::from_u128(0xA1));
 const OPPORTUNITY: OpportunityId = OpportunityId::new(Uuid::from_u128(0xB1));
 
 /// What the world looks like, and the hint that then arrives.
+#[derive(Clone)]
 struct Story {
     name: &'static str,
     world: World,
@@ -477,9 +478,9 @@ fn two_runs_at_once_end_as_one() {
             (&story.other, &story.hint),
             (&story.hint, &story.hint),
         ];
-        // The queue keeps hints about one record apart; only where records are made must it not matter.
+        // Where records are made it must not even matter that the queue keeps hints about one record apart.
         let creates = story.world.links().next().is_none();
-        for (one, two) in pairs.into_iter().filter(|(one, two)| one != two || creates) {
+        for (one, two) in pairs.into_iter().take(if creates { 3 } else { 1 }) {
             // Where in the first run the second begins, and how far it gets before the first goes on.
             for at in 0.. {
                 let mut ended = false;
@@ -598,13 +599,14 @@ fn an_edit_at_any_moment_is_on_both_sides_or_recorded() {
     }
 }
 
-/// A write that landed counts as agreed although its run died: who edits on from there is in conflict with nobody.
+/// A write that landed counts as agreed although its run died: who edits on from there, or takes the edit back, is in
+/// conflict with nobody.
 #[test]
 fn an_edit_behind_a_landed_write_is_no_conflict() {
-    for (story, side) in [
-        (edited_in_partner_center(), Side::PartnerCenter),
-        (edited_in_dynamics(), Side::Dynamics),
-    ] {
+    for (story, later) in [edited_in_partner_center(), edited_in_dynamics()]
+        .into_iter()
+        .flat_map(|story| [(story.clone(), "Later"), (story, "Talked to Ada")])
+    {
         for at in play(&story, &[], false).writes {
             let mut world = story.world.clone();
             world.echoes = false;
@@ -612,25 +614,23 @@ fn an_edit_behind_a_landed_write_is_no_conflict() {
             world.mishaps.insert(at, Mishap::Crash);
             let mut run = world.begin(&story.hint);
             assert!(world.finish(&mut run).is_none());
-            match (side, story.hint.subject) {
-                (Side::PartnerCenter, Subject::Referral(id)) => {
-                    edit_referral(&mut world, id, |referral| referral.notes = Some("Later".to_owned()));
+            match story.hint.subject {
+                Subject::Referral(id) => {
+                    edit_referral(&mut world, id, |referral| referral.notes = Some(later.to_owned()));
                 }
-                (Side::Dynamics, Subject::Opportunity(id)) => {
-                    edit_row(&mut world, id, "description", text("Later"));
-                }
-                other => panic!("{other:?}"),
+                Subject::Opportunity(id) => edit_row(&mut world, id, "description", text(later)),
             }
             world.deliver(&story.hint);
             world.settle();
             world.assert_in_step(1);
-            let lost = world
-                .audit
-                .iter()
-                .flat_map(|entry| &entry.changes)
-                .find(|change| change.lost);
-            assert_eq!(lost, None, "{} dies after call {at}", story.name);
-            let later = Term::Text("Later".to_owned());
+            let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+            assert_eq!(
+                changes.find(|change| change.lost),
+                None,
+                "{} dies after call {at}",
+                story.name
+            );
+            let later = Term::text(Some(later));
             assert!(
                 world
                     .links()

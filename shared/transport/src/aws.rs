@@ -32,10 +32,11 @@ use crate::Error;
 const ATTEMPTS: u32 = 3;
 
 /// The services we use answer in milliseconds; a slower attempt is better repeated on another connection.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All attempts and waits of one call together. Stays below the deadline of the shortest function.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
+/// All attempts and waits of one call together. Stays below the five seconds that `sync` keeps back from an invocation
+/// to write down what was done: one such write, begun when everything else has to end, still ends before Lambda cuts it.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(4_500);
 
 /// A setting that is missing or cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,6 +261,17 @@ mod tests {
             .await;
         assert_eq!(count_queues(server.uri()).await.unwrap(), 2);
         assert_eq!(server.received_requests().await.unwrap_or_default().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_does_not_answer_is_given_up_within_the_reserve_of_an_invocation() {
+        let server = MockServer::start().await;
+        let never = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+        Mock::given(method("POST")).respond_with(never).mount(&server).await;
+        let started = std::time::Instant::now();
+        count_queues(server.uri()).await.unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(server.received_requests().await.unwrap_or_default().len() >= 2);
     }
 
     #[tokio::test]

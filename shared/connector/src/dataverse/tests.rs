@@ -68,6 +68,9 @@ async fn only_a_missing_row_is_no_row() {
         (error(404, "0x80060888"), "schema_mismatch"),
         (text(404, "<html>"), "not_found"),
         (text(404, ""), "not_found"),
+        (text(404, "{}"), "not_found"),
+        (text(404, r#"{"message":"Resource not found"}"#), "not_found"),
+        (text(404, r#"{"error":{"message":"Resource not found"}}"#), "not_found"),
         (error(403, "0x80072560"), "user_not_admitted"),
     ] {
         stage.once("GET", answer).await;
@@ -257,6 +260,28 @@ async fn texts_in_filters_are_quoted_and_encoded() {
         query(3)[1],
         pair("$filter", "isocurrencycode eq 'EUR' and statecode eq 0")
     );
+}
+
+#[tokio::test]
+async fn an_answer_without_a_list_is_not_an_empty_list() {
+    for body in ["{}", r#"{"value":null,"@odata.deltaLink":null}"#] {
+        let stage = Stage::set().await;
+        stage.times(9, "GET", text(200, body)).await;
+        let client = client(&stage);
+        let since = "2026-01-30T13:00:00Z".parse().unwrap();
+        for error in [
+            client.find_account("N", "").await.unwrap_err(),
+            client.find_contact("a@example.com").await.unwrap_err(),
+            client.find_currency("EUR").await.unwrap_err(),
+            client.changes(None, "name").await.unwrap_err(),
+            client.modified_since(since, "name").await.unwrap_err(),
+        ] {
+            assert_eq!(
+                (error.class(), error.code()),
+                (Class::Transient { after: None }, "answer_unreadable")
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -210,6 +210,13 @@ async fn each_refusal_has_its_class_and_cure() {
             },
         ),
         (
+            text(503, "").insert_header("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT"),
+            "entra_unavailable",
+            Class::Transient {
+                after: Some(SignedDuration::from_secs(86_400)),
+            },
+        ),
+        (
             text(200, "<html>"),
             "entra_unreadable",
             Class::Transient { after: None },

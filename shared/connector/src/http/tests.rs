@@ -111,13 +111,66 @@ async fn a_long_throttle_is_handed_back_in_all_its_forms() {
             text(429, "").insert_header("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT"),
         )
         .await;
-    let http = stage.http(Vendor::Dataverse);
-    assert_eq!(fault(&http, read(&http)).await.class, transient(37));
-    assert_eq!(fault(&http, read(&http)).await.class, transient(20));
-    assert_eq!(fault(&http, read(&http)).await.class, transient(90));
     // A date a lifetime away is a misprint: it counts as a day.
-    assert_eq!(fault(&http, read(&http)).await.class, transient(86_400));
+    for seconds in [37, 20, 90, 86_400] {
+        // A process of its own each time: this one would not ask again.
+        let http = stage.http(Vendor::Dataverse);
+        assert_eq!(fault(&http, read(&http)).await.class, transient(seconds));
+    }
     assert_eq!(stage.calls().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_remote_that_named_a_long_wait_is_not_called_before_it_is_over() {
+    for status in [429, 503] {
+        let stage = Stage::set().await;
+        stage
+            .once("GET", text(status, "").insert_header("retry-after", "1"))
+            .await;
+        stage.times(9, "GET", text(200, "{}")).await;
+        let http = stage.http(Vendor::Dataverse);
+        assert_eq!(fault(&http, read(&http)).await.class, transient(1));
+
+        // Neither this run nor another one, and a write is in no doubt.
+        let other = http.during(&Run::new(Deadline::NEVER));
+        let held = fault(&other, write(&other, Effect::Adds)).await;
+        assert_eq!((held.code, held.in_doubt), ("throttled", false));
+        let Class::Transient { after: Some(after) } = held.class else {
+            panic!("{held:?}");
+        };
+        assert!(after.is_positive() && after < SignedDuration::from_secs(1), "{after:?}");
+        assert_eq!(stage.calls().await.len(), 1);
+        assert_eq!(stage.token_requests().await.len(), 1);
+
+        tokio::time::sleep(Duration::try_from(after).unwrap()).await;
+        other.send(read(&other)).await.unwrap();
+        assert_eq!(stage.calls().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_misprinted_wait_does_not_silence_a_process_for_a_day() {
+    let stage = Stage::set().await;
+    stage
+        .once("GET", text(429, "").insert_header("retry-after", "80000"))
+        .await;
+    let http = stage.http(Vendor::Dataverse);
+    assert_eq!(fault(&http, read(&http)).await.class, transient(80_000));
+    let left = http.remote.blocked().unwrap();
+    assert!(left <= LONGEST_BLOCK && left > LONGEST_BLOCK / 2, "{left:?}");
+}
+
+#[tokio::test]
+async fn other_refusals_do_not_keep_us_from_calling() {
+    let stage = Stage::set().await;
+    stage
+        .once("GET", text(500, "").insert_header("retry-after", "90"))
+        .await;
+    stage.once("GET", text(429, "")).await;
+    stage.once("GET", text(200, "{}")).await;
+    let http = stage.http(Vendor::Dataverse);
+    assert_eq!(fault(&http, read(&http)).await.class, transient(90));
+    http.send(read(&http)).await.unwrap();
 }
 
 #[tokio::test]
@@ -271,8 +324,35 @@ async fn bad_json_is_named_by_its_place() {
         assert_eq!(error.code(), "answer_unreadable");
         messages.push(error.to_string());
     }
-    assert!(messages[0].ends_with("cannot be read at inner[1]"), "{messages:?}");
-    assert!(messages[1].ends_with("at the end"), "{messages:?}");
+    assert!(
+        messages[0].ends_with("cannot be read at inner[1] (line 1, column 15: unexpected data)"),
+        "{messages:?}"
+    );
+    assert!(messages[1].contains("at the end (line 1, column"), "{messages:?}");
+    assert!(messages[2].ends_with("(line 1, column 1: no JSON)"), "{messages:?}");
+}
+
+#[tokio::test]
+async fn what_stands_in_an_unreadable_place_is_not_repeated() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Contact {
+        #[serde(rename = "phone")]
+        _phone: u8,
+    }
+    let stage = Stage::set().await;
+    for body in [
+        r#"{"phone":"+49 30 901820"}"#,
+        r#"{"phone":4930901820}"#,
+        r#"{"phone":1}+4930901820"#,
+    ] {
+        stage.once("GET", text(200, body)).await;
+        let http = stage.http(Vendor::PartnerCenter);
+        let error = http.send(read(&http)).await.unwrap().decode::<Contact>().unwrap_err();
+        let mut shown = format!("{error} {error:?} {}", chain(&error));
+        shown.push_str(&Fault::from(error).message);
+        assert!(!shown.contains("901820"), "{shown}");
+        assert!(shown.contains("column"), "{shown}");
+    }
 }
 
 #[tokio::test]
@@ -293,6 +373,29 @@ async fn nothing_outlives_the_deadline() {
     let short = http.during(&Run::new(Deadline::after(Duration::from_millis(80))));
     let cut = fault(&short, write(&short, Effect::Guarded)).await;
     assert!(cut.in_doubt);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_token_is_not_fetched_without_time_and_not_waited_for_beyond_it() {
+    let stage = Stage::bare().await;
+    let http = stage.http(Vendor::Dataverse);
+    let over = http.during(&Run::new(Deadline::after(Duration::ZERO)));
+    assert_eq!(fault(&over, read(&over)).await.code, "out_of_time");
+    assert_eq!(stage.vault.lock().unwrap().reads, 0);
+
+    // Secrets Manager hangs, whose calls know nothing of our deadline.
+    let stuck = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(text(200, "{}").set_delay(Duration::from_secs(30)))
+        .mount(&stuck)
+        .await;
+    let stage = Stage { server: stuck, ..stage };
+    let http = stage.http(Vendor::Dataverse);
+    let started = Instant::now();
+    let short = http.during(&Run::new(Deadline::after(Duration::from_millis(100))));
+    let cut = fault(&short, write(&short, Effect::Adds)).await;
+    assert_eq!((cut.code, cut.in_doubt), ("out_of_time", false));
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
@@ -326,7 +429,7 @@ async fn a_budget_spreads_calls() {
     let stage = Stage::set().await;
     stage.times(6, "GET", text(200, "{}")).await;
     let rate = crate::settings::Rate {
-        per_second: 20,
+        per_second: 40,
         workers: 20,
     };
     let client = transport::client().unwrap();
@@ -340,15 +443,15 @@ async fn a_budget_spreads_calls() {
         limits(),
     );
     http.warm_up().await;
-    let run = Run::new(Deadline::after(Duration::from_millis(500)));
+    let run = Run::new(Deadline::after(Duration::from_millis(400)));
     let http = http.during(&run);
-    // A second's worth is granted at once, the next call would have to wait a second, for which there is no time.
+    // The share of a second is granted at once, the next call would have to wait half a second: there is no time.
     Mock::given(method("GET"))
         .and(path("/v1.0/things"))
         .respond_with(ResponseTemplate::new(200))
         .mount(&stage.server)
         .await;
-    for _ in 0..20 {
+    for _ in 0..2 {
         http.send(read(&http)).await.unwrap();
     }
     assert_eq!(fault(&http, read(&http)).await.code, "out_of_time");

@@ -174,6 +174,47 @@ async fn of_a_next_link_only_the_query_is_used() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_list_is_not_an_empty_list() {
+    for body in ["{}", r#"{"value":null}"#, r#"{"message":"try later"}"#] {
+        let stage = Stage::set().await;
+        stage.times(9, "GET", text(200, body)).await;
+        let client = client(&stage);
+        let since = at("2026-01-30T12:00:00Z");
+        for error in [
+            client
+                .created_since(OPPORTUNITY.parse().unwrap(), since)
+                .await
+                .unwrap_err(),
+            client.engagement(ENGAGEMENT.parse().unwrap()).await.unwrap_err(),
+            client.updated_since(since).next_page().await.unwrap_err(),
+        ] {
+            assert_eq!(
+                (error.class(), error.code()),
+                (Class::Transient { after: None }, "answer_unreadable")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_next_link_without_a_query_is_not_the_last_page() {
+    for link in [
+        "",
+        "http://x/v1.0/referrals",
+        "http://x/v1.0/referrals?",
+        "http://x/#?$skiptoken=two",
+    ] {
+        let stage = Stage::set().await;
+        first_page(&stage, page(json!([listed(1, "2026-01-30T14:02:55Z")]), Some(link))).await;
+        let error = ids(client(&stage).updated_since(at("2026-01-01T00:00:00Z")))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "answer_unreadable", "{link}");
+        assert!(matches!(error.class(), Class::Transient { .. }), "{link}");
+    }
+}
+
+#[tokio::test]
 async fn pages_that_repeat_are_given_up() {
     let stage = Stage::set().await;
     let next = "https://api.partner.microsoft.com/v1.0/engagements/referrals?$skiptoken=two";

@@ -135,6 +135,25 @@ fn only_roots_are_endpoints_and_passwords_are_not_repeated() {
     }
     let error = sync(&[("ENTRA_URL", "https://me:hunter2@example.com")]).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");
+    for url in ["http://example.com/a?sig=hunter2", "https://me:a?hunter2@example.com"] {
+        let error = sync(&[("ENTRA_URL", url)]).unwrap_err();
+        assert!(!error.contains("hunter2") && !error.contains("me:a"), "{error}");
+    }
+}
+
+#[test]
+fn of_a_url_scheme_host_and_path_are_public() {
+    for (url, public) in [
+        (
+            "https://a.example:8443/hook?api-version=1&sig=k#f",
+            "https://a.example:8443/hook",
+        ),
+        (" HTTPS://me:pw@A.example ", "https://a.example/"),
+        ("sig=k", "(no URL)"),
+        ("", "(no URL)"),
+    ] {
+        assert_eq!(public_part(url), public, "{url}");
+    }
 }
 
 #[test]

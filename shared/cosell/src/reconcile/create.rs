@@ -33,7 +33,7 @@ impl Reconcile<'_> {
             return self.not_to_be_seen(id, stub);
         };
         if referral.is_microsofts() {
-            return self.meet_microsofts(&referral);
+            return self.meet_microsofts(&referral, stub);
         }
         match referral.reference() {
             Reference::Opportunity(opportunity) => self.meet_referenced(&referral, opportunity, stub),
@@ -80,7 +80,9 @@ impl Reconcile<'_> {
     }
 
     /// Microsoft's half leads to ours through the engagement.
-    fn meet_microsofts(&mut self, referral: &Referral) -> Decision {
+    fn meet_microsofts(&mut self, referral: &Referral, stub: Option<Link>) -> Decision {
+        // A link that was kept under this id, while nobody knew whose it was, has served its purpose.
+        self.stub = stub.or(self.stub.take());
         let ignored = |machine: &mut Self| {
             machine.findings.push(Finding::new(
                 Code::OutOfScope,
@@ -122,10 +124,18 @@ impl Reconcile<'_> {
         match self.named.clone() {
             None => Decision::Ask(Call::FindLink(Subject::Opportunity(opportunity))),
             Some(Some(link)) if link.referral.is_none() => {
-                // Our own creation has arrived: this completes the announcement.
                 self.stub = stub;
-                self.link = Some(Some(link));
-                self.decide()
+                if matches!(link.pending, Some(Pending::CreateReferral { half: Half::Own, .. })) {
+                    // Our own creation has arrived: this completes the announcement.
+                    self.link = Some(Some(link));
+                    return self.decide();
+                }
+                // A row that could not be shared yet, and somebody made its referral by hand.
+                match &self.opportunity {
+                    Sight::Unread => Decision::Ask(Call::ReadOpportunity(opportunity)),
+                    Sight::Absent => self.bury(link),
+                    Sight::Seen(_) => self.link_existing(referral, opportunity, Some(link)),
+                }
             }
             Some(Some(link)) if link.referral == Some(referral.id) => {
                 self.stub = stub;
@@ -271,13 +281,15 @@ impl Reconcile<'_> {
         }
         let Some(referral) = self.referral.seen().cloned() else {
             let text = format!("referral {id} vanished before its opportunity was created");
-            return self.park(
-                Link { pending: None, ..link },
-                Finding::new(Code::Deleted, text).on(Side::PartnerCenter),
-            );
+            // The announcement stays: the row's id is claimed, and the referral may be seen again.
+            return self.park(link, Finding::new(Code::Deleted, text).on(Side::PartnerCenter));
         };
         // The announced terms were refused for good: what the referral says by now counts.
-        let terms = if terms == Terms::default() { Terms::from_referral(&referral) } else { terms };
+        let terms = if terms == Terms::default() {
+            Terms::from_referral(&referral)
+        } else {
+            terms
+        };
         let currency = match terms.get(Field::Value) {
             Term::Money {
                 currency: Some(code), ..
@@ -288,7 +300,7 @@ impl Reconcile<'_> {
                         "Dynamics has no active currency {code}; add it there, then the opportunity is created"
                     );
                     let finding = Finding::field(Code::CurrencyMissing, Field::Value, text).on(Side::Dynamics);
-                    return self.park_referral(&referral, Some(Link { pending: None, ..link }), finding);
+                    return self.park_referral(&referral, Some(link), finding);
                 }
                 Some(known) => *known,
             },
@@ -399,11 +411,15 @@ impl Reconcile<'_> {
     pub(super) fn meet_opportunity(&mut self, id: OpportunityId, stub: Option<Link>) -> Decision {
         let row = match &self.opportunity {
             Sight::Unread => return Decision::Ask(Call::ReadOpportunity(id)),
-            Sight::Absent => return self.finish(Outcome::Ignored, None),
+            Sight::Absent => {
+                self.stub = stub;
+                return self.finish(Outcome::Ignored, None);
+            }
             Sight::Seen(row) => row.clone(),
         };
         let columns = &self.policy.mapping.columns;
         if !row.flag(&columns.sync) {
+            self.stub = stub;
             return self.finish(Outcome::Ignored, None);
         }
         if let Some(referral) = row
@@ -445,6 +461,13 @@ impl Reconcile<'_> {
     fn meet_identified(&mut self, id: OpportunityId, referral: ReferralId, stub: Option<Link>) -> Decision {
         match &self.named {
             None => return Decision::Ask(Call::FindLink(Subject::Referral(referral))),
+            Some(Some(link)) if link.opportunity == Some(id) => {
+                // Another run has linked the two meanwhile.
+                let link = link.clone();
+                self.stub = stub;
+                self.link = Some(Some(link));
+                return self.decide();
+            }
             Some(Some(link)) if link.opportunity.is_some() => {
                 let text = format!(
                     "the opportunity carries the id of referral {referral}, which belongs to another opportunity; clear it to share this one"
@@ -619,6 +642,9 @@ impl Reconcile<'_> {
             Sight::Seen(row) => row.clone(),
         };
         let mapping = &self.policy.mapping;
+        if !row.flag(&mapping.columns.sync) {
+            return self.withdraw(link);
+        }
         let particulars = mapping.particulars(&row);
         let findings = plan::validate(&terms, &particulars, mapping);
         let own = plan::new_referral(id, &terms, &particulars, mapping).filter(|_| findings.is_empty());
@@ -653,13 +679,27 @@ impl Reconcile<'_> {
         Decision::Act(draft)
     }
 
+    /// The seller has withdrawn the consent before anything was sent: nothing is.
+    fn withdraw(&mut self, link: Link) -> Decision {
+        let text = "synchronisation was switched off before the deal was sent; it was not sent";
+        let finding = Finding::new(Code::Paused, text).on(Side::Dynamics);
+        let mut next = link.clone();
+        next.pending = None;
+        next.due = None;
+        let is_shared = next.base.is_some();
+        let mut draft = Draft::new(link, next);
+        draft.note(vec![finding]);
+        draft.go_on(is_shared);
+        Decision::Act(draft)
+    }
+
     /// What the ledger says once a half exists.
     fn after_creation(&mut self, draft: &mut Draft, half: Half, terms: Terms) {
         let wants_help = self
             .opportunity
             .seen()
             .is_some_and(|row| self.policy.mapping.particulars(row).help.is_some());
-        let base = plan::shared_base(&terms);
+        let base = plan::shared_base(&terms, &self.policy.mapping);
         let pending = (half == Half::Own && wants_help).then_some(Pending::CreateReferral {
             half: Half::Microsofts,
             terms,
@@ -676,7 +716,7 @@ impl Reconcile<'_> {
             },
             None => self.follow_up(),
         };
-        draft.settle(base, pending, due);
+        draft.settle(base, pending, due, self.policy.mapping.version);
         draft.go_on(true);
         self.created = true;
     }

@@ -123,7 +123,10 @@ impl Draft {
             return Vec::new();
         };
         let landed: Vec<Change> = changes.iter().filter(|change| has_landed(change)).cloned().collect();
-        let kept = changes.iter().filter(|change| change.lost || landed.contains(change)).cloned();
+        let kept = changes
+            .iter()
+            .filter(|change| change.lost || landed.contains(change))
+            .cloned();
         self.changes.extend(kept);
         landed
     }
@@ -174,7 +177,10 @@ impl Draft {
         let landed = self.changes.iter().filter(|change| !is_unwritten(change.field));
         refused.note_changes(landed.cloned().collect());
         let has_landed = |field| refused.changes.iter().any(|change| Some(change.field) == field);
-        let said = self.findings.iter().filter(|said| said.code.needs_attention() || has_landed(said.field));
+        let said = self
+            .findings
+            .iter()
+            .filter(|said| said.code.needs_attention() || has_landed(said.field));
         let said = said.cloned().collect();
         refused.note(said);
     }
@@ -196,8 +202,14 @@ impl Draft {
 
     /// Strikes off what a call has written. A stage that takes several calls is written with the last of them.
     fn strike_off(&mut self, effect: &Effect) {
-        let Some((side, fields, moves)) = Self::fields_of(effect) else { return };
-        let goes_on = self.effects.iter().filter_map(Self::fields_of).any(|(other, _, moves)| other == side && moves);
+        let Some((side, fields, moves)) = Self::fields_of(effect) else {
+            return;
+        };
+        let goes_on = self
+            .effects
+            .iter()
+            .filter_map(Self::fields_of)
+            .any(|(other, _, moves)| other == side && moves);
         self.unwritten.retain(|(written, field)| {
             let is_in_call = match (field, fields) {
                 (Field::Stage, _) => moves && !goes_on,
@@ -312,7 +324,8 @@ impl Draft {
     }
 
     /// What both sides agree on, what comes next, and when to look again.
-    pub(super) fn settle(&mut self, base: Base, pending: Option<Pending>, due: Due) {
+    pub(super) fn settle(&mut self, base: Base, pending: Option<Pending>, due: Due, mapping_version: u32) {
+        self.after.mapping_version = mapping_version;
         self.after.base = Some(base);
         self.after.pending = pending;
         self.after.due = Some(due);
@@ -354,7 +367,9 @@ impl Draft {
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
-            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => (policy.wait(INTENT_LEASE), "intent"),
+            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => {
+                (policy.wait(INTENT_LEASE), "intent")
+            }
         };
         let attempts = self.before.due.as_ref().map_or(0, |due| due.attempts);
         link.due = Some(Due {
@@ -480,7 +495,13 @@ impl Draft {
 
     /// Whether the last call was to create the opportunity itself.
     pub(super) fn was_creating_opportunity(&self) -> bool {
-        matches!(&self.last, Some(Effect::CreateRow { table: Table::Opportunity, .. }))
+        matches!(
+            &self.last,
+            Some(Effect::CreateRow {
+                table: Table::Opportunity,
+                ..
+            })
+        )
     }
 
     /// Fields that the last call carried, when it was a PATCH.
@@ -521,6 +542,11 @@ impl Draft {
         let mut link = self.after.clone();
         link.version = self.before.version + 1;
         link.writer.clone_from(&trigger.writer);
+        link.attention_since = if link.attention.is_empty() {
+            None
+        } else {
+            link.attention_since.or(Some(trigger.now))
+        };
         let outcome = if self.has_written {
             Outcome::Written
         } else if self.planned {
