@@ -3,7 +3,7 @@
 //!
 //! Guarantee shown: a function that cannot work does not start and names everything that is wrong at once; an error of an
 //! invocation has a type of a bounded set and a text that says what would be right.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::path::PathBuf;
 use std::time::Duration;

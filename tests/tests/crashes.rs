@@ -4,6 +4,7 @@
 //! time in a world of its own, with that request broken. Guarantee shown: whichever request it was, there is one deal in
 //! the end, both sides say the same, the vendors carried out no more writes than without the fault, and nothing is left
 //! open in the ledger.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 #![expect(
     clippy::print_stdout,
     reason = "the number of cases belongs into the report of a run"
@@ -97,8 +98,14 @@ fn is_to_a_vendor(exchange: &Exchange) -> bool {
 
 /// Whether `sync` had something written or sent. A read that fails is a read that is repeated.
 fn is_a_write_of_sync(exchange: &Exchange) -> bool {
-    let target = exchange.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let reads = ["GetItem", "Query", "GetSecretValue"].iter().any(|operation| target.ends_with(operation));
+    let target = exchange
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default();
+    let reads = ["GetItem", "Query", "GetSecretValue"]
+        .iter()
+        .any(|operation| target.ends_with(operation));
     is_of_sync(exchange) && exchange.is_write() && !reads
 }
 
@@ -176,8 +183,12 @@ impl Stage {
         self.is_due().await;
         // A deal of the portal is seen at once; a deal of the CRM is found by the first poll, and its echo by the third.
         let runs: &[&str] = match self.flow {
-            Flow::InboundCreate | Flow::PortalCreate | Flow::TowardDynamics => &["poll-dynamics", "poll-partner-center"],
-            Flow::CosellCreate | Flow::TowardPartnerCenter => &["poll-dynamics", "poll-partner-center", "poll-dynamics"],
+            Flow::InboundCreate | Flow::PortalCreate | Flow::TowardDynamics => {
+                &["poll-dynamics", "poll-partner-center"]
+            }
+            Flow::CosellCreate | Flow::TowardPartnerCenter => {
+                &["poll-dynamics", "poll-partner-center", "poll-dynamics"]
+            }
         };
         for run in runs {
             // A poll that is killed is left to the next, as the scheduler leaves it.
@@ -189,7 +200,9 @@ impl Stage {
 
     /// Waits until the next poll takes up all that is due.
     async fn is_due(&self) {
-        self.world.until("what is due has come", |world| is_past(world, world.clock.now())).await;
+        self.world
+            .until("what is due has come", |world| is_past(world, world.clock.now()))
+            .await;
     }
 
     async fn work_off(&self) {
@@ -249,9 +262,21 @@ impl Stage {
         match self.flow {
             Flow::TowardPartnerCenter => assert_eq!(own[0]["details"]["dealValue"], json!(131_000.25)),
             Flow::TowardDynamics => assert_eq!(opportunities[0]["estimatedvalue"], json!(12_500.0)),
-            Flow::InboundCreate | Flow::PortalCreate | Flow::CosellCreate => {}
+            Flow::InboundCreate => {
+                let told = &opportunities[0]["cosell_microsoftcrmid"];
+                assert_eq!(
+                    told,
+                    "7-4SIMULATED1",
+                    "Microsoft's id of the deal; {}",
+                    world.state_of_affairs()
+                );
+            }
+            Flow::PortalCreate | Flow::CosellCreate => {}
         }
-        if matches!(self.flow, Flow::CosellCreate | Flow::TowardPartnerCenter) {
+        if matches!(
+            self.flow,
+            Flow::InboundCreate | Flow::CosellCreate | Flow::TowardPartnerCenter
+        ) {
             assert_eq!(
                 link["microsoft"],
                 halves[0]["id"],
@@ -268,8 +293,16 @@ impl Stage {
         let world = &self.world;
         let (codes, trail) = (world.audited_codes(), text(row, "cosell_audit"));
         let is_told = |code: &str, words: &str| {
-            assert!(codes.iter().any(|found| found == code), "audited {code}: {codes:?} {}", world.state_of_affairs());
-            assert!(trail.contains(words), "the seller is told {words:?}: {trail:?} {}", world.state_of_affairs());
+            assert!(
+                codes.iter().any(|found| found == code),
+                "audited {code}: {codes:?} {}",
+                world.state_of_affairs()
+            );
+            assert!(
+                trail.contains(words),
+                "the seller is told {words:?}: {trail:?} {}",
+                world.state_of_affairs()
+            );
         };
         match self.flow {
             Flow::InboundCreate | Flow::PortalCreate => is_told("created", "the opportunity was created"),
@@ -279,11 +312,19 @@ impl Stage {
             }
             Flow::TowardPartnerCenter | Flow::TowardDynamics => {
                 let records = world.audit();
-                let changes = records.iter().filter_map(|record| record["changes"].as_array()).flatten();
+                let changes = records
+                    .iter()
+                    .filter_map(|record| record["changes"].as_array())
+                    .flatten();
                 let fields: Vec<String> = changes.map(|change| text(change, "field")).collect();
                 for field in ["notes", "value"] {
                     let times = fields.iter().filter(|found| *found == field).count();
-                    assert_eq!(times, 1, "audited changes of {field}: {fields:?} {}", world.state_of_affairs());
+                    assert_eq!(
+                        times,
+                        1,
+                        "audited changes of {field}: {fields:?} {}",
+                        world.state_of_affairs()
+                    );
                 }
             }
         }

@@ -91,8 +91,14 @@ impl Event {
 fn subject(command: &'static str, payload: &Value) -> Result<Subject, InvalidEvent> {
     let invalid = |text: String| InvalidEvent::Subject(command, text);
     match (payload.get("referral"), payload.get("opportunity")) {
-        (Some(id), None) => text(id).parse().map(Subject::Referral).map_err(|error| invalid(format!("{error}"))),
-        (None, Some(id)) => text(id).parse().map(Subject::Opportunity).map_err(|error| invalid(format!("{error}"))),
+        (Some(id), None) => text(id)
+            .parse()
+            .map(Subject::Referral)
+            .map_err(|error| invalid(format!("{error}"))),
+        (None, Some(id)) => text(id)
+            .parse()
+            .map(Subject::Opportunity)
+            .map_err(|error| invalid(format!("{error}"))),
         (Some(_), Some(_)) => Err(invalid("both were given".to_owned())),
         (None, None) => Err(invalid("none was given".to_owned())),
     }
@@ -103,7 +109,12 @@ fn text(value: &Value) -> &str {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned).chars().take(64).collect()
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
+        .chars()
+        .take(64)
+        .collect()
 }
 
 #[cfg(test)]
@@ -113,9 +124,18 @@ mod tests {
 
     #[test]
     fn every_documented_event_is_read() {
-        assert!(matches!(Event::read(json!({"run": "poll-dynamics"})), Ok(Event::Run(Poll::Dynamics))));
-        assert!(matches!(Event::read(json!({"run": "poll-partner-center"})), Ok(Event::Run(Poll::PartnerCenter))));
-        assert!(matches!(Event::read(json!({"run": "compare"})), Ok(Event::Run(Poll::Compare))));
+        assert!(matches!(
+            Event::read(json!({"run": "poll-dynamics"})),
+            Ok(Event::Run(Poll::Dynamics))
+        ));
+        assert!(matches!(
+            Event::read(json!({"run": "poll-partner-center"})),
+            Ok(Event::Run(Poll::PartnerCenter))
+        ));
+        assert!(matches!(
+            Event::read(json!({"run": "compare"})),
+            Ok(Event::Run(Poll::Compare))
+        ));
         let id = "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10";
         assert!(matches!(
             Event::read(json!({"command": "resync", "referral": id})),

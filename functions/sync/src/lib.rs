@@ -59,7 +59,10 @@ impl Error {
 
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
-        Self { error_type: error.code().to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: error.code().to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }
 
@@ -71,16 +74,24 @@ pub async fn run(connector: Connector) -> Result<(), lambda_runtime::Error> {
     let connector = &connector;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         let left = Duration::from_millis(
-            event.context.deadline.saturating_sub(u64::try_from(now().as_millisecond()).unwrap_or_default()),
+            event
+                .context
+                .deadline
+                .saturating_sub(u64::try_from(now().as_millisecond()).unwrap_or_default()),
         );
         let run = Run::new(Deadline::after(left.saturating_sub(RESERVE)));
         // Boxed: the state of everything below would make the compiler's type of this future too deep.
-        Box::pin(handle(connector, event.payload, &event.context.request_id, &run)).await.map_err(Diagnostic::from)
+        Box::pin(handle(connector, event.payload, &event.context.request_id, &run))
+            .await
+            .map_err(Diagnostic::from)
     }))
     .await
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where the function takes its time from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where the function takes its time from"
+)]
 fn now() -> Timestamp {
     Timestamp::now()
 }
@@ -128,7 +139,16 @@ struct Counted {
 
 impl Default for Counted {
     fn default() -> Self {
-        Self { outcome: "done", by: BTreeMap::new(), drifted: 0, vendor_writes: 0, overruled: 0, lag_ms: 0, hinted: 0, returned: 0 }
+        Self {
+            outcome: "done",
+            by: BTreeMap::new(),
+            drifted: 0,
+            vendor_writes: 0,
+            overruled: 0,
+            lag_ms: 0,
+            hinted: 0,
+            returned: 0,
+        }
     }
 }
 
@@ -137,7 +157,11 @@ impl Counted {
         let report = &looked.report;
         *self.by.entry(report.outcome).or_default() += 1;
         self.vendor_writes += looked.vendor_writes;
-        let conflicts = report.findings.iter().filter(|finding| finding.code == Code::Conflict).count();
+        let conflicts = report
+            .findings
+            .iter()
+            .filter(|finding| finding.code == Code::Conflict)
+            .count();
         self.overruled += u64::try_from(conflicts).unwrap_or(u64::MAX);
         if report.outcome != Outcome::Written {
             return;
@@ -147,7 +171,9 @@ impl Counted {
         }
         // How long the slowest change of the batch took from being made to being on the other side.
         let lag = hint.changed_at.map(|at| now().duration_since(at).as_millis());
-        self.lag_ms = self.lag_ms.max(lag.and_then(|lag| u64::try_from(lag).ok()).unwrap_or_default());
+        self.lag_ms = self
+            .lag_ms
+            .max(lag.and_then(|lag| u64::try_from(lag).ok()).unwrap_or_default());
     }
 
     fn of(&self, outcome: Outcome) -> u64 {
@@ -191,7 +217,11 @@ async fn dispatch(
             Ok(serde_json::to_value(answer)?)
         }
         Event::Run(poll) => {
-            let tick = Tick { name: request, now: now(), run };
+            let tick = Tick {
+                name: request,
+                now: now(),
+                run,
+            };
             let polled = match poll {
                 Poll::Dynamics => connector.poll_dynamics(tick).await,
                 Poll::PartnerCenter => connector.poll_partner_center(tick).await,
@@ -204,7 +234,11 @@ async fn dispatch(
         Event::Command(Command::Resync(subject)) => {
             counted.outcome = "command";
             let hint = Hint::new(subject, Cause::Operator);
-            let look = Look { hint: hint.clone(), trace: request.to_owned(), now: now() };
+            let look = Look {
+                hint: hint.clone(),
+                trace: request.to_owned(),
+                now: now(),
+            };
             let looked = connector.reconcile(look, run).await;
             counted.looked(&looked, &hint);
             match looked.report.fault.filter(|_| looked.report.again) {
@@ -256,13 +290,7 @@ async fn take_messages(
 }
 
 /// Whether the message is finished.
-async fn take_message(
-    connector: &Connector,
-    message: &SqsMessage,
-    id: &str,
-    run: &Run,
-    counted: &mut Counted,
-) -> bool {
+async fn take_message(connector: &Connector, message: &SqsMessage, id: &str, run: &Run, counted: &mut Counted) -> bool {
     let hint = match Hint::from_json(message.body.as_deref().unwrap_or_default()) {
         Ok(hint) => hint,
         Err(error) => {
@@ -272,7 +300,11 @@ async fn take_message(
         }
     };
     let began = Instant::now();
-    let look = Look { hint: hint.clone(), trace: id.to_owned(), now: now() };
+    let look = Look {
+        hint: hint.clone(),
+        trace: id.to_owned(),
+        now: now(),
+    };
     let looked = connector.reconcile(look, run).await;
     counted.looked(&looked, &hint);
     let report = &looked.report;
@@ -286,10 +318,28 @@ async fn take_message(
     let cause = hint.cause.to_string();
     match report.fault.as_ref().map(|fault| fault.class) {
         Some(Class::Fatal) => {
-            tracing::error!(delivery.key = id, link, cause, outcome, findings, fault, duration_ms, "{line}");
+            tracing::error!(
+                delivery.key = id,
+                link,
+                cause,
+                outcome,
+                findings,
+                fault,
+                duration_ms,
+                "{line}"
+            );
         }
         Some(Class::Transient { .. } | Class::Conflict | Class::Permanent) => {
-            tracing::warn!(delivery.key = id, link, cause, outcome, findings, fault, duration_ms, "{line}");
+            tracing::warn!(
+                delivery.key = id,
+                link,
+                cause,
+                outcome,
+                findings,
+                fault,
+                duration_ms,
+                "{line}"
+            );
         }
         None => tracing::info!(delivery.key = id, link, cause, outcome, findings, duration_ms, "{line}"),
     }

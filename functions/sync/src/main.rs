@@ -11,7 +11,10 @@ const WARM_UP: Duration = Duration::from_secs(3);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    #[expect(clippy::disallowed_methods, reason = "this is where the lookup that settings are read through is made")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the lookup that settings are read through is made"
+    )]
     let lookup = |name: &str| std::env::var(name).ok();
     telemetry::init(&lookup);
     let connector = Connector::start(&lookup)

@@ -76,8 +76,10 @@ impl Connector {
         let settings = Sync::load(lookup)?;
         let mapping = match &settings.mapping_file {
             Some(path) => {
-                let source = std::fs::read_to_string(path)
-                    .map_err(|source| StartError::Unreadable { path: path.display().to_string(), source })?;
+                let source = std::fs::read_to_string(path).map_err(|source| StartError::Unreadable {
+                    path: path.display().to_string(),
+                    source,
+                })?;
                 Mapping::parse(&source)?
             }
             None => Mapping::parse(mapping::DEFAULT)?,
@@ -118,7 +120,11 @@ impl Connector {
         Ok(Self {
             partner_center: PartnerCenter::new(partner_center),
             dataverse: Dataverse::new(dataverse),
-            ledger: Ledger::new(dynamodb::Client::new(&settings.aws), settings.links_table, settings.audit_table),
+            ledger: Ledger::new(
+                dynamodb::Client::new(&settings.aws),
+                settings.links_table,
+                settings.audit_table,
+            ),
             queue: Queue::new(aws_sdk_sqs::Client::new(&settings.aws), settings.queue_url.as_str()),
             policy: Arc::new(Policy {
                 tenant: settings.partner_tenant,

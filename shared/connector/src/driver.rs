@@ -45,7 +45,12 @@ pub struct Looked {
 impl Connector {
     /// Looks at a deal and does what is to be done.
     pub async fn reconcile(&self, look: Look, run: &Run) -> Looked {
-        let trigger = Trigger { hint: look.hint, now: look.now, trace: look.trace, writer: Uuid::new_v4().to_string() };
+        let trigger = Trigger {
+            hint: look.hint,
+            now: look.now,
+            trace: look.trace,
+            writer: Uuid::new_v4().to_string(),
+        };
         let mut machine = Reconcile::new(trigger, &self.policy);
         let clients = Clients {
             partner_center: self.partner_center.during(run),
@@ -58,7 +63,13 @@ impl Connector {
         let mut requests = Vec::new();
         for _ in 0..MOST_CALLS {
             match machine.next() {
-                Next::Done(report) => return Looked { report, vendor_writes, tally: run.tally() },
+                Next::Done(report) => {
+                    return Looked {
+                        report,
+                        vendor_writes,
+                        tally: run.tally(),
+                    };
+                }
                 Next::Call(call) => {
                     vendor_writes += u64::from(call.writes_to_a_vendor());
                     let answer = clients.perform(call, &mut requests).await;
@@ -66,7 +77,11 @@ impl Connector {
                 }
             }
         }
-        Looked { report: Report::runaway(), vendor_writes, tally: run.tally() }
+        Looked {
+            report: Report::runaway(),
+            vendor_writes,
+            tally: run.tally(),
+        }
     }
 }
 
@@ -91,9 +106,12 @@ impl Clients<'_> {
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
             Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
-            Call::ReadOpportunity(id) => {
-                Answer::Row(self.dataverse.read("opportunities", id.uuid(), &self.query).await?.map(Box::new))
-            }
+            Call::ReadOpportunity(id) => Answer::Row(
+                self.dataverse
+                    .read("opportunities", id.uuid(), &self.query)
+                    .await?
+                    .map(Box::new),
+            ),
             Call::SearchReferrals(Search::Reference { opportunity, since }) => {
                 Answer::Referrals(self.partner_center.created_since(opportunity, since).await?)
             }
@@ -123,13 +141,21 @@ impl Clients<'_> {
                 Answer::Referral(self.partner_center.create(&referral).await?.map(Box::new))
             }
             Call::CreateRow { table, id, change } => {
-                match self.dataverse.create_only(table.set(), id, &change, "$select=modifiedon").await? {
+                match self
+                    .dataverse
+                    .create_only(table.set(), id, &change, "$select=modifiedon")
+                    .await?
+                {
                     Created::Done(row) => Answer::Row(Some(Box::new(row))),
                     Created::Exists => Answer::Exists,
                 }
             }
             Call::UpdateOpportunity { id, etag, change } => {
-                match self.dataverse.update("opportunities", id.uuid(), &etag, &change, "$select=modifiedon").await? {
+                match self
+                    .dataverse
+                    .update("opportunities", id.uuid(), &etag, &change, "$select=modifiedon")
+                    .await?
+                {
                     Updated::Done(row) => Answer::Row(Some(Box::new(row))),
                     Updated::Stale => Answer::Stale,
                     Updated::Gone => Answer::Gone,

@@ -82,7 +82,10 @@ impl Connector {
     pub async fn poll_dynamics(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
         let mut polled = self.hint_due(tick).await?;
         let Some(lease) = self.lease("poll-dynamics", tick).await? else {
-            return Ok(Polled { skipped: true, ..polled });
+            return Ok(Polled {
+                skipped: true,
+                ..polled
+            });
         };
         let result = self.follow_dynamics(tick, &mut polled).await;
         self.ledger.release(lease).await?;
@@ -98,13 +101,18 @@ impl Connector {
                 polled.unfinished = true;
                 return Ok(());
             }
-            let place = cursor.as_ref().and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
+            let place = cursor
+                .as_ref()
+                .and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
             let page = match self.dynamics_page(&dataverse, place.as_ref()).await {
                 Ok(page) => page,
                 // Too long since the last look, or the table's columns have changed: everything is compared once.
                 // So it is when the link belongs to other columns, or to another address of the environment.
                 Err(error) if !started_over && is_worthless(&error) => {
-                    tracing::warn!(code = error.code(), "the delta link is of no use any more; all opportunities are looked at once");
+                    tracing::warn!(
+                        code = error.code(),
+                        "the delta link is of no use any more; all opportunities are looked at once"
+                    );
                     started_over = true;
                     match self.ledger.move_cursor("dynamics", &cursor, "null").await? {
                         Moved::Moved(moved) => cursor = Some(moved),
@@ -122,8 +130,13 @@ impl Connector {
                 Err(error) => return Err(error.into()),
             };
             self.hint_rows(&page.rows, polled).await?;
-            let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else { return Ok(()) };
-            let value = encode(&Place::Link { url: link, columns: self.policy.mapping.tracking_columns() });
+            let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else {
+                return Ok(());
+            };
+            let value = encode(&Place::Link {
+                url: link,
+                columns: self.policy.mapping.tracking_columns(),
+            });
             match self.ledger.move_cursor("dynamics", &cursor, &value).await? {
                 Moved::Moved(moved) => cursor = Some(moved),
                 Moved::Outrun => return Ok(()),
@@ -155,12 +168,18 @@ impl Connector {
     ) -> Result<(), Fault> {
         let columns = self.policy.mapping.tracking_columns();
         let from = since.checked_sub(MODIFIED_OVERLAP).unwrap_or(Timestamp::UNIX_EPOCH);
-        let mut page = dataverse.modified_since(from.max(Timestamp::UNIX_EPOCH), &columns).await?;
+        let mut page = dataverse
+            .modified_since(from.max(Timestamp::UNIX_EPOCH), &columns)
+            .await?;
         let mut newest = since;
         loop {
             // The vendor's clock, never ours: the newest time that was seen is where the next look begins.
             for row in &page.rows {
-                newest = newest.max(row.text("modifiedon").and_then(|text| text.parse().ok()).unwrap_or(newest));
+                newest = newest.max(
+                    row.text("modifiedon")
+                        .and_then(|text| text.parse().ok())
+                        .unwrap_or(newest),
+                );
             }
             self.hint_rows(&page.rows, polled).await?;
             let Some(next) = page.next.take() else { break };
@@ -170,14 +189,21 @@ impl Connector {
             }
             page = dataverse.more_modified(&next).await?;
         }
-        let _ = self.ledger.move_cursor("dynamics", &cursor, &encode(&Place::Since(newest))).await?;
+        let _ = self
+            .ledger
+            .move_cursor("dynamics", &cursor, &encode(&Place::Since(newest)))
+            .await?;
         Ok(())
     }
 
     async fn hint_rows(&self, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
         let mut hints: Vec<Keyed> = Vec::new();
         for row in rows {
-            let Some(id) = row.guid("opportunityid").or_else(|| row.guid("id")).map(OpportunityId::new) else {
+            let Some(id) = row
+                .guid("opportunityid")
+                .or_else(|| row.guid("id"))
+                .map(OpportunityId::new)
+            else {
                 tracing::warn!("a row of the change list has no id and was skipped");
                 continue;
             };
@@ -189,7 +215,10 @@ impl Connector {
             if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
                 hint = hint.changed_at(at);
             }
-            let key = row.etag.as_ref().map_or_else(|| "deleted".to_owned(), |etag| etag.0.clone());
+            let key = row
+                .etag
+                .as_ref()
+                .map_or_else(|| "deleted".to_owned(), |etag| etag.0.clone());
             hints.push(Keyed::new(hint, key));
         }
         self.queue.send(&hints).await?;
@@ -213,7 +242,10 @@ impl Connector {
     pub async fn poll_partner_center(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
         let mut polled = self.hint_due(tick).await?;
         let Some(lease) = self.lease("poll-partner-center", tick).await? else {
-            return Ok(Polled { skipped: true, ..polled });
+            return Ok(Polled {
+                skipped: true,
+                ..polled
+            });
         };
         let result = self.follow_partner_center(tick, &mut polled).await;
         self.ledger.release(lease).await?;
@@ -222,7 +254,9 @@ impl Connector {
 
     async fn follow_partner_center(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
         let cursor = self.ledger.cursor("partner-center").await?;
-        let last = cursor.as_ref().and_then(|cursor| cursor.value.parse::<Timestamp>().ok());
+        let last = cursor
+            .as_ref()
+            .and_then(|cursor| cursor.value.parse::<Timestamp>().ok());
         let since = last.map_or(tick.now - FIRST_LOOK, |last| last - PARTNER_CENTER_OVERLAP);
         let mut updates = self.partner_center.during(tick.run).updated_since(since);
         while let Some(page) = updates.next_page().await? {
@@ -253,7 +287,10 @@ impl Connector {
                 return Ok(());
             }
         }
-        let _ = self.ledger.move_cursor("partner-center", &cursor, &tick.now.to_string()).await?;
+        let _ = self
+            .ledger
+            .move_cursor("partner-center", &cursor, &tick.now.to_string())
+            .await?;
         Ok(())
     }
 
@@ -273,8 +310,10 @@ impl Connector {
                 .links
                 .iter()
                 .filter_map(|link| {
-                    let subject =
-                        link.referral.map(Subject::Referral).or(link.opportunity.map(Subject::Opportunity))?;
+                    let subject = link
+                        .referral
+                        .map(Subject::Referral)
+                        .or(link.opportunity.map(Subject::Opportunity))?;
                     Some(Keyed::new(Hint::new(subject, Cause::Compare), tick.name))
                 })
                 .collect();
@@ -302,13 +341,20 @@ impl Connector {
             .collect();
         self.queue.send(&hints).await?;
         let due = u64::try_from(hints.len()).unwrap_or(u64::MAX);
-        Ok(Polled { due, hinted: due, ..Polled::default() })
+        Ok(Polled {
+            due,
+            hinted: due,
+            ..Polled::default()
+        })
     }
 
     async fn lease(&self, name: &str, tick: Tick<'_>) -> Result<Option<crate::ledger::Lease>, Fault> {
         let left = tick.run.deadline().left().min(std::time::Duration::from_secs(900));
         let until = tick.now + SignedDuration::try_from(left).unwrap_or(SignedDuration::from_mins(15));
-        Ok(self.ledger.lease(name, tick.name, until + SignedDuration::from_secs(5), tick.now).await?)
+        Ok(self
+            .ledger
+            .lease(name, tick.name, until + SignedDuration::from_secs(5), tick.now)
+            .await?)
     }
 }
 

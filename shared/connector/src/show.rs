@@ -42,21 +42,31 @@ impl Connector {
     /// # Errors
     /// When the ledger or a vendor does not answer.
     pub async fn show(&self, subject: Subject, run: &Run) -> Result<Option<Shown>, Fault> {
-        let Some(link) = self.ledger.find(subject).await? else { return Ok(None) };
+        let Some(link) = self.ledger.find(subject).await? else {
+            return Ok(None);
+        };
         let referral = match link.referral {
             Some(id) => self.partner_center.during(run).get(id).await?,
             None => None,
         };
         let query = self.policy.mapping.opportunity_query();
         let row = match link.opportunity {
-            Some(id) => self.dataverse.during(run).read("opportunities", id.uuid(), &query).await?,
+            Some(id) => {
+                self.dataverse
+                    .during(run)
+                    .read("opportunities", id.uuid(), &query)
+                    .await?
+            }
             None => None,
         };
         let left = referral.as_ref().map(Terms::from_referral);
         let right = row.as_ref().map(|row| self.policy.mapping.terms(row));
         let base = link.base.as_ref();
         let text = |terms: Option<&Terms>, field| {
-            terms.map(|terms| terms.get(field)).filter(|term| **term != Term::Nothing).map(ToString::to_string)
+            terms
+                .map(|terms| terms.get(field))
+                .filter(|term| **term != Term::Nothing)
+                .map(ToString::to_string)
         };
         let fields = Field::ALL
             .into_iter()
@@ -81,7 +91,12 @@ impl Connector {
             Err(_) => Vec::new(),
         };
         let audit = self.ledger.audit_of(link.id, SHOWN).await?;
-        Ok(Some(Shown { link, fields, plan: planned, audit }))
+        Ok(Some(Shown {
+            link,
+            fields,
+            plan: planned,
+            audit,
+        }))
     }
 
     /// The fault of a command that names no record.

@@ -827,11 +827,17 @@ impl<'p> Reconcile<'p> {
                 self.currencies.insert(code, known);
             }
             (Call::FindAccount { .. }, Answer::Rows(rows)) => {
-                let own = self.referral.seen().map(|seen| self.policy.tenant.account_for(seen.id).uuid());
+                let own = self
+                    .referral
+                    .seen()
+                    .map(|seen| self.policy.tenant.account_for(seen.id).uuid());
                 self.account = one(&rows, "accountid", own, AccountId::new);
             }
             (Call::FindContact { .. }, Answer::Rows(rows)) => {
-                let own = self.referral.seen().map(|seen| self.policy.tenant.contact_for(seen.id).uuid());
+                let own = self
+                    .referral
+                    .seen()
+                    .map(|seen| self.policy.tenant.contact_for(seen.id).uuid());
                 self.contact = one(&rows, "contactid", own, ContactId::new);
             }
             (asked, answer) => self.fail(mismatch(&asked, &answer), None),

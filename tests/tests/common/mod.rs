@@ -33,8 +33,17 @@ pub(crate) fn assert_in_step(world: &World, opportunity: &str, referral: &str) {
     );
     assert_eq!(row["cosell_syncstatus"], json!(SYNCED), "its state; {}", both());
     // An unanswered referral takes nothing but the answer: the reference travels with it.
-    let reference = if record["status"] == "New" { Value::Null } else { json!(opportunity) };
-    assert_eq!(record["externalReferenceId"], reference, "the referral's reference; {}", both());
+    let reference = if record["status"] == "New" {
+        Value::Null
+    } else {
+        json!(opportunity)
+    };
+    assert_eq!(
+        record["externalReferenceId"],
+        reference,
+        "the referral's reference; {}",
+        both()
+    );
     assert_eq!(
         row["name"],
         json!(format!("✔ {}", record["name"].as_str().unwrap_or_default())),

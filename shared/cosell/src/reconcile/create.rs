@@ -110,6 +110,8 @@ impl Reconcile<'_> {
                     None => ignored(self),
                     Some(own) => {
                         self.subject = Subject::Referral(own.id);
+                        // Where Microsoft's half stands is told as soon as ours has its opportunity.
+                        self.microsoft = Sight::Seen(Box::new(referral.clone()));
                         self.referral = Sight::Seen(Box::new(own));
                         self.link = None;
                         self.decide()
@@ -196,7 +198,7 @@ impl Reconcile<'_> {
             }
             Stage::Unknown(_) => {
                 let text = format!(
-                    "the referral's status {} is not understood; no opportunity is created for it",
+                    "no opportunity is created while the referral's status is {}",
                     terms.get(Field::Stage)
                 );
                 let finding = Finding::field(Code::UnknownValue, Field::Stage, text).on(Side::PartnerCenter);
