@@ -59,6 +59,8 @@ enum Mishap {
     Dropped,
     /// It is answered 429, one second to wait.
     Throttled,
+    /// It is answered 503, and so are the next three: longer than a call is repeated for.
+    Unavailable,
 }
 
 impl Mishap {
@@ -67,15 +69,29 @@ impl Mishap {
             Self::Killed => Fault::RunAfterApply(world.sync.kill_switch()),
             Self::Refused => Fault::Refuse,
             Self::Dropped => Fault::DropAfterApply,
-            Self::Throttled => Fault::Answer {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                headers: vec![
-                    ("retry-after", "1".to_owned()),
-                    ("content-type", "application/json".to_owned()),
-                ],
-                body: json!({ "error": { "code": "429", "message": "Too many requests." } }).to_string(),
-            },
+            Self::Throttled => answer(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "1")]),
+            Self::Unavailable => answer(StatusCode::SERVICE_UNAVAILABLE, &[]),
         }
+    }
+
+    /// How many requests in a row go wrong.
+    const fn times(self) -> usize {
+        match self {
+            Self::Killed | Self::Refused | Self::Dropped | Self::Throttled => 1,
+            Self::Unavailable => 4,
+        }
+    }
+}
+
+/// An answer that the vendor gives instead of doing what it was asked for.
+fn answer(status: StatusCode, headers: &[(&'static str, &str)]) -> Fault {
+    let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    Fault::Answer {
+        status,
+        headers: headers
+            .chain([("content-type", "application/json".to_owned())])
+            .collect(),
+        body: json!({ "error": { "code": status.as_str(), "message": "Not now." } }).to_string(),
     }
 }
 
@@ -376,7 +392,10 @@ impl Case {
     async fn play(self) {
         let mut stage = Stage::set(self.flow).await;
         let fault = self.mishap.fault(&stage.world);
-        stage.world.switchboard.plan(self.position, 1, fault, self.counted);
+        stage
+            .world
+            .switchboard
+            .plan(self.position, self.mishap.times(), fault, self.counted);
         stage.act();
         stage.run().await;
         // A killed poll keeps the others out until its lease ends.
@@ -477,10 +496,8 @@ async fn a_change_toward_dynamics_survives_a_kill_after_every_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn creations_survive_a_connection_that_is_cut_before_any_write() {
-    for flow in [Flow::PortalCreate, Flow::CosellCreate] {
-        break_each_request(flow, Mishap::Refused, is_a_write_of_sync).await;
-    }
+async fn a_cosell_create_survives_a_connection_that_is_cut_before_any_write() {
+    break_each_request(Flow::CosellCreate, Mishap::Refused, is_a_write_of_sync).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,5 +511,12 @@ async fn creations_survive_a_connection_that_is_cut_after_any_write() {
 async fn creations_survive_a_vendor_that_has_no_time_for_any_request() {
     for flow in [Flow::PortalCreate, Flow::CosellCreate] {
         break_each_request(flow, Mishap::Throttled, is_to_a_vendor).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creations_survive_a_vendor_that_goes_down_at_any_request() {
+    for flow in [Flow::PortalCreate, Flow::CosellCreate] {
+        break_each_request(flow, Mishap::Unavailable, is_to_a_vendor).await;
     }
 }
