@@ -24,7 +24,8 @@ const PARTNER_CENTER_OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 /// A slow transaction appears behind the time it is stamped with (Dataverse, polling by `modifiedon`).
 const MODIFIED_OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 
-/// How far back the very first look at Partner Center goes; older deals come with `resync` or the daily comparison.
+/// How far back the very first look at Partner Center goes; older deals come
+/// with their next change or with `resync`.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Deals taken from the due list in one run. The next run takes the next ones.
@@ -44,7 +45,7 @@ pub struct Polled {
     pub due: u64,
     /// Whether another run of the same kind was under way, so that this one did nothing.
     pub skipped: bool,
-    /// Whether there is more, which the next run takes up.
+    /// Whether there is more. A poll goes on there with its next run; the comparison begins anew.
     pub unfinished: bool,
 }
 

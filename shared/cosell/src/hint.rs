@@ -28,7 +28,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What made us look. Logged and audited, never acted upon.
+/// What made us look. Logged and audited; it decides how thorough a look is, never what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
