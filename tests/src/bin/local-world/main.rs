@@ -9,7 +9,6 @@ mod commands;
 mod deal;
 mod guide;
 mod options;
-mod screen;
 mod stories;
 
 use std::fs::File;
@@ -28,7 +27,7 @@ use crate::commands::Commands;
 use crate::deal::text;
 use crate::guide::Guide;
 use crate::options::{HELP, Options, PORTS, Wish};
-use crate::screen::{Screen, seconds};
+use cosell_tests::screen::{Screen, seconds};
 use crate::stories::{Outcome, Play};
 
 /// How often both polls run while somebody watches; every minute and every five minutes in AWS.
