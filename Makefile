@@ -24,7 +24,7 @@ run: binaries ## play the scenarios in a local world, no account needed; with ON
 test: binaries ## run all tests against the compiled functions
 	cargo $(RUNNER) --workspace
 
-check: format lints docs examples test policy size infra rehearse ## everything CI runs, nothing more and nothing less
+check: format lints docs examples test policy size ## everything CI runs, nothing more and nothing less
 
 build: tools ## the release zips, in target/lambda; ARCH=arm64 (default) or x86_64
 	.ci/build webhook sync registration
