@@ -31,8 +31,9 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(screen: Screen) -> Result<(), String> {
-    let program = |name: &str| Path::new(BUILT).join(name).join("bootstrap");
-    let empty = program("empty-function");
+    // Absolute, because a program is started in a folder of its own.
+    let empty = std::path::absolute(Path::new(BUILT).join("empty-function/bootstrap"))
+        .map_err(|error| format!("no working folder: {error}"))?;
     if !empty.is_file() {
         return Err(format!(
             "{} is missing; run it as `make bench`, which builds it",
