@@ -78,7 +78,7 @@ run "functions_get_their_settings_and_no_secret" {
       ENTRA_URL             = "https://login.microsoftonline.com"
       LINKS_TABLE           = "cosell-staging-links"
       LOG_LEVEL             = "info"
-      MAPPING_FILE          = ""
+      MAPPING_FILE          = "mapping.toml"
       METRICS_NAMESPACE     = "CosellConnector/staging"
       PARTNER_CENTER_RATE   = "5"
       PARTNER_CENTER_SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf"
@@ -151,6 +151,16 @@ run "hints_keep_their_order_and_poison_is_set_aside" {
   }
 }
 
+run "a_rehearsal_gives_up_sooner" {
+  variables {
+    max_receives = 1
+  }
+  assert {
+    condition     = jsondecode(aws_sqs_queue.hints.redrive_policy).maxReceiveCount == 1
+    error_message = "A hint is tried more often than asked."
+  }
+}
+
 run "the_tables_are_those_that_the_code_is_tested_with" {
   assert {
     condition = alltrue([
@@ -192,6 +202,8 @@ run "the_tables_are_those_that_the_code_is_tested_with" {
 }
 
 run "production_is_protected_from_deletion" {
+  state_key = "production_is_protected_from_deletion"
+
   variables {
     environment = "production"
   }
@@ -202,6 +214,8 @@ run "production_is_protected_from_deletion" {
 }
 
 run "protection_is_lifted_only_by_saying_so" {
+  state_key = "protection_is_lifted_only_by_saying_so"
+
   variables {
     environment         = "production"
     deletion_protection = false
@@ -457,6 +471,8 @@ run "the_dashboard_shows_the_health_of_the_sync" {
 }
 
 run "every_name_bears_prefix_and_environment" {
+  state_key = "every_name_bears_prefix_and_environment"
+
   variables {
     prefix = "acme-cosell"
   }
@@ -472,7 +488,7 @@ run "every_name_bears_prefix_and_environment" {
     error_message = "Something could meet another deployment's."
   }
   assert {
-    condition     = endswith(aws_iam_role.schedules.name, "-eu-west-1") && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-eu-west-1")
+    condition     = aws_iam_role.schedules.name == "acme-cosell-staging-eu-west-1-schedules" && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-eu-west-1")
     error_message = "What has no region could meet the same environment in another one."
   }
 }
