@@ -85,7 +85,7 @@ locals {
   service_alarms = merge(
     {
       dead-letters = {
-        about      = "A hint failed five times: it is malformed, or its deal crashes the function. The message names the deal; the log of sync says why."
+        about      = "A hint failed every time it was tried: it is malformed, or its deal crashes the function. The message names the deal; the log of sync says why."
         namespace  = "AWS/SQS"
         metric     = "ApproximateNumberOfMessagesVisible"
         dimensions = { QueueName = aws_sqs_queue.dead_letters.name }

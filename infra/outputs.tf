@@ -31,8 +31,33 @@ output "alarm_topic_arn" {
 }
 
 output "dead_letters_url" {
-  description = "Queue of hints that failed five times."
+  description = "Queue of hints that failed every time they were tried."
   value       = aws_sqs_queue.dead_letters.url
+}
+
+output "queue_url" {
+  description = "Queue of hints."
+  value       = aws_sqs_queue.hints.url
+}
+
+output "queues" {
+  description = "Names of the queues: hints, their dead letters, missed runs."
+  value       = { for name, queue in local.queues : name => queue.name }
+}
+
+output "functions" {
+  description = "Names of the functions."
+  value       = { webhook = module.webhook.name, sync = module.sync.name, registration = module.registration.name }
+}
+
+output "tables" {
+  description = "Names of the tables: links, audit records."
+  value       = { links = aws_dynamodb_table.links.name, audit = aws_dynamodb_table.audit.name }
+}
+
+output "is_protected" {
+  description = "Whether the tables refuse to be deleted; `infra/run destroy` asks this first."
+  value       = local.is_protected
 }
 
 output "missed_runs_url" {

@@ -11,15 +11,15 @@ resource "aws_sqs_queue" "hints" {
   message_retention_seconds = 14 * 24 * 60 * 60
   kms_master_key_id         = local.key_arn # Default: SQS's own key.
 
-  # Default: none. A hint that a deal cannot be worked on finishes its message and waits in the ledger; what fails five
-  # times is poison or a crash, and a person looks at it.
+  # Default: none. A hint that a deal cannot be worked on finishes its message and waits in the ledger; what fails again
+  # and again is poison or a crash, and a person looks at it.
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letters.arn
-    maxReceiveCount     = 5
+    maxReceiveCount     = var.max_receives
   })
 }
 
-# No batch of five receives is ever lost in here: only the hints may put theirs.
+# What could not be worked on, until a person looks. Only the queue of hints may put its own here.
 resource "aws_sqs_queue" "dead_letters" {
   name                      = "${local.name}-dead-letters.fifo"
   fifo_queue                = true              # A FIFO queue's dead letters are FIFO.

@@ -263,10 +263,28 @@ variable "display_checkmark" {
 }
 
 variable "mapping_file" {
-  description = "Path, inside the function, of the mapping to use; empty uses the default mapping that is built in. What is packed beside the program is /var/task/mapping.toml."
+  description = "Mapping to use: a path inside the function, relative to where its program lies. The default is what `make build` packed; empty is the mapping that is built into the program."
   type        = string
-  default     = ""
+  default     = "mapping.toml"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]*$", var.mapping_file))
+    error_message = "mapping_file must be a path inside the function, such as \"mapping.toml\", or empty; `make build MAPPING=...` packs yours."
+  }
+}
+
+variable "max_receives" {
+  description = "How often a hint is tried before it goes to the dead letters. Only crashes and malformed hints use it up; fewer than the default is for rehearsals."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    # The bounds are SQS's.
+    condition     = var.max_receives >= 1 && var.max_receives <= 1000 && floor(var.max_receives) == var.max_receives
+    error_message = "max_receives must be a whole number from 1 to 1000."
+  }
 }
 
 variable "settle_seconds" {

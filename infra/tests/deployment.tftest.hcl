@@ -1,0 +1,505 @@
+# What a deployment consists of: limits, retention, encryption, schedules, alarms, names.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment       = "staging"
+  region            = "eu-west-1"
+  partner_tenant_id = "11111111-2222-3333-4444-555555555555"
+  dataverse_url     = "https://contoso.crm4.dynamics.com"
+  zip_folder        = "tests/zips"
+}
+
+run "functions_have_limits" {
+  assert {
+    condition = { for name, f in { webhook = module.webhook.limits, sync = module.sync.limits, registration = module.registration.limits } : name => f } == {
+      webhook      = { memory_mb = 128, timeout_seconds = 15, concurrency = 10, runtime = "provided.al2023", handler = "bootstrap", architecture = "arm64", retries = 1, age_seconds = 300 }
+      sync         = { memory_mb = 256, timeout_seconds = 120, concurrency = 10, runtime = "provided.al2023", handler = "bootstrap", architecture = "arm64", retries = 1, age_seconds = 300 }
+      registration = { memory_mb = 128, timeout_seconds = 120, concurrency = 2, runtime = "provided.al2023", handler = "bootstrap", architecture = "arm64", retries = 1, age_seconds = 300 }
+    }
+    error_message = "Memory, time, concurrency or runtime of a function is another."
+  }
+}
+
+run "a_new_account_reserves_nothing" {
+  variables {
+    reserve_concurrency = false
+  }
+  assert {
+    condition     = alltrue([for limits in [module.webhook.limits, module.sync.limits, module.registration.limits] : limits.concurrency == -1])
+    error_message = "Concurrency was reserved although it must not be."
+  }
+}
+
+run "logs_are_kept_as_long_as_asked_and_encrypted" {
+  variables {
+    log_retention_days = 30
+  }
+  assert {
+    condition = alltrue([
+      for log in [module.webhook.log, module.sync.log, module.registration.log] :
+      log.retention_days == 30 && log.kms_key_arn == aws_kms_key.this[0].arn
+    ])
+    error_message = "A function's log is kept for another time, or not encrypted."
+  }
+  assert {
+    condition     = toset([module.webhook.log.name, module.sync.log.name, module.registration.log.name, aws_cloudwatch_log_group.access[0].name]) == toset(output.log_groups)
+    error_message = "The key's policy does not know exactly the groups that there are."
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.access[0].retention_in_days == 30 && aws_cloudwatch_log_group.access[0].kms_key_id == aws_kms_key.this[0].arn
+    error_message = "The access log is kept for another time, or not encrypted."
+  }
+}
+
+run "functions_get_their_settings_and_no_secret" {
+  assert {
+    condition = module.webhook.settings == tomap({
+      CERTIFICATE_HOSTS  = "3psostorageacct.blob.core.windows.net"
+      ISSUER_HOSTS       = "www.microsoft.com,caissuers.microsoft.com,cacerts.digicert.com"
+      LOG_LEVEL          = "info"
+      METRICS_NAMESPACE  = "CosellConnector/staging"
+      QUEUE_URL          = "https://sqs.eu-west-1.amazonaws.com/111122223333/cosell-staging-hints.fifo"
+      TRUST_ANCHORS_FILE = ""
+    })
+    error_message = "The settings of webhook are others."
+  }
+  assert {
+    condition = module.sync.settings == tomap({
+      AUDIT_TABLE           = "cosell-staging-audit"
+      DATAVERSE_RATE        = "10"
+      DATAVERSE_SECRET      = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-dataverse-1-AbCdEf"
+      DATAVERSE_TENANT_ID   = "11111111-2222-3333-4444-555555555555"
+      DATAVERSE_URL         = "https://contoso.crm4.dynamics.com"
+      DISPLAY_CHECKMARK     = "true"
+      DRY_RUN               = "false"
+      ENTRA_URL             = "https://login.microsoftonline.com"
+      LINKS_TABLE           = "cosell-staging-links"
+      LOG_LEVEL             = "info"
+      MAPPING_FILE          = "mapping.toml"
+      METRICS_NAMESPACE     = "CosellConnector/staging"
+      PARTNER_CENTER_RATE   = "5"
+      PARTNER_CENTER_SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf"
+      PARTNER_CENTER_URL    = "https://api.partner.microsoft.com"
+      PARTNER_TENANT_ID     = "11111111-2222-3333-4444-555555555555"
+      PAUSED                = "none"
+      QUEUE_URL             = "https://sqs.eu-west-1.amazonaws.com/111122223333/cosell-staging-hints.fifo"
+      SETTLE_SECONDS        = "600"
+      SYNC_COSELL_ONLY      = "true"
+      WAITS_PERCENT         = "100"
+      WORKERS               = "5"
+    })
+    error_message = "The settings of sync are others."
+  }
+  assert {
+    condition = module.registration.settings == tomap({
+      ENTRA_URL                   = "https://login.microsoftonline.com"
+      LOG_LEVEL                   = "info"
+      METRICS_NAMESPACE           = "CosellConnector/staging"
+      PARTNER_CENTER_SECRET       = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf"
+      PARTNER_CENTER_WEBHOOKS_URL = "https://api.partnercenter.microsoft.com"
+      PARTNER_TENANT_ID           = "11111111-2222-3333-4444-555555555555"
+      WEBHOOK_EVENTS              = "referral-created,referral-updated,related-referral-created,related-referral-updated,test-created"
+      # The mark ends in the first eight digits of sha256("111122223333:eu-west-1").
+      WEBHOOK_URL = "https://api1234567.execute-api.eu-west-1.amazonaws.com/webhook?owner=cosell-staging-${substr(sha256("111122223333:eu-west-1"), 0, 8)}"
+    })
+    error_message = "The settings of registration are others."
+  }
+}
+
+run "hints_keep_their_order_and_poison_is_set_aside" {
+  variables {
+    sync_timeout_seconds = 200
+    workers              = 7
+  }
+  assert {
+    condition     = aws_sqs_queue.hints.fifo_queue && aws_sqs_queue.dead_letters.fifo_queue && endswith(aws_sqs_queue.hints.name, ".fifo")
+    error_message = "Hints and their dead letters are FIFO."
+  }
+  assert {
+    condition     = aws_sqs_queue.hints.visibility_timeout_seconds >= 6 * module.sync.limits.timeout_seconds
+    error_message = "A message comes back while its batch may still be tried."
+  }
+  assert {
+    condition = (
+      jsondecode(aws_sqs_queue.hints.redrive_policy) == { deadLetterTargetArn = aws_sqs_queue.dead_letters.arn, maxReceiveCount = 5 }
+      && jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letters.redrive_allow_policy) == { redrivePermission = "byQueue", sourceQueueArns = [aws_sqs_queue.hints.arn] }
+    )
+    error_message = "What fails five times goes to the dead letters, which take from this queue alone."
+  }
+  assert {
+    condition = alltrue([
+      for queue in [aws_sqs_queue.hints, aws_sqs_queue.dead_letters, aws_sqs_queue.missed_runs] :
+      queue.kms_master_key_id == aws_kms_key.this[0].arn && queue.message_retention_seconds == 1209600
+    ])
+    error_message = "Queues are encrypted with our key and keep messages for 14 days."
+  }
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.hints.event_source_arn == aws_sqs_queue.hints.arn
+      && aws_lambda_event_source_mapping.hints.function_name == module.sync.arn
+      && aws_lambda_event_source_mapping.hints.function_response_types == toset(["ReportBatchItemFailures"])
+      && aws_lambda_event_source_mapping.hints.scaling_config[0].maximum_concurrency == 7
+    )
+    error_message = "sync takes hints, answers for each one, and works on no more at a time than it has workers."
+  }
+  assert {
+    condition     = module.sync.limits.concurrency > 7 && module.sync.settings.WORKERS == "7"
+    error_message = "The trigger could find its workers throttled, or the budgets be divided by another number."
+  }
+}
+
+run "a_rehearsal_gives_up_sooner" {
+  variables {
+    max_receives = 1
+  }
+  assert {
+    condition     = jsondecode(aws_sqs_queue.hints.redrive_policy).maxReceiveCount == 1
+    error_message = "A hint is tried more often than asked."
+  }
+}
+
+run "the_tables_are_those_that_the_code_is_tested_with" {
+  assert {
+    condition = alltrue([
+      for pair in [
+        { table = aws_dynamodb_table.links, shape = jsondecode(file("../shared/connector/tests/fixtures/dynamodb/links-table.json")) },
+        { table = aws_dynamodb_table.audit, shape = jsondecode(file("../shared/connector/tests/fixtures/dynamodb/audit-table.json")) },
+      ] :
+      pair.table.billing_mode == pair.shape.BillingMode
+      && pair.table.hash_key == [for key in pair.shape.KeySchema : key.AttributeName if key.KeyType == "HASH"][0]
+      && pair.table.range_key == [for key in pair.shape.KeySchema : key.AttributeName if key.KeyType == "RANGE"][0]
+      && toset([for a in pair.table.attribute : "${a.name} ${a.type}"]) == toset([for a in pair.shape.AttributeDefinitions : "${a.AttributeName} ${a.AttributeType}"])
+      && toset([
+        for index in pair.table.global_secondary_index :
+        join(" ", [index.name, index.hash_key, index.range_key, index.projection_type, jsonencode(sort(coalesce(index.non_key_attributes, toset([]))))])
+        ]) == toset([
+        for index in pair.shape.GlobalSecondaryIndexes :
+        join(" ", [index.IndexName, index.KeySchema[0].AttributeName, index.KeySchema[1].AttributeName, index.Projection.ProjectionType, jsonencode(sort(try(index.Projection.NonKeyAttributes, [])))])
+      ])
+    ])
+    error_message = "A table has another shape than the one the code's own tests use."
+  }
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.links, aws_dynamodb_table.audit] :
+      table.point_in_time_recovery[0].enabled
+      && table.server_side_encryption[0].enabled && table.server_side_encryption[0].kms_key_arn == aws_kms_key.this[0].arn
+      && !table.deletion_protection_enabled
+    ])
+    error_message = "Tables can be restored, are encrypted with our key, and outside production can be deleted."
+  }
+  assert {
+    condition     = aws_dynamodb_table.audit.ttl[0].enabled && aws_dynamodb_table.audit.ttl[0].attribute_name == "expires" && length(aws_dynamodb_table.links.ttl) == 0
+    error_message = "Audit records end at `expires`; links never do."
+  }
+  assert {
+    condition     = aws_kms_key.this[0].enable_key_rotation
+    error_message = "The key rotates."
+  }
+}
+
+run "production_is_protected_from_deletion" {
+  state_key = "production_is_protected_from_deletion"
+
+  variables {
+    environment = "production"
+  }
+  assert {
+    condition     = aws_dynamodb_table.links.deletion_protection_enabled && aws_dynamodb_table.audit.deletion_protection_enabled
+    error_message = "Production's tables can be deleted."
+  }
+}
+
+run "protection_is_lifted_only_by_saying_so" {
+  state_key = "protection_is_lifted_only_by_saying_so"
+
+  variables {
+    environment         = "production"
+    deletion_protection = false
+  }
+  assert {
+    condition     = !aws_dynamodb_table.links.deletion_protection_enabled && !aws_dynamodb_table.audit.deletion_protection_enabled
+    error_message = "Production could never be removed."
+  }
+}
+
+run "secrets_are_empty_and_encrypted" {
+  variables {
+    secret_recovery_days = 7
+  }
+  assert {
+    condition = alltrue([
+      for secret in [aws_secretsmanager_secret.partner_center, aws_secretsmanager_secret.dataverse] :
+      secret.kms_key_id == aws_kms_key.this[0].arn && secret.recovery_window_in_days == 7
+    ])
+    error_message = "Secrets are encrypted with our key and can be brought back for as long as asked."
+  }
+}
+
+run "schedules_wait_for_the_credentials" {
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.this : schedule.state == "DISABLED"]) && !output.has_credentials
+    error_message = "A schedule runs although there is no credential."
+  }
+  assert {
+    condition     = output.registration.done.outcome == "awaiting_consent" && aws_lambda_invocation.registration.triggers.has_consent == "false"
+    error_message = "The apply ends with the registration, which says what it waits for."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["cursor-age"].treat_missing_data == "notBreaching"
+    error_message = "The first apply would ring the alarm about polls that are not meant to run."
+  }
+}
+
+run "one_credential_is_not_enough" {
+  override_data {
+    target = data.aws_secretsmanager_secret_versions.partner_center
+    values = { versions = [{ version_id = "1", version_stages = ["AWSCURRENT"], created_time = "2026-01-01T00:00:00Z", last_accessed_date = "" }] }
+  }
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.this : schedule.state == "DISABLED"])
+    error_message = "A schedule runs although sync has only one of its credentials."
+  }
+  assert {
+    condition     = aws_lambda_invocation.registration.triggers.has_consent == "true"
+    error_message = "The consent does not lead to a registration."
+  }
+}
+
+run "a_version_that_is_not_in_force_is_no_credential" {
+  override_data {
+    target = data.aws_secretsmanager_secret_versions.partner_center
+    values = { versions = [{ version_id = "1", version_stages = ["COSELL_CANDIDATE"], created_time = "2026-01-01T00:00:00Z", last_accessed_date = "" }] }
+  }
+  override_data {
+    target = data.aws_secretsmanager_secret_versions.dataverse
+    values = { versions = [{ version_id = "1", version_stages = ["AWSCURRENT"], created_time = "2026-01-01T00:00:00Z", last_accessed_date = "" }] }
+  }
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.this : schedule.state == "DISABLED"])
+    error_message = "A schedule runs on a credential that is not in force."
+  }
+}
+
+run "with_both_credentials_the_runs_start" {
+  override_data {
+    target = data.aws_secretsmanager_secret_versions.partner_center
+    values = { versions = [{ version_id = "1", version_stages = ["AWSCURRENT"], created_time = "2026-01-01T00:00:00Z", last_accessed_date = "" }] }
+  }
+  override_data {
+    target = data.aws_secretsmanager_secret_versions.dataverse
+    values = { versions = [{ version_id = "1", version_stages = ["AWSCURRENT"], created_time = "2026-01-01T00:00:00Z", last_accessed_date = "" }] }
+  }
+  assert {
+    condition = { for key, schedule in aws_scheduler_schedule.this : key => "${schedule.state} ${schedule.name} ${schedule.schedule_expression} ${schedule.target[0].input} ${schedule.target[0].arn}" } == {
+      poll-dynamics       = "ENABLED poll-dynamics rate(1 minute) {\"run\":\"poll-dynamics\"} arn:aws:lambda:eu-west-1:111122223333:function:cosell-staging-sync"
+      poll-partner-center = "ENABLED poll-partner-center rate(5 minutes) {\"run\":\"poll-partner-center\"} arn:aws:lambda:eu-west-1:111122223333:function:cosell-staging-sync"
+      compare             = "ENABLED compare cron(17 2 * * ? *) {\"run\":\"compare\"} arn:aws:lambda:eu-west-1:111122223333:function:cosell-staging-sync"
+      inspect             = "ENABLED inspect cron(47 5 * * ? *) {\"action\":\"inspect\"} arn:aws:lambda:eu-west-1:111122223333:function:cosell-staging-registration"
+    }
+    error_message = "A run has another state, name, rate, input or target."
+  }
+  assert {
+    condition = alltrue([
+      for schedule in aws_scheduler_schedule.this :
+      schedule.flexible_time_window[0].mode == "OFF"
+      && schedule.target[0].dead_letter_config[0].arn == aws_sqs_queue.missed_runs.arn
+      && schedule.target[0].retry_policy[0].maximum_retry_attempts <= 10
+      && schedule.target[0].retry_policy[0].maximum_event_age_in_seconds <= 3600
+    ])
+    error_message = "Runs are on time, do not pile up, and what was missed is kept."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["cursor-age"].treat_missing_data == "breaching"
+    error_message = "Polls that do not run at all would go unnoticed."
+  }
+}
+
+run "names_and_rates_are_the_customers" {
+  variables {
+    schedules = {
+      poll_dynamics = { rate = "rate(10 minutes)" }
+      compare       = { name = "nightly", rate = "cron(0 1 * * ? *)" }
+    }
+  }
+  assert {
+    condition = (
+      aws_scheduler_schedule.this["poll-dynamics"].schedule_expression == "rate(10 minutes)"
+      && aws_scheduler_schedule.this["compare"].name == "nightly"
+      && aws_scheduler_schedule.this["compare"].schedule_expression == "cron(0 1 * * ? *)"
+      && aws_scheduler_schedule.this["poll-partner-center"].schedule_expression == "rate(5 minutes)"
+    )
+    error_message = "Names and rates are not as asked."
+  }
+  assert {
+    # Two runs of ten minutes.
+    condition     = aws_cloudwatch_metric_alarm.this["cursor-age"].period == 1200
+    error_message = "The alarm on the cursor would ring between two polls."
+  }
+}
+
+run "there_is_one_route" {
+  assert {
+    condition     = aws_apigatewayv2_route.webhook[0].route_key == "POST /webhook" && length(aws_apigatewayv2_route.webhook) == 1
+    error_message = "The API answers something else."
+  }
+  assert {
+    condition     = aws_apigatewayv2_integration.webhook[0].payload_format_version == "2.0" && strcontains(aws_apigatewayv2_integration.webhook[0].integration_uri, "cosell-staging-webhook")
+    error_message = "The route does not lead to the webhook, or in another format."
+  }
+  assert {
+    condition = (
+      aws_apigatewayv2_stage.this[0].default_route_settings[0].throttling_burst_limit == 50
+      && aws_apigatewayv2_stage.this[0].default_route_settings[0].throttling_rate_limit == 25
+      && aws_apigatewayv2_stage.this[0].access_log_settings[0].destination_arn == aws_cloudwatch_log_group.access[0].arn
+    )
+    error_message = "The API is not throttled, or keeps no access log."
+  }
+  assert {
+    condition     = !strcontains(aws_apigatewayv2_stage.this[0].access_log_settings[0].format, "authorizer") && !strcontains(aws_apigatewayv2_stage.this[0].access_log_settings[0].format, "header")
+    error_message = "The access log holds more than who asked for what, with which result."
+  }
+}
+
+run "a_custom_domain_is_registered_with_the_owner_mark" {
+  variables {
+    webhook_url = "https://cosell.example.com/hooks/{api}/webhook"
+  }
+  assert {
+    condition     = output.webhook_url == "https://cosell.example.com/hooks/api1234567/webhook?owner=cosell-staging-${substr(sha256("111122223333:eu-west-1"), 0, 8)}"
+    error_message = "The address registered is not the customer's, or bears no mark."
+  }
+  assert {
+    condition     = module.registration.settings.WEBHOOK_URL == output.webhook_url && aws_lambda_invocation.registration.triggers.url == output.webhook_url
+    error_message = "Another address is registered than is shown."
+  }
+}
+
+run "a_function_url_is_registered_with_the_owner_mark" {
+  variables {
+    front_door = "function-url"
+  }
+  assert {
+    condition     = output.webhook_url == "https://url1234567.lambda-url.eu-west-1.on.aws/webhook?owner=cosell-staging-${substr(sha256("111122223333:eu-west-1"), 0, 8)}"
+    error_message = "The address registered is not the function's, or bears no mark."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["webhook-5xx"].namespace == "AWS/Lambda" && aws_cloudwatch_metric_alarm.this["webhook-5xx"].metric_name == "Url5xxCount"
+    error_message = "Errors of the function URL would go unnoticed."
+  }
+  assert {
+    condition     = !contains(output.log_groups, "/aws/vendedlogs/cosell-staging-access")
+    error_message = "There is no API and thus no access log."
+  }
+}
+
+run "a_direction_is_paused_and_nothing_else_changes" {
+  variables {
+    paused  = "toward_partner_center"
+    dry_run = true
+  }
+  assert {
+    condition     = module.sync.settings.PAUSED == "toward_partner_center" && module.sync.settings.DRY_RUN == "true" && output.paused == "toward_partner_center"
+    error_message = "sync is not told what is paused."
+  }
+}
+
+run "alarms_cover_what_needs_a_person" {
+  variables {
+    notification_mail = "crm-team@example.com"
+  }
+  assert {
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => "${alarm.namespace} ${alarm.metric_name} ${jsonencode(alarm.dimensions)} ${alarm.statistic} > ${alarm.threshold}" } == {
+      attention              = "CosellConnector/staging DealsNeedingAttention {\"function\":\"sync\"} Maximum > 0"
+      cursor-age             = "CosellConnector/staging DynamicsCursorAgeSeconds {\"function\":\"sync\"} Maximum > 900"
+      dead-letters           = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"cosell-staging-dead-letters.fifo\"} Maximum > 0"
+      fatal-registration     = "CosellConnector/staging FatalFaults {\"function\":\"registration\"} Sum > 0"
+      fatal-sync             = "CosellConnector/staging FatalFaults {\"function\":\"sync\"} Sum > 0"
+      missed-runs            = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"cosell-staging-missed-runs\"} Maximum > 0"
+      oldest-hint            = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"cosell-staging-hints.fifo\"} Maximum > 900"
+      refresh-token-age      = "CosellConnector/staging RefreshTokenAgeSeconds {\"function\":\"registration\"} Maximum > 5184000"
+      refused-posts          = "CosellConnector/staging PostsRefused {\"function\":\"webhook\"} Sum > 20"
+      registration-drift     = "CosellConnector/staging RegistrationsDrifted {\"function\":\"registration\"} Maximum > 0"
+      registration-errors    = "AWS/Lambda Errors {\"FunctionName\":\"cosell-staging-registration\"} Sum > 0"
+      registration-throttles = "AWS/Lambda Throttles {\"FunctionName\":\"cosell-staging-registration\"} Sum > 0"
+      schedule-errors        = "AWS/Scheduler TargetErrorCount {\"ScheduleGroup\":\"cosell-staging\"} Sum > 0"
+      sync-errors            = "AWS/Lambda Errors {\"FunctionName\":\"cosell-staging-sync\"} Sum > 0"
+      sync-throttles         = "AWS/Lambda Throttles {\"FunctionName\":\"cosell-staging-sync\"} Sum > 0"
+      webhook-5xx            = "AWS/ApiGateway 5xx {\"ApiId\":\"api1234567\"} Sum > 0"
+      webhook-errors         = "AWS/Lambda Errors {\"FunctionName\":\"cosell-staging-webhook\"} Sum > 0"
+      webhook-throttles      = "AWS/Lambda Throttles {\"FunctionName\":\"cosell-staging-webhook\"} Sum > 0"
+    }
+    error_message = "An alarm is missing, new, or about something else."
+  }
+  assert {
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.this :
+      alarm.comparison_operator == "GreaterThanThreshold"
+      && alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn])
+      && length(alarm.alarm_description) > 20 && alarm.treat_missing_data != "missing"
+    ])
+    error_message = "Each alarm reaches the topic, when it begins and when it is over, and says what to do."
+  }
+  assert {
+    condition     = aws_sns_topic_subscription.mail[0].protocol == "email" && aws_sns_topic_subscription.mail[0].endpoint == "crm-team@example.com" && aws_sns_topic.alarms.kms_master_key_id == aws_kms_key.this[0].arn
+    error_message = "The mail address does not hear of alarms, or the topic is not encrypted."
+  }
+}
+
+run "no_mail_is_sent_unasked" {
+  assert {
+    condition     = length(aws_sns_topic_subscription.mail) == 0
+    error_message = "Somebody was subscribed without being named."
+  }
+}
+
+run "the_dashboard_shows_the_health_of_the_sync" {
+  assert {
+    condition = alltrue([
+      for metric in ["LagMilliseconds", "WritesTowardDynamics", "WritesTowardPartnerCenter", "ValuesOverruled", "DealsDue", "DealsOverdue", "DealsNeedingAttention", "VendorCalls", "VendorRefusals", "VendorFailures", "VendorThrottles", "ApproximateAgeOfOldestMessage", "Errors", "RegistrationsDrifted", "\"p50\"", "\"p99\""] :
+      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, metric)
+    ])
+    error_message = "Something is missing on the dashboard."
+  }
+  assert {
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 13
+    error_message = "There are twelve graphs below the row of alarms."
+  }
+}
+
+run "every_name_bears_prefix_and_environment" {
+  state_key = "every_name_bears_prefix_and_environment"
+
+  variables {
+    prefix = "acme-cosell"
+  }
+  assert {
+    condition     = aws_ssm_parameter.owner.name == "/acme-cosell/staging/owner" && aws_ssm_parameter.owner.overwrite == null
+    error_message = "The environment is taken under another name, or taken from others."
+  }
+  assert {
+    condition = alltrue([
+      for name in [aws_sqs_queue.hints.name, aws_dynamodb_table.links.name, module.sync.name, aws_scheduler_schedule_group.this.name, aws_iam_role.schedules.name, aws_cloudwatch_dashboard.this.dashboard_name] :
+      startswith(name, "acme-cosell-staging")
+    ])
+    error_message = "Something could meet another deployment's."
+  }
+  assert {
+    condition     = aws_iam_role.schedules.name == "acme-cosell-staging-eu-west-1-schedules" && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-eu-west-1")
+    error_message = "What has no region could meet the same environment in another one."
+  }
+}
+
+run "the_admins_command_is_told_everything" {
+  assert {
+    condition = toset(keys(output.operator)) == toset([
+      "AUDIT_TABLE", "AWS_REGION", "DATAVERSE_SECRET", "DATAVERSE_TENANT_ID", "DATAVERSE_URL", "DISPLAY_CHECKMARK", "ENTRA_URL",
+      "ENVIRONMENT", "LINKS_TABLE", "PARTNER_CENTER_SECRET", "PARTNER_CENTER_URL", "PARTNER_CENTER_WEBHOOKS_URL", "PARTNER_TENANT_ID",
+      "QUEUE_URL", "REGISTRATION_FUNCTION", "SYNC_COSELL_ONLY", "SYNC_FUNCTION", "WEBHOOK_EVENTS", "WEBHOOK_FUNCTION", "WEBHOOK_URL",
+    ])
+    error_message = "The output `operator` has other entries."
+  }
+}

@@ -1,0 +1,262 @@
+# Who may do what, action by action. Each policy is flattened to lines "sid effect action resource condition"; the set of
+# lines must be exactly the one below, so that a right that is added, widened or lost fails here.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment       = "staging"
+  region            = "eu-west-1"
+  partner_tenant_id = "11111111-2222-3333-4444-555555555555"
+  dataverse_url     = "https://contoso.crm4.dynamics.com"
+  zip_folder        = "tests/zips"
+}
+
+run "webhook_may_send_hints_and_nothing_else" {
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.webhook.policy).Statement : [
+        for a in s.Action : [for r in s.Resource : trimspace("${s.Sid} ${s.Effect} ${a} ${r} ${try(jsonencode(s.Condition), "")}")]
+      ]
+      ])) == toset([
+      "WriteOwnLog Allow logs:CreateLogStream arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-webhook:*",
+      "WriteOwnLog Allow logs:PutLogEvents arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-webhook:*",
+      "SendHints Allow sqs:SendMessage arn:aws:sqs:eu-west-1:111122223333:cosell-staging-hints.fifo",
+      "EncryptHints Allow kms:Decrypt arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"sqs.eu-west-1.amazonaws.com\"]}}",
+      "EncryptHints Allow kms:GenerateDataKey arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"sqs.eu-west-1.amazonaws.com\"]}}",
+    ])
+    error_message = "The webhook's policy is not exactly what it shall be."
+  }
+}
+
+run "sync_may_do_what_its_code_calls" {
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.sync.policy).Statement : [
+        for a in s.Action : [for r in s.Resource : trimspace("${s.Sid} ${s.Effect} ${a} ${r} ${try(jsonencode(s.Condition), "")}")]
+      ]
+      ])) == toset([
+      "WriteOwnLog Allow logs:CreateLogStream arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-sync:*",
+      "WriteOwnLog Allow logs:PutLogEvents arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-sync:*",
+      "TakeHints Allow sqs:DeleteMessage arn:aws:sqs:eu-west-1:111122223333:cosell-staging-hints.fifo",
+      "TakeHints Allow sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:111122223333:cosell-staging-hints.fifo",
+      "TakeHints Allow sqs:ReceiveMessage arn:aws:sqs:eu-west-1:111122223333:cosell-staging-hints.fifo",
+      "SendHints Allow sqs:SendMessage arn:aws:sqs:eu-west-1:111122223333:cosell-staging-hints.fifo",
+      "EncryptHints Allow kms:Decrypt arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"sqs.eu-west-1.amazonaws.com\"]}}",
+      "EncryptHints Allow kms:GenerateDataKey arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"sqs.eu-west-1.amazonaws.com\"]}}",
+      "ReadAndPutLinks Allow dynamodb:GetItem arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
+      "ReadAndPutLinks Allow dynamodb:PutItem arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
+      "ReadAndPutLinks Allow dynamodb:Scan arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
+      "ListLinks Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links/index/attention",
+      "ListLinks Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links/index/due",
+      "PutAuditRecords Allow dynamodb:PutItem arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-audit",
+      "ListAuditRecords Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-audit",
+      "ListAuditRecords Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-audit/index/day",
+      "OpenTables Allow kms:Decrypt arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"dynamodb.eu-west-1.amazonaws.com\"]}}",
+      "ReadCredentials Allow secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-dataverse-1-AbCdEf",
+      "ReadCredentials Allow secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf",
+      "KeepRenewedToken Allow secretsmanager:PutSecretValue arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf",
+      "KeepRenewedToken Allow secretsmanager:UpdateSecretVersionStage arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf",
+      "OpenCredentials Allow kms:Decrypt arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"secretsmanager.eu-west-1.amazonaws.com\"]}}",
+      "OpenCredentials Allow kms:GenerateDataKey arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"secretsmanager.eu-west-1.amazonaws.com\"]}}",
+    ])
+    error_message = "The policy of sync is not exactly what it shall be."
+  }
+}
+
+run "registration_reads_and_renews_one_secret" {
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(module.registration.policy).Statement : [
+        for a in s.Action : [for r in s.Resource : trimspace("${s.Sid} ${s.Effect} ${a} ${r} ${try(jsonencode(s.Condition), "")}")]
+      ]
+      ])) == toset([
+      "WriteOwnLog Allow logs:CreateLogStream arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-registration:*",
+      "WriteOwnLog Allow logs:PutLogEvents arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-registration:*",
+      "ReadCredential Allow secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf",
+      "KeepRenewedToken Allow secretsmanager:PutSecretValue arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf",
+      "KeepRenewedToken Allow secretsmanager:UpdateSecretVersionStage arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf",
+      "OpenCredential Allow kms:Decrypt arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"secretsmanager.eu-west-1.amazonaws.com\"]}}",
+      "OpenCredential Allow kms:GenerateDataKey arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"secretsmanager.eu-west-1.amazonaws.com\"]}}",
+    ])
+    error_message = "The policy of registration is not exactly what it shall be."
+  }
+}
+
+run "schedules_start_two_functions_and_keep_what_they_missed" {
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(aws_iam_role_policy.schedules.policy).Statement : [
+        for a in s.Action : [for r in s.Resource : trimspace("${s.Sid} ${s.Effect} ${a} ${r} ${try(jsonencode(s.Condition), "")}")]
+      ]
+      ])) == toset([
+      "StartRuns Allow lambda:InvokeFunction arn:aws:lambda:eu-west-1:111122223333:function:cosell-staging-registration",
+      "StartRuns Allow lambda:InvokeFunction arn:aws:lambda:eu-west-1:111122223333:function:cosell-staging-sync",
+      "KeepMissedRuns Allow sqs:SendMessage arn:aws:sqs:eu-west-1:111122223333:cosell-staging-missed-runs",
+      "EncryptMissedRuns Allow kms:Decrypt arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"sqs.eu-west-1.amazonaws.com\"]}}",
+      "EncryptMissedRuns Allow kms:GenerateDataKey arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000001 {\"StringEquals\":{\"kms:ViaService\":[\"sqs.eu-west-1.amazonaws.com\"]}}",
+    ])
+    error_message = "The policy of the schedules is not exactly what it shall be."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role.schedules.assume_role_policy).Statement == [{
+      Sid       = "SchedulerActsAs"
+      Effect    = "Allow"
+      Principal = { Service = "scheduler.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = {
+        "aws:SourceAccount" = "111122223333"
+        "aws:SourceArn"     = "arn:aws:scheduler:eu-west-1:111122223333:schedule-group/cosell-staging"
+      } }
+    }]
+    error_message = "Only schedules of our own group may use the role."
+  }
+}
+
+run "nobody_updates_or_deletes_audit_records" {
+  assert {
+    # Whoever touches the audit table: only puts and queries.
+    condition = alltrue(flatten([
+      for policy in [module.webhook.policy, module.sync.policy, module.registration.policy, aws_iam_role_policy.schedules.policy] : [
+        for s in jsondecode(policy).Statement : [
+          for r in s.Resource : [for a in s.Action : contains(["dynamodb:PutItem", "dynamodb:Query"], a)]
+          if strcontains(r, "table/cosell-staging-audit")
+        ]
+      ]
+    ]))
+    error_message = "The audit table may be put to and queried, and nothing else."
+  }
+}
+
+run "every_statement_has_a_sid_and_no_wildcard" {
+  assert {
+    condition = alltrue(flatten([
+      for policy in [module.webhook.policy, module.sync.policy, module.registration.policy, aws_iam_role_policy.schedules.policy] : [
+        for s in jsondecode(policy).Statement : [
+          length(s.Sid) > 0,
+          [for a in s.Action : !strcontains(a, "*")],
+          # The streams of a function's own log group are the one exception.
+          [for r in s.Resource : !strcontains(r, "*") || (s.Sid == "WriteOwnLog" && endswith(r, ":*"))],
+        ]
+      ]
+    ]))
+    error_message = "A statement has no sid, or a wildcard."
+  }
+}
+
+run "resource_policies_name_who_may" {
+  assert {
+    condition = toset(flatten([
+      for s in jsondecode(aws_kms_key.this[0].policy).Statement : [for a in s.Action : "${s.Sid} ${jsonencode(s.Principal)} ${a}"]
+      if s.Sid != "AccountDecides"
+      ])) == toset([
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:Decrypt",
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:DescribeKey",
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:Encrypt",
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:GenerateDataKey",
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:GenerateDataKeyWithoutPlaintext",
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:ReEncryptFrom",
+      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:ReEncryptTo",
+      "AlarmsReachTheTopic {\"Service\":\"cloudwatch.amazonaws.com\"} kms:Decrypt",
+      "AlarmsReachTheTopic {\"Service\":\"cloudwatch.amazonaws.com\"} kms:GenerateDataKey",
+    ])
+    error_message = "Besides the account itself, only logs and alarms use the key directly."
+  }
+  assert {
+    condition = alltrue([
+      for s in jsondecode(aws_kms_key.this[0].policy).Statement :
+      s.Sid != "AccountDecides" || (s.Principal == { AWS = "arn:aws:iam::111122223333:root" } && alltrue([for a in s.Action : !strcontains(a, "*")]))
+    ])
+    error_message = "The account's statement names its actions one by one."
+  }
+  assert {
+    condition = toset([for s in jsondecode(aws_kms_key.this[0].policy).Statement : s.Condition if s.Sid == "LogsEncrypt"][0].ArnEquals["kms:EncryptionContext:aws:logs:arn"]) == toset([
+      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-webhook",
+      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-sync",
+      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-registration",
+      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/vendedlogs/cosell-staging-access",
+    ])
+    error_message = "The key encrypts our four logs and no others."
+  }
+  assert {
+    condition = alltrue([
+      for policy in values(aws_sqs_queue_policy.tls_only)[*].policy :
+      jsondecode(policy).Statement[*].Effect == ["Deny"] && jsondecode(policy).Statement[0].Condition == { Bool = { "aws:SecureTransport" = "false" } }
+    ]) && toset(keys(aws_sqs_queue_policy.tls_only)) == toset(["hints", "dead_letters", "missed_runs"])
+    error_message = "Each queue refuses plain HTTP, and its policy allows nobody anything."
+  }
+  assert {
+    condition = jsondecode(aws_sns_topic_policy.alarms.policy).Statement[0] == {
+      Sid       = "AlarmsPublish"
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Action    = "sns:Publish"
+      Resource  = "arn:aws:sns:eu-west-1:111122223333:cosell-staging-alarms"
+      Condition = { StringEquals = { "aws:SourceAccount" = "111122223333" } }
+    }
+    error_message = "Only alarms of this account publish to the topic."
+  }
+  assert {
+    condition = (
+      aws_lambda_permission.api[0].principal == "apigateway.amazonaws.com"
+      && aws_lambda_permission.api[0].action == "lambda:InvokeFunction"
+      && aws_lambda_permission.api[0].source_arn == "arn:aws:execute-api:eu-west-1:111122223333:api1234567/$default/POST/webhook"
+    )
+    error_message = "Only the one route of our API may invoke the webhook."
+  }
+}
+
+run "a_function_url_has_both_permissions" {
+  variables {
+    front_door = "function-url"
+  }
+  assert {
+    condition = (
+      aws_lambda_permission.function_url[0].action == "lambda:InvokeFunctionUrl"
+      && aws_lambda_permission.function_url[0].function_url_auth_type == "NONE"
+    )
+    error_message = "The URL may be invoked without credentials."
+  }
+  assert {
+    condition = jsondecode(aws_cloudformation_stack.function_url_permission[0].template_body).Resources.Permission == {
+      Type = "AWS::Lambda::Permission"
+      Properties = {
+        Action                = "lambda:InvokeFunction"
+        FunctionName          = "cosell-staging-webhook"
+        InvokedViaFunctionUrl = true
+        Principal             = "*"
+      }
+    }
+    error_message = "The function may be invoked by anybody only by way of its URL."
+  }
+  assert {
+    condition     = length(aws_apigatewayv2_api.this) == 0 && length(aws_lambda_permission.api) == 0 && length(aws_cloudwatch_log_group.access) == 0
+    error_message = "There is no API beside the function URL."
+  }
+}
+
+run "a_key_of_the_customers_is_used_everywhere" {
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-west-1:111122223333:key/99999999-0000-0000-0000-000000000009"
+  }
+  assert {
+    condition     = length(aws_kms_key.this) == 0 && length(aws_kms_alias.this) == 0
+    error_message = "No key of our own is made."
+  }
+  assert {
+    condition = alltrue([
+      for text in [module.webhook.policy, module.sync.policy, module.registration.policy, aws_iam_role_policy.schedules.policy] :
+      !strcontains(text, "key/00000000") && strcontains(text, "key/99999999-0000-0000-0000-000000000009")
+    ])
+    error_message = "Every policy names the customer's key."
+  }
+  assert {
+    condition = alltrue([
+      for key in [aws_sqs_queue.hints.kms_master_key_id, aws_dynamodb_table.audit.server_side_encryption[0].kms_key_arn, aws_secretsmanager_secret.dataverse.kms_key_id, aws_sns_topic.alarms.kms_master_key_id, aws_cloudwatch_log_group.access[0].kms_key_id] :
+      key == var.kms_key_arn
+    ])
+    error_message = "Everything is encrypted with the customer's key."
+  }
+}
