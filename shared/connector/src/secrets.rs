@@ -157,7 +157,10 @@ impl Secrets {
         let stored_at = answer
             .created_date
             .and_then(|at| Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).ok()?).ok());
+        let has_bytes = answer.secret_binary.is_some();
         match (answer.secret_string, answer.version_id) {
+            // A version with neither text nor bytes holds nothing; emulators answer so where AWS refuses.
+            (None, _) if !has_bytes => Err(Error::NoValue { id: id.to_owned() }),
             (Some(text), Some(version)) => Ok(Secret {
                 value: text.into(),
                 version,

@@ -159,6 +159,7 @@ async fn a_secret_that_is_missing_empty_or_binary_is_fatal_and_named() {
     for (status, body, code) in [
         (400, missing, "aws_refused"),
         (400, empty, "secret_empty"),
+        (200, json!({ "Name": ID, "VersionId": "v1" }), "secret_empty"),
         (200, binary, "secret_without_text"),
     ] {
         let server = MockServer::start().await;

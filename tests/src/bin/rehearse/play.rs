@@ -597,6 +597,7 @@ webhook_url                 = "http://127.0.0.1:{port}/_aws/execute-api/{{api}}/
 certificate_hosts           = ["{host}"]
 issuer_hosts                = ["{host}"]
 trust_anchors_file          = "{anchors}"
+architecture                = "{architecture}"
 sync_timeout_seconds        = 30
 max_receives                = 1
 settle_seconds              = 1
@@ -610,5 +611,7 @@ secret_recovery_days        = 0
         referrals = vendors.partner_center.referrals_url(),
         webhooks = vendors.partner_center.webhooks_url(),
         port = cloud.port(),
+        // The emulator runs the programs on this machine.
+        architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { std::env::consts::ARCH },
     )
 }
