@@ -10,4 +10,5 @@ pub mod entra;
 pub mod lambda;
 pub mod partner_center;
 pub mod switchboard;
+pub mod vendors;
 pub mod world;
