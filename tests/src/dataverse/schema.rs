@@ -3,6 +3,14 @@
 //! Knows: the vocabulary. Refuses to know: the tables themselves (see `tables`) and any row. Guarantee: names are
 //! compared exactly, case included, as the Web API does.
 
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A text that lives as long as the program: definitions made at run time stand beside those that are written here.
+pub(super) fn kept(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
+}
+
 /// A named value of a choice, of a state or of a status.
 pub(super) type Named = (i64, &'static str);
 
@@ -44,6 +52,8 @@ pub(super) enum Kind {
     Money(i64, i64),
     /// A decimal number shown with this many places.
     Decimal(u32),
+    /// A decimal number with this many places at most, within bounds.
+    Number(u32, i64, i64),
     /// A calendar date without a zone.
     Date,
     /// A moment, kept in whole seconds.
@@ -66,6 +76,20 @@ pub(super) struct Column {
     pub(super) update: bool,
     /// Value of a new row; for a boolean 0 or 1.
     pub(super) default: Option<i64>,
+    /// What an administrator said who made it; none for what is delivered.
+    pub(super) about: Option<&'static About>,
+}
+
+/// What the maker of a column said of it beyond its type.
+#[derive(Debug, PartialEq)]
+pub(super) struct About {
+    pub(super) display: Value,
+    pub(super) description: Value,
+    pub(super) required: Value,
+    /// Members of its own class, as a definition shows them.
+    pub(super) facts: Vec<(&'static str, Value)>,
+    /// Schema name of the relationship that brought a lookup.
+    pub(super) relationship: Option<String>,
 }
 
 impl Column {
@@ -77,6 +101,7 @@ impl Column {
             create: true,
             update: true,
             default: None,
+            about: None,
         }
     }
 
@@ -88,6 +113,7 @@ impl Column {
             create: true,
             update: true,
             default: None,
+            about: None,
         }
     }
 
@@ -143,6 +169,63 @@ pub(super) struct State {
 pub(super) struct AlternateKey {
     pub(super) schema: &'static str,
     pub(super) column: &'static str,
+    pub(super) index: Index,
+}
+
+/// How far the job is that builds the unique index of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Index {
+    /// Finished once somebody has looked this often, or at this moment.
+    Building { looks: u32, due: Timestamp },
+    /// The key can be used, and holds.
+    Active,
+    /// Rows were in the way.
+    Failed,
+}
+
+impl Index {
+    /// As a definition shows it.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Building { looks: 0 | 1, .. } => "InProgress",
+            Self::Building { .. } => "Pending",
+            Self::Active => "Active",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+impl AlternateKey {
+    pub(super) fn is_active(&self) -> bool {
+        self.index == Index::Active
+    }
+}
+
+/// What only an administrator's tools look at in a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct More {
+    /// Display names by language.
+    pub(super) labels: Vec<(i64, String)>,
+    pub(super) user_owned: bool,
+    pub(super) has_activities: bool,
+    pub(super) has_notes: bool,
+    /// Change tracking was asked for and waits to be published.
+    pub(super) tracking_unpublished: bool,
+    /// Made by an administrator here.
+    pub(super) made_here: bool,
+}
+
+impl Default for More {
+    fn default() -> Self {
+        Self {
+            labels: Vec::new(),
+            user_owned: true,
+            has_activities: false,
+            has_notes: false,
+            tracking_unpublished: false,
+            made_here: false,
+        }
+    }
 }
 
 /// A table.
@@ -162,6 +245,7 @@ pub(super) struct Table {
     /// Whether the connector's role may create, change and delete rows.
     pub(super) writable: bool,
     pub(super) tracked: bool,
+    pub(super) more: More,
 }
 
 impl Table {

@@ -3,8 +3,8 @@
 //! Knows: names, types, limits, choices, navigation names. Refuses to know: rows and requests. Guarantee: a column that
 //! is not listed here or in `neighbours` does not exist for any request.
 
-use super::neighbours;
-use super::schema::{AlternateKey, Column, Kind, Named, State, Table, Target};
+use super::{components, neighbours};
+use super::schema::{AlternateKey, Column, Index, Kind, More, Named, State, Table, Target};
 
 use Kind::{Boolean, Choice, Date, Decimal, Guid, Instant, Lookup, Memo, Money, Text, Whole};
 
@@ -110,6 +110,8 @@ pub(super) fn all() -> Vec<Table> {
         neighbours::opportunity_close(),
         neighbours::organization(),
         neighbours::deal_solution(),
+        components::publisher(),
+        components::solution(),
     ]
 }
 
@@ -184,6 +186,7 @@ fn co_sell() -> [Column; 12] {
 const REFERRAL_KEY: AlternateKey = AlternateKey {
     schema: "cosell_ReferralKey",
     column: "cosell_referralidentifier",
+    index: Index::Active,
 };
 
 fn opportunity() -> Table {
@@ -284,6 +287,7 @@ fn opportunity() -> Table {
         states: OPPORTUNITY_STATES,
         writable: true,
         tracked: true,
+        more: More::default(),
     }
 }
 
@@ -321,5 +325,6 @@ fn lead() -> Table {
         states: LEAD_STATES,
         writable: true,
         tracked: true,
+        more: More::default(),
     }
 }
