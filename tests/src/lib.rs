@@ -9,6 +9,7 @@ pub mod dataverse;
 pub mod entra;
 pub mod lambda;
 pub mod partner_center;
+pub mod screen;
 pub mod switchboard;
 pub mod vendors;
 pub mod world;

@@ -160,15 +160,22 @@ impl Tokens {
 
     async fn credential(&self) -> Result<(Credential, String), Error> {
         // Read anew each time: a renewed client secret then takes effect without a new deployment.
-        let secret = self.secrets.read(&self.secret_id).await.map_err(Error::Secret)?;
         let is_delegated = matches!(self.grant, Grant::Delegated { .. });
-        let credential = Credential::parse(secret.value.expose_secret(), is_delegated).ok_or_else(|| {
-            let members = if is_delegated { DELEGATED } else { APPLICATION };
-            Error::SecretIncomplete {
+        let (members, cure) = if is_delegated {
+            (DELEGATED, "cosell consent")
+        } else {
+            (APPLICATION, "cosell credentials")
+        };
+        let secret = self.secrets.read(&self.secret_id).await.map_err(|error| match error {
+            secrets::Error::NoValue { id } => Error::SecretEmpty { id, members, cure },
+            error @ (secrets::Error::Call { .. } | secrets::Error::NoText { .. }) => Error::Secret(error),
+        })?;
+        let credential =
+            Credential::parse(secret.value.expose_secret(), is_delegated).ok_or_else(|| Error::SecretIncomplete {
                 id: self.secret_id.clone(),
                 members,
-            }
-        })?;
+                cure,
+            })?;
         Ok((credential, secret.version))
     }
 
@@ -385,13 +392,25 @@ pub enum Error {
     /// Secrets Manager did not give the credential.
     #[error("the credential could not be read")]
     Secret(#[source] secrets::Error),
+    /// Nothing was stored in the secret yet.
+    #[error("the secret {id} holds no value yet; run `{cure}` to store {members}")]
+    SecretEmpty {
+        /// Its name.
+        id: String,
+        /// What it must hold.
+        members: &'static str,
+        /// The command that stores it.
+        cure: &'static str,
+    },
     /// The secret is not what it should be.
-    #[error("the secret {id} must be JSON with {members}; run `cosell consent` or store them")]
+    #[error("the secret {id} must be JSON with {members}; run `{cure}` or store them")]
     SecretIncomplete {
         /// Its name.
         id: String,
         /// What it must hold.
         members: &'static str,
+        /// The command that stores it.
+        cure: &'static str,
     },
     /// A person has to sign in again.
     #[error("Entra does not accept the stored sign-in ({said}); run `cosell consent` and sign in with a second factor")]
@@ -435,7 +454,8 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Secret(error) => error.class(),
-            Self::SecretIncomplete { .. }
+            Self::SecretEmpty { .. }
+            | Self::SecretIncomplete { .. }
             | Self::ConsentNeeded { .. }
             | Self::ClientRefused { .. }
             | Self::Refused { .. } => Class::Fatal,
@@ -451,6 +471,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Secret(error) => error.code(),
+            Self::SecretEmpty { .. } => "secret_empty",
             Self::SecretIncomplete { .. } => "secret_incomplete",
             Self::ConsentNeeded { .. } => "consent_needed",
             Self::ClientRefused { .. } => "client_secret_refused",
