@@ -12,10 +12,10 @@ use super::body::Assignments;
 use super::cell::Cell;
 use super::refusal::Refusal;
 use super::rows::Row;
-use super::schema::{Column, Kind, More, Table};
+use super::schema::{Column, Kind, More, Table, Target};
 use super::tables::{lookup, stamped};
 
-use Kind::{Boolean, Memo, Text, Whole};
+use Kind::{Boolean, Lookup, Memo, Text, Whole};
 
 /// What the options of a publisher's choices begin with.
 const OPTION_PREFIXES: std::ops::RangeInclusive<i64> = 10_000..=99_999;
@@ -100,7 +100,9 @@ impl Environment {
         }
         let name = text("uniquename");
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return wrong(format!("'{name}' is not a unique name: letters, digits and underscores alone."));
+            return wrong(format!(
+                "'{name}' is not a unique name: letters, digits and underscores alone."
+            ));
         }
         let same = |row: &&std::sync::Arc<Row>| {
             let theirs = row.get("uniquename").and_then(Cell::text).unwrap_or_default();

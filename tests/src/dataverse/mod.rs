@@ -45,6 +45,7 @@ mod prefer;
 mod qualify;
 mod query;
 mod refusal;
+mod relationships;
 mod roles;
 mod rows;
 mod schema;
@@ -128,6 +129,7 @@ impl Dataverse {
         let mut environment = Environment::new(clock.clone());
         if crm == Crm::Plain {
             environment.schema.strip();
+            environment.roles.strip();
         }
         environment.seed(crm).map_err(std::io::Error::other)?;
         let dataverse = Self {

@@ -49,11 +49,13 @@ const CONNECTOR: &str = "Co-sell Connector";
 const CUSTOMIZER: &str = "System Customizer";
 
 /// What a customizer may do besides reading and writing rows.
-const CUSTOMIZING: [&str; 14] = [
+const CUSTOMIZING: [&str; 18] = [
     "prvCreatePublisher",
     "prvReadPublisher",
+    "prvWritePublisher",
     "prvCreateSolution",
     "prvReadSolution",
+    "prvWriteSolution",
     "prvCreateEntity",
     "prvReadEntity",
     "prvWriteEntity",
@@ -62,6 +64,8 @@ const CUSTOMIZING: [&str; 14] = [
     "prvWriteAttribute",
     "prvCreateRelationship",
     "prvReadRelationship",
+    "prvCreateEntityKey",
+    "prvReadEntityKey",
     "prvWriteCustomization",
     "prvPublishCustomization",
 ];
@@ -85,7 +89,14 @@ impl Default for Roles {
     /// Both are held, so that nothing is refused until a test says so.
     fn default() -> Self {
         let mut connector = BTreeMap::new();
-        for table in ["Opportunity", "Account", "Contact", "Lead", "cosell_DealSolution", "Activity"] {
+        for table in [
+            "Opportunity",
+            "Account",
+            "Contact",
+            "Lead",
+            "cosell_DealSolution",
+            "Activity",
+        ] {
             connector.extend(VERBS.map(|verb| (format!("prv{verb}{table}"), Depth::Global)));
         }
         for table in ["TransactionCurrency", "User", "Organization", "Role"] {
@@ -122,6 +133,13 @@ impl Roles {
             *reach = (*reach).max(*depth);
         }
         all
+    }
+
+    /// Takes out what a table brought that is not installed.
+    pub(super) fn strip(&mut self) {
+        for role in &mut self.0 {
+            role.privileges.retain(|name, _| !name.contains("cosell_"));
+        }
     }
 
     /// Those who install things may use what they have made.
@@ -223,8 +241,14 @@ impl Environment {
                     let wanted = wanted.ok_or_else(|| Refusal::no_segment(&function.name))?;
                     let found = self.roles.all();
                     let found = found.into_iter().filter(|(name, _)| *name == wanted).collect();
-                    self.privileges(call, table, arguments, "RetrieveUserPrivilegeByPrivilegeNameResponse", found)
-                        .map(Some)
+                    self.privileges(
+                        call,
+                        table,
+                        arguments,
+                        "RetrieveUserPrivilegeByPrivilegeNameResponse",
+                        found,
+                    )
+                    .map(Some)
                 }
                 _ => Ok(None),
             },
@@ -259,7 +283,10 @@ impl Environment {
             .collect();
         let context = format!("{}/$metadata#Microsoft.Dynamics.CRM.{class}", self.root());
         let object = Object::default().with("@odata.context", &context);
-        Ok(Answer::json(StatusCode::OK, &object.with("RolePrivileges", &privileges)))
+        Ok(Answer::json(
+            StatusCode::OK,
+            &object.with("RolePrivileges", &privileges),
+        ))
     }
 
     /// Whether the address is that of the connector's user; another user's is none, an absent one is refused.
@@ -280,7 +307,10 @@ impl Environment {
         let [part] = parts.as_slice() else {
             return Err(Refusal::query("Only the roles are expanded here."));
         };
-        let inside = part.trim().strip_prefix("systemuserroles_association").unwrap_or_default();
+        let inside = part
+            .trim()
+            .strip_prefix("systemuserroles_association")
+            .unwrap_or_default();
         let selected = match inside.strip_prefix("($select=").and_then(|rest| rest.strip_suffix(')')) {
             Some(selected) => selected.split(',').map(str::trim).collect(),
             None if inside.is_empty() => COLUMNS.to_vec(),

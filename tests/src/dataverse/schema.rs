@@ -3,8 +3,12 @@
 //! Knows: the vocabulary. Refuses to know: the tables themselves (see `tables`) and any row. Guarantee: names are
 //! compared exactly, case included, as the Web API does.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
+
+use super::tables::is_co_sell;
 
 /// A text that lives as long as the program: definitions made at run time stand beside those that are written here.
 pub(super) fn kept(text: &str) -> &'static str {
@@ -13,6 +17,9 @@ pub(super) fn kept(text: &str) -> &'static str {
 
 /// A named value of a choice, of a state or of a status.
 pub(super) type Named = (i64, &'static str);
+
+/// Labels by language.
+pub(super) type Labels = Vec<(i64, String)>;
 
 /// One place a lookup may point to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +90,8 @@ pub(super) struct Column {
 /// What the maker of a column said of it beyond its type.
 #[derive(Debug, PartialEq)]
 pub(super) struct About {
-    pub(super) display: Value,
-    pub(super) description: Value,
+    pub(super) display: Labels,
+    pub(super) description: Labels,
     pub(super) required: Value,
     /// Members of its own class, as a definition shows them.
     pub(super) facts: Vec<(&'static str, Value)>,
@@ -140,11 +147,33 @@ impl Column {
         }
     }
 
+    /// Whether an administrator or a solution brought it.
+    pub(super) fn is_custom(&self) -> bool {
+        self.about.is_some() || is_co_sell(self.name)
+    }
+
     /// The name under which the value is read, selected and filtered.
     pub(super) fn property(&self) -> String {
         match self.kind {
             Kind::Lookup(_) => format!("_{}_value", self.name),
             _ => self.name.to_owned(),
+        }
+    }
+
+    /// Places that an amount is rounded to; the currency's, unless its maker said otherwise.
+    pub(super) fn places(&self, of_currency: u32) -> u32 {
+        /// The organization's own precision of prices.
+        const OF_ORGANIZATION: u32 = 2;
+        let said = |name: &str| {
+            let fact = self.about?.facts.iter().find(|(found, _)| *found == name);
+            fact.and_then(|(_, value)| value.as_u64())
+        };
+        match said("PrecisionSource") {
+            Some(0) => said("Precision")
+                .and_then(|places| u32::try_from(places).ok())
+                .unwrap_or(of_currency),
+            Some(1) => OF_ORGANIZATION,
+            _ => of_currency,
         }
     }
 
@@ -204,26 +233,30 @@ impl AlternateKey {
 /// What only an administrator's tools look at in a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct More {
-    /// Display names by language.
-    pub(super) labels: Vec<(i64, String)>,
+    /// Display name, its plural and a description by language; without any, the schema name serves.
+    pub(super) display: Labels,
+    pub(super) plural: Labels,
+    pub(super) description: Labels,
+    /// Whether rows have owners; else they are the organization's.
     pub(super) user_owned: bool,
-    pub(super) has_activities: bool,
-    pub(super) has_notes: bool,
     /// Change tracking was asked for and waits to be published.
     pub(super) tracking_unpublished: bool,
     /// Made by an administrator here.
     pub(super) made_here: bool,
+    /// Members of the definition that mean nothing to rows, where they differ from those of any table.
+    pub(super) said: BTreeMap<String, Value>,
 }
 
 impl Default for More {
     fn default() -> Self {
         Self {
-            labels: Vec::new(),
+            display: Labels::new(),
+            plural: Labels::new(),
+            description: Labels::new(),
             user_owned: true,
-            has_activities: false,
-            has_notes: false,
             tracking_unpublished: false,
             made_here: false,
+            said: BTreeMap::new(),
         }
     }
 }

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Crm, Environment};
 use super::body::{Changes, Writing, assignments};
 use super::refusal::Refusal;
 use super::rows::Row;
 use super::write::Author;
+use super::{Crm, Environment};
 
 /// US dollar, the base currency.
 pub const USD: Uuid = Uuid::from_u128(0x0c9d_4b7e_0001_4e2e_8b7a_000d_3a3b_e645);

@@ -203,7 +203,9 @@ impl Environment {
             return Ok(answer);
         }
         if first.name == "EntityDefinitions" {
-            return self.metadata(call, first, rest);
+            let answer = self.metadata(call, first, rest)?;
+            self.looked(call, first, rest);
+            return Ok(answer);
         }
         if let Some(answer) = self.unbound(call, first, rest)? {
             return Ok(answer);
@@ -211,6 +213,7 @@ impl Environment {
         let table = self
             .schema
             .set(&first.name)
+            .and_then(|table| self.seen(&table))
             .ok_or_else(|| Refusal::no_segment(&first.name))?;
         if *call.method != Method::GET && !table.writable {
             return Err(Refusal::no_privilege("write", table.name));

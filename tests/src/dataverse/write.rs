@@ -216,7 +216,7 @@ impl Environment {
             if let Kind::Money(..) = column.kind
                 && let Some(amount) = row.get(column.name).and_then(Cell::decimal)
             {
-                row.set(column.name, Some(Cell::Decimal(rounded(amount, places))));
+                row.set(column.name, Some(Cell::Decimal(rounded(amount, column.places(places)))));
             }
         }
         for column in &table.columns {
