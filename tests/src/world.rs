@@ -10,7 +10,6 @@ mod people;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,14 +19,15 @@ use uuid::Uuid;
 pub use self::people::Sharing;
 use crate::aws::{Aws, QueueUrl, REGION};
 use crate::clock::Clock;
-use crate::dataverse::{Access, Authorize, Dataverse};
-use crate::entra::{Entra, TokenCheck};
+use crate::dataverse::{Crm, Dataverse};
+use crate::entra::Entra;
 use crate::lambda::gateway::Gateway;
 use crate::lambda::mapping::EventSource;
 use crate::lambda::schedule::Schedule;
 use crate::lambda::{Function, FunctionConfig, InvocationError};
 use crate::partner_center::{PartnerCenter, SignedPost};
 use crate::switchboard::{Exchange, Switchboard};
+use crate::vendors::Vendors;
 
 /// The partner's tenant in every world.
 pub const TENANT: &str = "7c1f5a52-9d6e-4b0c-a2ad-6f3b6f0d8e11";
@@ -65,6 +65,10 @@ pub struct Setup {
     pub workers: usize,
     /// Whether the webhook is registered from the start.
     pub registered: bool,
+    /// Whether Dynamics 365 is as Microsoft delivers it, without the columns, the key and the table of the solution.
+    pub plain_crm: bool,
+    /// Whether both secrets are there without any version, as Terraform leaves them.
+    pub empty_secrets: bool,
     /// Where the functions' output goes.
     pub log_folder: Option<PathBuf>,
     /// A folder of `make build` whose programs are run; absent, those that cargo compiled beside the caller.
@@ -79,6 +83,8 @@ impl Default for Setup {
             settings: Vec::new(),
             workers: 2,
             registered: true,
+            plain_crm: false,
+            empty_secrets: false,
             log_folder: None,
             programs: None,
         }
@@ -143,6 +149,8 @@ pub struct World {
     pub source: EventSource,
     schedules: Vec<Schedule>,
     tolerated: Vec<&'static str>,
+    /// What the secrets hold, or are to hold: name and value.
+    secrets: [(&'static str, Value); 2],
     client: reqwest::Client,
     folder: Folder,
 }
@@ -185,27 +193,30 @@ impl World {
             }
         }
         let [webhook_binary, sync_binary, registration_binary] = binaries;
-        let (switchboard, clock) = (Switchboard::new(), Clock::default());
-        let at = |index: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, setup.ports.get(index).copied().unwrap_or(0)));
-        let taken = |what, index: usize| {
-            let port = setup.ports.get(index).copied().unwrap_or(0);
-            move |error| StartError::Port(what, port, error)
-        };
-        let entra = Entra::start(&switchboard, &clock, at(0))
+        let [
+            entra_port,
+            referrals,
+            webhooks,
+            certificates,
+            dataverse_port,
+            aws_port,
+            gateway_port,
+        ] = setup.ports;
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let taken = |what, port| move |error| StartError::Port(what, port, error);
+        let ports = [entra_port, referrals, webhooks, certificates, dataverse_port];
+        let Vendors {
+            switchboard,
+            clock,
+            entra,
+            partner_center,
+            dataverse,
+        } = Vendors::start(ports, if setup.plain_crm { Crm::Plain } else { Crm::WithCoSell })
             .await
-            .map_err(taken("Entra", 0))?;
-        let partner_center = PartnerCenter::start(&switchboard, &clock, &entra, at(1), at(2), at(3))
+            .map_err(|taken| StartError::Port(taken.listener, taken.port, taken.error))?;
+        let aws = Aws::start(&switchboard, &clock, at(aws_port))
             .await
-            .map_err(taken("Partner Center", 1))?;
-        let audience = Arc::new(std::sync::OnceLock::<String>::new());
-        let authorize = authorize(entra.clone(), Arc::clone(&audience));
-        let dataverse = Dataverse::start(&switchboard, &clock, at(4), authorize)
-            .await
-            .map_err(taken("Dataverse", 4))?;
-        let _ = audience.set(dataverse.url());
-        let aws = Aws::start(&switchboard, &clock, at(5))
-            .await
-            .map_err(taken("the cloud services", 5))?;
+            .map_err(taken("the cloud services", aws_port))?;
 
         for (name, definition) in [
             (
@@ -228,14 +239,23 @@ impl World {
         let queue = aws.create_fifo_queue("cosell-hints", Duration::from_secs(60), 50);
         let refresh_token = entra.add_delegated_client(TENANT, "partner-app", "partner-secret");
         entra.add_app_client(TENANT, "dataverse-app", "dataverse-secret");
-        aws.create_secret(
-            PARTNER_CENTER_SECRET,
-            &json!({"client_id": "partner-app", "client_secret": "partner-secret", "refresh_token": refresh_token}),
-        );
-        aws.create_secret(
-            DATAVERSE_SECRET,
-            &json!({"client_id": "dataverse-app", "client_secret": "dataverse-secret"}),
-        );
+        let secrets = [
+            (
+                PARTNER_CENTER_SECRET,
+                json!({"client_id": "partner-app", "client_secret": "partner-secret", "refresh_token": refresh_token}),
+            ),
+            (
+                DATAVERSE_SECRET,
+                json!({"client_id": "dataverse-app", "client_secret": "dataverse-secret"}),
+            ),
+        ];
+        for (name, value) in &secrets {
+            if setup.empty_secrets {
+                aws.create_empty_secret(name);
+            } else {
+                aws.create_secret(name, value);
+            }
+        }
 
         let folder = Folder(std::env::temp_dir().join(format!("cosell-world-{}", Uuid::new_v4())));
         let anchors = folder.0.join("anchors.pem");
@@ -281,9 +301,9 @@ impl World {
             ]),
             2,
         );
-        let gateway = Gateway::start(at(6), webhook.clone())
+        let gateway = Gateway::start(at(gateway_port), webhook.clone())
             .await
-            .map_err(taken("the webhook's gateway", 6))?;
+            .map_err(taken("the webhook's gateway", gateway_port))?;
         let mut settings = pairs(&[
             ("QUEUE_URL", queue.as_str().to_owned()),
             ("LINKS_TABLE", LINKS.to_owned()),
@@ -346,10 +366,18 @@ impl World {
             source,
             schedules,
             tolerated: Vec::new(),
+            secrets,
             // Partner Center's courier has chosen the TLS provider by now.
             client: reqwest::Client::new(),
             folder,
         })
+    }
+
+    /// An administrator stores both secrets, which [`Setup::empty_secrets`] left without a value.
+    pub fn store_secrets(&self) {
+        for (name, value) in &self.secrets {
+            self.aws.create_secret(name, value);
+        }
     }
 
     /// A run or a command of `sync`.
@@ -535,16 +563,6 @@ fn assert_before(end: Instant, what: impl FnOnce() -> String) {
     if Instant::now() > end {
         panic!("the world did not get there in time; {}", what());
     }
-}
-
-fn authorize(entra: Entra, audience: Arc<std::sync::OnceLock<String>>) -> Authorize {
-    Arc::new(move |authorization| {
-        let audience = audience.get().map(String::as_str).unwrap_or_default();
-        match entra.check(authorization, audience) {
-            TokenCheck::Valid { .. } => Access::Granted,
-            _ => Access::Unauthorized,
-        }
-    })
 }
 
 /// Where cargo puts the compiled functions: beside the test or the runner that asks.

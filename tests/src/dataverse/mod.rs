@@ -19,7 +19,9 @@ use crate::switchboard::Switchboard;
 
 use address::{Arguments, check_key_value, guid, unquote};
 use cell::Cell;
+use customize::History;
 use paging::Pages;
+use roles::Roles;
 use rows::{Store, View};
 use schema::Table;
 use tracking::Deltas;
@@ -28,8 +30,11 @@ mod address;
 mod body;
 mod cell;
 mod close;
+mod components;
 mod control;
 mod control_web;
+mod customize;
+mod definition;
 mod filter;
 mod limits;
 mod metadata;
@@ -40,6 +45,8 @@ mod prefer;
 mod qualify;
 mod query;
 mod refusal;
+mod relationships;
+mod roles;
 mod rows;
 mod schema;
 pub mod seed;
@@ -56,6 +63,7 @@ mod write;
 pub use body::Changes;
 pub use limits::{Limit, throttled};
 pub use refusal::Refusal;
+pub use roles::Depth;
 
 use switches::Switches;
 
@@ -70,6 +78,16 @@ pub enum Access {
     NotAMember,
 }
 
+/// What is installed in an environment before anybody looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crm {
+    /// The columns, the key and the table of the co-sell solution.
+    #[default]
+    WithCoSell,
+    /// Nothing but what Microsoft delivers; change tracking is off.
+    Plain,
+}
+
 /// Judges the `Authorization` header of each request.
 pub type Authorize = Arc<dyn Fn(Option<&str>) -> Access + Send + Sync>;
 
@@ -79,6 +97,8 @@ pub struct Dataverse {
     environment: Arc<Mutex<Environment>>,
     authorize: Authorize,
     url: Arc<OnceLock<String>>,
+    /// Held while a customization runs; there is never more than one.
+    customizing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Dataverse {
@@ -92,12 +112,44 @@ impl Dataverse {
         address: SocketAddr,
         authorize: Authorize,
     ) -> std::io::Result<Self> {
+        Self::start_with(switchboard, clock, address, authorize, Crm::default()).await
+    }
+
+    /// Starts an environment as Microsoft delivers it: no co-sell columns, no key, no table, change tracking off.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_plain(
+        switchboard: &Switchboard,
+        clock: &Clock,
+        address: SocketAddr,
+        authorize: Authorize,
+    ) -> std::io::Result<Self> {
+        Self::start_with(switchboard, clock, address, authorize, Crm::Plain).await
+    }
+
+    /// Starts a freshly seeded environment in which this is installed.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_with(
+        switchboard: &Switchboard,
+        clock: &Clock,
+        address: SocketAddr,
+        authorize: Authorize,
+        crm: Crm,
+    ) -> std::io::Result<Self> {
         let mut environment = Environment::new(clock.clone());
-        environment.seed().map_err(std::io::Error::other)?;
+        if crm == Crm::Plain {
+            environment.schema.strip();
+            environment.roles.strip();
+        }
+        environment.seed(crm).map_err(std::io::Error::other)?;
         let dataverse = Self {
             environment: Arc::new(Mutex::new(environment)),
             authorize,
             url: Arc::default(),
+            customizing: Arc::default(),
         };
         let router = Router::new().fallback(web::handle).with_state(dataverse.clone());
         let bound = switchboard.serve("dataverse", address, router).await?;
@@ -131,6 +183,8 @@ struct Environment {
     switches: Switches,
     pages: Pages,
     deltas: Deltas,
+    roles: Roles,
+    history: History,
 }
 
 /// The tables, shared so that a request keeps its definition while it changes rows.
@@ -147,6 +201,21 @@ impl Schema {
 
     fn get(&self, name: &str) -> Result<Arc<Table>, Refusal> {
         self.table(name).cloned().ok_or_else(|| Refusal::no_segment(name))
+    }
+
+    fn named_mut(&mut self, name: &str) -> Option<&mut Table> {
+        let found = self.0.iter_mut().find(|table| table.name == name || table.set == name);
+        found.map(Arc::make_mut)
+    }
+
+    /// Takes out what the co-sell solution brings.
+    fn strip(&mut self) {
+        self.0.retain(|table| !tables::is_co_sell(table.name));
+        self.alter(|table| {
+            table.columns.retain(|column| !tables::is_co_sell(column.name));
+            table.keys.retain(|key| !tables::is_co_sell(key.column));
+            table.tracked = false;
+        });
     }
 
     /// Applies a change to each definition.
@@ -184,6 +253,8 @@ impl Environment {
             switches: Switches::default(),
             pages: Pages::default(),
             deltas: Deltas::default(),
+            roles: Roles::default(),
+            history: History::default(),
         }
     }
 
@@ -229,7 +300,11 @@ impl Environment {
             let id = guid(literal).ok_or_else(|| Refusal::query(format!("'{literal}' is not a GUID.")))?;
             return Ok(Key::Id(id));
         }
-        let key = table.keys.iter().find(|key| key.column == name).ok_or_else(unknown)?;
+        let key = table
+            .keys
+            .iter()
+            .find(|key| key.column == name && key.is_active())
+            .ok_or_else(unknown)?;
         let value = unquote(literal).ok_or_else(|| Refusal::query(format!("{literal} is not a text in quotes.")))?;
         check_key_value(&value)?;
         Ok(Key::Alternate {
