@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::cloud::{Cloud, REGION};
 use crate::deployment::Deployment;
-use crate::vendors::{DATAVERSE_APP, PARTNER_APP, TENANT, Vendors};
+use crate::vendors::{self, DATAVERSE_APP, PARTNER_APP, TENANT, Vendors};
 
 /// The environment's name in Terraform. Every name that AWS shows begins with it.
 const ENVIRONMENT: &str = "rehearsal";
@@ -79,7 +79,7 @@ impl Play {
         self.screen
             .line("Starting both vendors as simulators, and an emulator of AWS ...");
         let anchors = logs.join("trust-anchors.pem");
-        let vendors = Vendors::start(&anchors).await?;
+        let vendors = vendors::start(&anchors).await?;
         let cloud = Cloud::start(&self.emulator, &logs).await?;
         self.screen
             .aside(&format!("AWS is at {}; the logs are in target/rehearsal.", cloud.url()));
