@@ -23,7 +23,8 @@ use connector::secrets::Secrets;
 use serde_json::{Value, json};
 
 use self::act::Act;
-pub(crate) use self::difference::{Line, Verdict};
+pub(crate) use self::difference::shown_type;
+use self::difference::{Line, Verdict};
 use crate::arguments::Columns;
 use crate::cloud;
 use crate::command::{Context, Report};

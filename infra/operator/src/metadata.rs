@@ -131,7 +131,6 @@ impl Details {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FoundKey {
     pub(crate) schema_name: String,
-    pub(crate) logical_name: String,
     #[serde(default)]
     pub(crate) key_attributes: Vec<String>,
     pub(crate) entity_key_index_status: String,
@@ -152,7 +151,6 @@ impl FoundKey {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Identity {
     pub(crate) user_id: Uuid,
-    pub(crate) organization_id: Uuid,
 }
 
 /// A privilege of a user.

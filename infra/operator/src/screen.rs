@@ -121,6 +121,12 @@ impl Screen {
         self.gap();
     }
 
+    /// The head of a smaller part.
+    pub(crate) fn subheading(self, text: &str) {
+        let text = self.styled(Style::Bold, text);
+        self.line(format!("{:INDENT$}{text}", ""));
+    }
+
     /// Plain words, wrapped.
     pub(crate) fn say(self, text: &str) {
         for part in wrapped(text, WIDTH - INDENT) {
@@ -159,13 +165,6 @@ impl Screen {
                 part
             };
             self.line(format!("{:INDENT$}{lead} {part}", ""));
-        }
-    }
-
-    /// What belongs to a marked line.
-    pub(crate) fn below(self, text: &str) {
-        for part in wrapped(text, WIDTH - 3 * INDENT) {
-            self.line(format!("{:width$}{part}", "", width = 2 * INDENT));
         }
     }
 

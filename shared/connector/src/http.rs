@@ -160,6 +160,7 @@ pub struct Tally {
 struct Notes {
     tally: Tally,
     request_ids: Vec<RequestId>,
+    date: Option<HeaderValue>,
 }
 
 impl Run {
@@ -182,6 +183,12 @@ impl Run {
         std::mem::take(&mut self.notes().request_ids)
     }
 
+    /// What the last answer said the time was, as it said it: for whoever doubts the clock.
+    #[must_use]
+    pub fn vendors_date(&self) -> Option<String> {
+        self.notes().date.as_ref()?.to_str().ok().map(str::to_owned)
+    }
+
     /// How much was called so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -194,6 +201,7 @@ impl Run {
 
     fn note(&self, status: StatusCode, headers: &HeaderMap) {
         let mut notes = self.notes();
+        notes.date = headers.get(header::DATE).cloned();
         if status == StatusCode::TOO_MANY_REQUESTS {
             notes.tally.throttles += 1;
         }
