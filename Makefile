@@ -1,16 +1,21 @@
-# The menu. Every target is one or two commands; what is longer is a script in .ci.
+# The menu. Every target is one or two commands; what is longer is a script in .ci or infra.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check build size tools binaries format lints docs examples policy
+.PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
+	doctor tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
 # nextest runs tests side by side and shows the slow ones; cargo's own runner does as well.
 RUNNER := $(if $(shell command -v cargo-nextest),nextest run,test)
+# What is run on this machine must be built for it, whatever is deployed.
+NATIVE := $(shell uname -m | sed 's/aarch64/arm64/')
+# The admin's command, with the values that Terraform knows of ENV. `make doctor ENV=staging ARGS=--json` passes more.
+COSELL = infra/run operator $(ENV) && cargo run -q -p operator --bin cosell -- --settings infra/environments/.$(ENV).operator.json
 
 help: ## show this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: binaries ## play the scenarios in a local world, no account needed; with ONCE=1 end after them
 	cargo build -p cosell-tests --bin local-world
@@ -21,16 +26,53 @@ test: binaries ## run all tests against the compiled functions
 
 check: format lints docs examples test policy size ## everything CI runs, nothing more and nothing less
 
-build: tools ## the release zips, in target/lambda
-	.ci/pack webhook sync registration
+build: tools ## the release zips, in target/lambda; ARCH=arm64 (default) or x86_64
+	.ci/build webhook sync registration
+
+plan: environment ## show what `deploy` would change in ENV=<environment>
+	infra/run plan $(ENV)
+
+deploy: environment ## create or change ENV=<environment>, after asking
+	infra/run deploy $(ENV)
+
+destroy: environment ## remove ENV=<environment>, after asking
+	infra/run destroy $(ENV)
+
+output: environment ## what Terraform knows of ENV=<environment>: addresses, names, the registration's answer
+	infra/run output $(ENV)
+
+credentials: environment ## store the credentials for Dynamics of ENV=<environment>
+	@$(COSELL) credentials $(ARGS)
+
+consent: environment ## sign in to Partner Center once for ENV=<environment>, and store what comes of it
+	@$(COSELL) consent $(ARGS)
+
+columns: environment ## create or check the columns in the Dynamics of ENV=<environment>
+	@$(COSELL) columns $(ARGS)
+
+doctor: environment ## look whether everything is right in ENV=<environment>, with a cure for what is not
+	@$(COSELL) doctor $(ARGS)
+
+infra: ## check the Terraform: form, validity, tests, checkov
+	.ci/infra
+
+rehearse: tools ## deploy everything to an AWS emulator on this machine and follow the guide; with STAY=1 keep it up
+	.ci/rehearse
+
+bench: tools ## how long each program takes to start, against one that does nothing
+	ARCH=$(NATIVE) .ci/build empty-function webhook sync registration
+	cargo run -q -p cosell-tests --bin bench
 
 size: tools ## check what the zips weigh and what the webhook links
-	.ci/size
+	ARCH=$(NATIVE) .ci/size
 
 # The parts of the above.
 
 tools:
 	@.ci/tools
+
+environment:
+	@test -n "$(ENV)" || { echo 'which environment? say for instance: make $(MAKECMDGOALS) ENV=staging' >&2; exit 2; }
 
 binaries: tools
 	cargo build $(FUNCTIONS)

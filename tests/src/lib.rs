@@ -9,5 +9,6 @@ pub mod dataverse;
 pub mod entra;
 pub mod lambda;
 pub mod partner_center;
+pub mod screen;
 pub mod switchboard;
 pub mod world;

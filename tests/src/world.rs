@@ -67,6 +67,8 @@ pub struct Setup {
     pub registered: bool,
     /// Where the functions' output goes.
     pub log_folder: Option<PathBuf>,
+    /// A folder of `make build` whose programs are run; absent, those that cargo compiled beside the caller.
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -78,6 +80,7 @@ impl Default for Setup {
             workers: 2,
             registered: true,
             log_folder: None,
+            programs: None,
         }
     }
 }
@@ -172,7 +175,10 @@ impl World {
     /// # Errors
     /// What is missing or taken, with its cure.
     pub async fn start_with(setup: Setup) -> Result<Self, StartError> {
-        let binaries = ["webhook", "sync", "registration"].map(binary);
+        let binaries = ["webhook", "sync", "registration"].map(|name| match &setup.programs {
+            Some(folder) => std::path::absolute(folder.join(name).join("bootstrap")).unwrap_or_default(),
+            None => binary(name),
+        });
         for path in &binaries {
             if !path.is_file() {
                 return Err(StartError::Binary(path.clone()));

@@ -1,9 +1,13 @@
 //! Looks after the webhook's registration at Partner Center: inspects it, puts it right, proves it with a test event.
 //!
 //! Knows what should be registered and when it may be written. Refuses to know tokens and paths. Guarantees: a
-//! registration that leads elsewhere is replaced only on an explicit wish, and the answer names what was replaced;
-//! nothing is written when nothing differs; what was written is read back. A URL's query, in which other products carry
-//! keys, is in the answer to whoever may invoke us and nowhere else: errors and logs name scheme, host and path.
+//! registration that leads elsewhere is replaced only on an explicit wish, or when its owner mark says that it is an
+//! earlier address of this very deployment; the answer names what was replaced; nothing is written when nothing differs;
+//! what was written is read back. A URL's query, in which other products carry keys, is in the answer to whoever may
+//! invoke us and nowhere else: errors and logs name scheme, host, path and owner mark.
+//!
+//! The owner mark that counts is that of the settings, which only a deployment writes. One that comes with an order
+//! proves nothing: whoever may invoke the staging function could claim production's.
 //!
 //! Caveat: a tenant has one registration and the service has no precondition for writing it, so between our read and our
 //! write another product may write too. Reading back and the daily inspection find that.
@@ -11,9 +15,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use connector::http::{Deadline, Run, chain};
+use connector::http::{Deadline, Run, Tally, chain};
 use connector::registration_api::{self, Delivery, Registration, RegistrationApi, TEST_EVENT, Written};
-use connector::settings::{self, EventName, SettingsError, WebhookUrl, public_part};
+use connector::secrets::Secrets;
+use connector::settings::{self, EventName, SettingsError, WebhookUrl, owner_mark, public_webhook};
+use cosell::fault::Class;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
@@ -98,7 +104,7 @@ pub struct Done {
     pub outcome: Outcome,
     /// How what was found differs from what is desired.
     pub drift: Vec<Drift>,
-    /// The URL of somebody else that was replaced.
+    /// The URL that was replaced: somebody else's, or an earlier one of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_url: Option<String>,
     /// What became of the test event.
@@ -120,6 +126,10 @@ pub enum Outcome {
     Repaired,
     /// Somebody else's registration was replaced.
     Replaced,
+    /// An earlier address of this deployment was replaced.
+    Moved,
+    /// Nobody has signed in yet, so Partner Center was not asked. `cosell consent` does it; then it goes on from here.
+    AwaitingConsent,
     /// The test event arrived.
     Delivered,
     /// The test event did not arrive.
@@ -136,6 +146,8 @@ impl Outcome {
             Self::Created => "created",
             Self::Repaired => "repaired",
             Self::Replaced => "replaced",
+            Self::Moved => "moved",
+            Self::AwaitingConsent => "awaiting_consent",
             Self::Delivered => "delivered",
             Self::Undelivered => "undelivered",
             Self::Undecided => "undecided",
@@ -143,7 +155,7 @@ impl Outcome {
     }
 
     const fn has_written(self) -> bool {
-        matches!(self, Self::Created | Self::Repaired | Self::Replaced)
+        matches!(self, Self::Created | Self::Repaired | Self::Replaced | Self::Moved)
     }
 
     /// Whether somebody should look.
@@ -186,12 +198,13 @@ pub enum Error {
     UrlUnknown,
     /// The tenant's registration leads elsewhere.
     #[error(
-        "{found} is registered, which is not {desired}; `inspect` shows all of it; pass \"overwrite\": true to replace it"
+        "{found} is registered, which is not {desired}: another product or another deployment has the tenant's only \
+         registration; leave it and stop here, or, to take it over, pass \"overwrite\": true (`inspect` shows all of it)"
     )]
     Foreign {
-        /// Where events go, without the query.
+        /// Where events go, without the query but with its owner mark.
         found: String,
-        /// Where they should go, without the query.
+        /// Where they should go, likewise.
         desired: String,
     },
     /// Partner Center does not know these events.
@@ -209,6 +222,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Who acts next.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Api(error) => error.class(),
+            // Another product may write at this very moment.
+            Self::NotKept(_) => Class::Conflict,
+            Self::Order(_)
+            | Self::Member { .. }
+            | Self::UrlUnknown
+            | Self::Foreign { .. }
+            | Self::EventsUnknown(_)
+            | Self::NotRegistered(_) => Class::Permanent,
+        }
+    }
+
     /// A bounded name.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -237,6 +266,8 @@ impl From<Error> for Diagnostic {
 #[derive(Debug)]
 pub struct Registrar {
     api: RegistrationApi,
+    secrets: Secrets,
+    secret_id: String,
     url: Option<WebhookUrl>,
     events: Vec<EventName>,
     patience: Patience,
@@ -245,7 +276,16 @@ pub struct Registrar {
 /// What is desired, resolved from order and settings.
 struct Desired {
     url: WebhookUrl,
+    /// This deployment's mark; none when the settings name none, or the order another one.
+    owner: Option<String>,
     registration: Registration,
+}
+
+/// What a write will replace.
+struct Replaced {
+    url: String,
+    /// It is an earlier address of this deployment.
+    is_ours: bool,
 }
 
 impl Registrar {
@@ -262,6 +302,8 @@ impl Registrar {
     pub fn new(settings: settings::Registration, patience: Patience) -> Self {
         Self {
             api: RegistrationApi::connect(&settings),
+            secrets: Secrets::connect(&settings.aws),
+            secret_id: settings.partner_center_secret,
             url: settings.webhook_url,
             events: settings.webhook_events,
             patience,
@@ -275,7 +317,12 @@ impl Registrar {
     pub async fn handle(&self, event: Value, deadline: Deadline, key: &str, now: Timestamp) -> Result<Report, Error> {
         let started = Instant::now();
         let run = Run::new(deadline);
-        let result = self.carry_out(event, &run).await;
+        let order = serde_json::from_value::<Order>(event).map_err(Error::Order);
+        let is_inspection = order.as_ref().is_ok_and(|order| order.action == Action::Inspect);
+        let result = match order {
+            Ok(order) => self.carry_out(order, &run).await,
+            Err(error) => Err(error),
+        };
         let outcome = match &result {
             Ok(report) if report.done.outcome.is_trouble() => {
                 tracing::error!(
@@ -295,28 +342,85 @@ impl Registrar {
                 error.code()
             }
         };
-        let has_written = result.as_ref().is_ok_and(|report| report.done.outcome.has_written());
-        let tally = run.tally();
+        let counters = self.counters(is_inspection, &result, run.tally(), now).await;
         Invocation {
             function: Function::Registration,
             outcome,
             key: Some(key),
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            counters: &[
-                (Metric::VendorCalls, tally.calls),
-                (Metric::VendorThrottles, tally.throttles),
-                (Metric::RegistrationsRepaired, has_written.into()),
-            ],
+            counters: &counters,
         }
         .emit(now);
         result
     }
 
-    async fn carry_out(&self, event: Value, run: &Run) -> Result<Report, Error> {
-        let order: Order = serde_json::from_value(event).map_err(Error::Order)?;
+    /// What is counted and measured. An inspection comes every day by itself, so it is told there when it is zero, too: an
+    /// alarm recovers by that.
+    async fn counters(
+        &self,
+        is_inspection: bool,
+        result: &Result<Report, Error>,
+        tally: Tally,
+        now: Timestamp,
+    ) -> Vec<(Metric, u64)> {
+        let outcome = result.as_ref().ok().map(|report| report.done.outcome);
+        let is_fatal = result.as_ref().is_err_and(|error| error.class() == Class::Fatal);
+        let mut counters = vec![
+            (Metric::VendorCalls, tally.calls),
+            (Metric::VendorThrottles, tally.throttles),
+            (Metric::VendorRefusals, tally.refusals),
+            (Metric::VendorFailures, tally.failures),
+            (
+                Metric::RegistrationsRepaired,
+                outcome.is_some_and(Outcome::has_written).into(),
+            ),
+            (Metric::FatalFaults, is_fatal.into()),
+        ];
+        if !is_inspection {
+            return counters;
+        }
+        if let Some(outcome) = outcome {
+            counters.push((Metric::RegistrationsDrifted, (outcome == Outcome::Drifted).into()));
+        }
+        if outcome != Some(Outcome::AwaitingConsent) {
+            counters.extend(self.refresh_token_age(now).await);
+        }
+        counters
+    }
+
+    /// Asked of Secrets Manager after the work, which may have renewed the token: the age is that of the version in force.
+    async fn refresh_token_age(&self, now: Timestamp) -> Option<(Metric, u64)> {
+        match self.secrets.read(&self.secret_id).await {
+            Ok(secret) => {
+                let seconds = u64::try_from(secret.age(now)?.as_secs()).unwrap_or_default();
+                Some((Metric::RefreshTokenAgeSeconds, seconds))
+            }
+            Err(error) => {
+                tracing::warn!(
+                    code = error.code(),
+                    error = chain(&error),
+                    "the refresh token's age cannot be told"
+                );
+                None
+            }
+        }
+    }
+
+    async fn carry_out(&self, order: Order, run: &Run) -> Result<Report, Error> {
         let desired = self.desired(&order)?;
         let api = self.api.during(run);
-        let found = api.read().await?;
+        let found = match api.read().await {
+            // There is nothing yet to prove anything with; the other two are asked for by a first deployment, which must
+            // not fail over what can only be done after it.
+            Err(error) if error.awaits_consent() && order.action != Action::Prove => {
+                return Ok(Report {
+                    desired: Shown::from(&desired.registration),
+                    found: None,
+                    done: done(Outcome::AwaitingConsent, Vec::new()),
+                });
+            }
+            read => read?,
+        };
         let drift = desired.drift(found.as_ref());
         let done = match order.action {
             Action::Inspect => done(
@@ -360,7 +464,13 @@ impl Registrar {
             webhook_events: events.iter().map(|name| name.as_str().to_owned()).collect(),
             signature_in_own_header: true,
         };
-        Ok(Desired { url, registration })
+        let own = self.url.as_ref().and_then(WebhookUrl::owner);
+        let owner = own.filter(|own| url.owner().as_ref() == Some(own));
+        Ok(Desired {
+            url,
+            owner,
+            registration,
+        })
     }
 
     async fn prove(
@@ -445,15 +555,21 @@ impl Desired {
     }
 
     /// Refuses to touch what is not ours, unless that is wished; says what would be replaced.
-    fn foreign(&self, found: Option<&Registration>, overwrite: bool) -> Result<Option<String>, Error> {
-        match found.filter(|found| !self.url.is_spelled(&found.webhook_url)) {
-            None => Ok(None),
-            Some(found) if overwrite => Ok(Some(found.webhook_url.clone())),
-            Some(found) => Err(Error::Foreign {
-                found: public_part(&found.webhook_url),
-                desired: public_part(&self.registration.webhook_url),
-            }),
+    fn foreign(&self, found: Option<&Registration>, overwrite: bool) -> Result<Option<Replaced>, Error> {
+        let Some(found) = found.filter(|found| !self.url.is_spelled(&found.webhook_url)) else {
+            return Ok(None);
+        };
+        let is_ours = self.owner.is_some() && self.owner == owner_mark(&found.webhook_url);
+        if is_ours || overwrite {
+            return Ok(Some(Replaced {
+                url: found.webhook_url.clone(),
+                is_ours,
+            }));
         }
+        Err(Error::Foreign {
+            found: public_webhook(&found.webhook_url),
+            desired: public_webhook(&self.registration.webhook_url),
+        })
     }
 }
 
@@ -471,7 +587,7 @@ async fn register(
     drift: Vec<Drift>,
     overwrite: bool,
 ) -> Result<Done, Error> {
-    let mut replaced_url = desired.foreign(found, overwrite)?;
+    let mut replaced = desired.foreign(found, overwrite)?;
     check_events(api, &desired.registration).await?;
     let registration = desired.over(found);
     if found.is_some() {
@@ -486,7 +602,7 @@ async fn register(
         if seen.is_none() && !overwrite {
             return Err(refused.into());
         }
-        replaced_url = desired.foreign(seen.as_ref(), overwrite)?;
+        replaced = desired.foreign(seen.as_ref(), overwrite)?;
         if let Written::OtherWay(_) = api.replace(&desired.over(seen.as_ref())).await? {
             return Err(refused.into());
         }
@@ -495,18 +611,19 @@ async fn register(
     if !left.is_empty() {
         return Err(Error::NotKept(left));
     }
-    let outcome = match (&replaced_url, found) {
+    let outcome = match (&replaced, found) {
+        (Some(replaced), _) if replaced.is_ours => Outcome::Moved,
         (Some(_), _) => Outcome::Replaced,
         (None, Some(_)) => Outcome::Repaired,
         (None, None) => Outcome::Created,
     };
     tracing::info!(
         outcome = outcome.code(),
-        replaced = replaced_url.as_deref().map(public_part),
+        replaced = replaced.as_ref().map(|replaced| public_webhook(&replaced.url)),
         "the webhook was registered"
     );
     Ok(Done {
-        replaced_url,
+        replaced_url: replaced.map(|replaced| replaced.url),
         ..done(outcome, drift)
     })
 }

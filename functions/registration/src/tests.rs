@@ -9,6 +9,8 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 use super::*;
 
 const OURS: &str = "https://cosell.example/webhook";
+/// As a deployment registers it.
+const MARKED: &str = "https://cosell.example/webhook?owner=cosell-production-0a1b2c3d";
 const FOREIGN: &str = "https://billing.example/hook";
 const EVENTS: [&str; 5] = [
     "referral-created",
@@ -26,6 +28,10 @@ struct World {
     registered_meanwhile: Option<Value>,
     /// Whether a GET hides what is registered behind a 400.
     is_hidden: bool,
+    /// What Secrets Manager says instead of a value.
+    refusal: Option<&'static str>,
+    /// Calls of the registration API.
+    calls: usize,
     /// Whether a write is answered with success and forgotten.
     is_forgetful: bool,
     /// Results of a test event, one per look; the last one stays.
@@ -37,12 +43,18 @@ struct World {
 impl World {
     fn answer(&mut self, request: &Request) -> ResponseTemplate {
         let ok = |value: Value| ResponseTemplate::new(200).set_body_json(value);
+        self.calls += usize::from(request.url.path().starts_with("/webhooks/"));
         let path = request.url.path().trim_start_matches("/webhooks/v1/registration");
         match (request.method.as_str(), path) {
-            ("POST", "/") => ok(json!({
-                "VersionId": "v1",
-                "SecretString": r#"{"client_id":"a","client_secret":"b","refresh_token":"c"}"#,
-            })),
+            ("POST", "/") => match self.refusal {
+                Some(words) => ResponseTemplate::new(400)
+                    .set_body_json(json!({ "__type": "ResourceNotFoundException", "Message": words })),
+                None => ok(json!({
+                    "VersionId": "v1",
+                    "SecretString": r#"{"client_id":"a","client_secret":"b","refresh_token":"c"}"#,
+                    "CreatedDate": -86_400,
+                })),
+            },
             ("POST", path) if path.contains("/oauth2/token") => {
                 let form = String::from_utf8_lossy(&request.body).into_owned();
                 assert!(
@@ -92,6 +104,11 @@ struct Scene {
 
 impl Scene {
     async fn set(world: World) -> Self {
+        Self::at(OURS, world).await
+    }
+
+    /// A deployment whose settings name this address.
+    async fn at(url: &str, world: World) -> Self {
         let server = MockServer::start().await;
         let world = Arc::new(Mutex::new(world));
         let shared = Arc::clone(&world);
@@ -106,7 +123,7 @@ impl Scene {
             "PARTNER_CENTER_SECRET" | "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => {
                 Some("test".to_owned())
             }
-            "WEBHOOK_URL" => Some(OURS.to_owned()),
+            "WEBHOOK_URL" => Some(url.to_owned()),
             _ => None,
         };
         let patience = Patience {
@@ -125,6 +142,21 @@ impl Scene {
         self.registrar
             .handle(order, deadline, "key", Timestamp::UNIX_EPOCH)
             .await
+    }
+
+    /// Name and value of what an order counts and measures.
+    async fn counted(&self, order: Value) -> Vec<(&'static str, u64)> {
+        let deadline = Deadline::after(Duration::from_secs(20));
+        let run = Run::new(deadline);
+        let order: Order = serde_json::from_value(order).unwrap();
+        let is_inspection = order.action == Action::Inspect;
+        let result = self.registrar.carry_out(order, &run).await;
+        let now = Timestamp::UNIX_EPOCH;
+        let counters = self.registrar.counters(is_inspection, &result, run.tally(), now).await;
+        counters
+            .into_iter()
+            .map(|(metric, value)| (metric.name(), value))
+            .collect()
     }
 
     fn registered(&self) -> Option<Value> {
@@ -269,6 +301,217 @@ async fn the_query_of_somebody_elses_url_is_in_the_answer_and_not_in_an_error() 
         .await
         .unwrap();
     assert_eq!(report.done.replaced_url.as_deref(), Some(with_key));
+}
+
+#[tokio::test]
+async fn an_earlier_address_of_the_same_deployment_is_replaced_without_a_wish() {
+    let earlier = "https://old.example/webhook?owner=cosell-production-0a1b2c3d";
+    let scene = Scene::at(MARKED, world(Some(registration(earlier, &["invoice-ready"])))).await;
+    let inspected = scene.handle(json!({ "action": "inspect" })).await.unwrap();
+    assert_eq!(inspected.done.outcome, Outcome::Drifted);
+    let report = scene.handle(json!({ "action": "register" })).await.unwrap();
+    assert_eq!(report.done.outcome, Outcome::Moved);
+    assert_eq!(report.done.replaced_url.as_deref(), Some(earlier));
+    assert_eq!(serde_json::to_value(&report.done).unwrap()["outcome"], "moved");
+    assert_eq!(
+        scene.registered(),
+        Some(json!({
+            "WebhookUrl": MARKED, "WebhookEvents": EVENTS, "SignatureTokenToMsSignatureHeader": true,
+        }))
+    );
+    let again = scene.handle(json!({ "action": "register" })).await.unwrap();
+    assert_eq!(again.done.outcome, Outcome::InStep);
+    assert_eq!(scene.writes(), ["PUT"]);
+}
+
+#[tokio::test]
+async fn one_deployment_never_takes_over_another_by_itself() {
+    let production = "https://cosell.example/webhook?owner=cosell-production-0a1b2c3d";
+    for (staging, found, shown) in [
+        // Each with a host of its own, and both behind one.
+        (
+            "https://staging.example/webhook?owner=cosell-staging-0a1b2c3d",
+            production,
+            production,
+        ),
+        (
+            "https://cosell.example/webhook?owner=cosell-staging-0a1b2c3d",
+            production,
+            production,
+        ),
+        // Marks that only begin alike, or differ in case.
+        (
+            "https://cosell.example/webhook?owner=cosell-production-0a1b2c3",
+            production,
+            production,
+        ),
+        (
+            "https://cosell.example/webhook?owner=COSELL-production-0a1b2c3d",
+            production,
+            production,
+        ),
+        // No mark on either side, or on both.
+        (
+            "https://cosell.example/webhook?owner=cosell-staging-0a1b2c3d",
+            OURS,
+            OURS,
+        ),
+        (OURS, production, production),
+        (OURS, FOREIGN, FOREIGN),
+        (
+            "https://cosell.example/webhook?owner=m",
+            "https://cosell.example/webhook?owner=",
+            OURS,
+        ),
+        // A mark that is given twice is none.
+        (
+            "https://cosell.example/webhook?owner=m",
+            "https://cosell.example/webhook?owner=m&owner=n",
+            OURS,
+        ),
+        // What else is in the query stays untold.
+        (
+            "https://cosell.example/webhook?owner=m",
+            "https://cosell.example/webhook?sig=s3cret&owner=n",
+            "https://cosell.example/webhook?owner=n",
+        ),
+    ] {
+        let there = registration(found, &EVENTS);
+        let scene = Scene::at(staging, world(Some(there.clone()))).await;
+        let error = scene.handle(json!({ "action": "register" })).await.unwrap_err();
+        assert_eq!(error.code(), "foreign_registration", "{staging} over {found}");
+        let words = error.to_string();
+        assert!(words.starts_with(&format!("{shown} is registered")), "{words}");
+        assert!(
+            words.contains(&format!("not {staging}:")) && words.contains("\"overwrite\": true"),
+            "{words}"
+        );
+        assert!(!words.contains("s3cret"), "{words}");
+        assert_eq!((scene.registered(), scene.writes()), (Some(there), Vec::new()));
+    }
+}
+
+#[tokio::test]
+async fn an_owner_mark_that_comes_with_an_order_proves_nothing() {
+    let scene = Scene::at(
+        "https://staging.example/webhook?owner=cosell-staging-0a1b2c3d",
+        world(Some(registration(MARKED, &EVENTS))),
+    )
+    .await;
+    let order = json!({
+        "action": "register", "webhook_url": "https://staging.example/webhook?owner=cosell-production-0a1b2c3d",
+    });
+    let error = scene.handle(order).await.unwrap_err();
+    assert_eq!(error.code(), "foreign_registration");
+    // Nor does an order without a mark inherit that of the settings.
+    let earlier = "https://old.example/webhook?owner=cosell-staging-0a1b2c3d";
+    scene.world.lock().unwrap().registered = Some(registration(earlier, &EVENTS));
+    let order = json!({ "action": "register", "webhook_url": "https://staging.example/webhook" });
+    let error = scene.handle(order).await.unwrap_err();
+    assert_eq!(error.code(), "foreign_registration");
+    assert!(scene.writes().is_empty());
+}
+
+#[tokio::test]
+async fn before_the_consent_a_deployment_is_answered_and_nobody_is_asked() {
+    let words = "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT";
+    let scene = Scene::set(World {
+        refusal: Some(words),
+        ..World::default()
+    })
+    .await;
+    for action in ["register", "inspect"] {
+        let report = scene.handle(json!({ "action": action })).await.unwrap();
+        assert_eq!(
+            serde_json::to_value(report).unwrap(),
+            json!({
+                "desired": { "webhook_url": OURS, "events": scene.registrar.events.iter().map(EventName::as_str).collect::<Vec<_>>(), "signature_in_own_header": true },
+                "found": null,
+                "done": { "outcome": "awaiting_consent", "drift": [] },
+            })
+        );
+    }
+    let diagnostic = Diagnostic::from(scene.handle(json!({ "action": "prove" })).await.unwrap_err());
+    assert_eq!(diagnostic.error_type, "secret_empty");
+    assert!(
+        diagnostic.error_message.contains("`cosell consent`"),
+        "{}",
+        diagnostic.error_message
+    );
+    assert_eq!(scene.world.lock().unwrap().calls, 0);
+
+    // Once somebody has signed in it goes on from here, in the same process.
+    scene.world.lock().unwrap().refusal = None;
+    let report = scene.handle(json!({ "action": "register" })).await.unwrap();
+    assert_eq!(report.done.outcome, Outcome::Created);
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_exist_is_no_consent_that_is_awaited() {
+    let scene = Scene::set(World {
+        refusal: Some("Secrets Manager can't find the specified secret."),
+        ..World::default()
+    })
+    .await;
+    for action in ["register", "inspect", "prove"] {
+        let error = scene.handle(json!({ "action": action })).await.unwrap_err();
+        assert_eq!((error.code(), error.class()), ("aws_refused", Class::Fatal));
+        assert!(chain(&error).contains("secret test"), "{}", chain(&error));
+    }
+}
+
+#[tokio::test]
+async fn an_inspection_measures_and_says_so_when_all_is_well() {
+    let inspect = || json!({ "action": "inspect" });
+    let scene = Scene::set(world(Some(registration(OURS, &EVENTS)))).await;
+    let counted = scene.counted(inspect()).await;
+    for zero in [
+        "VendorRefusals",
+        "VendorFailures",
+        "RegistrationsRepaired",
+        "FatalFaults",
+        "RegistrationsDrifted",
+    ] {
+        assert!(counted.contains(&(zero, 0)), "{counted:?}");
+    }
+    assert!(counted.contains(&("RefreshTokenAgeSeconds", 86_400)), "{counted:?}");
+
+    scene.world.lock().unwrap().registered = Some(registration(FOREIGN, &EVENTS));
+    let counted = scene.counted(inspect()).await;
+    assert!(counted.contains(&("RegistrationsDrifted", 1)), "{counted:?}");
+    // What an order finds is not what the daily inspection says.
+    let counted = scene.counted(json!({ "action": "register" })).await;
+    assert!(
+        counted
+            .iter()
+            .all(|(name, _)| !name.contains("Drifted") && !name.contains("Age")),
+        "{counted:?}"
+    );
+
+    let scene = Scene::set(World {
+        refusal: Some("Secrets Manager can't find the specified secret."),
+        ..World::default()
+    })
+    .await;
+    let counted = scene.counted(inspect()).await;
+    assert!(counted.contains(&("FatalFaults", 1)), "{counted:?}");
+    assert!(
+        counted
+            .iter()
+            .all(|(name, _)| !name.contains("Drifted") && !name.contains("Age")),
+        "nobody knows: {counted:?}"
+    );
+
+    let scene = Scene::set(World {
+        refusal: Some("Secrets Manager can't find the specified secret value for staging label: AWSCURRENT"),
+        ..World::default()
+    })
+    .await;
+    let counted = scene.counted(inspect()).await;
+    assert!(
+        counted.contains(&("FatalFaults", 0)) && counted.contains(&("RegistrationsDrifted", 0)),
+        "{counted:?}"
+    );
 }
 
 #[tokio::test]

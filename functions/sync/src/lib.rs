@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use connector::connector::Connector;
-use connector::driver::{Look, Looked};
+use connector::driver::{Look, Looked, Writes};
 use connector::http::{Deadline, Run, Tally};
 use connector::poll::Tick;
 use cosell::fault::{Class, Fault};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint};
 use cosell::link::Outcome;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 use telemetry::{Function, Invocation, Metric};
@@ -107,13 +107,14 @@ pub async fn handle(connector: &Connector, payload: Value, request: &str, run: &
         Ok(event) => Box::pin(dispatch(connector, event, request, run, &mut counted)).await,
         Err(error) => Err(error.into()),
     };
-    let (outcome, fault) = match &result {
-        Ok(_) => (counted.outcome, None),
-        Err(error) => (error.code(), Some(error)),
+    let outcome = match &result {
+        Ok(_) => counted.outcome,
+        Err(error) => {
+            tracing::error!(outcome = error.code(), %error, "the invocation failed");
+            counted.failed(error);
+            error.code()
+        }
     };
-    if let Some(error) = fault {
-        tracing::error!(outcome, error = %error, "the invocation failed");
-    }
     Invocation {
         function: Function::Sync,
         outcome,
@@ -130,11 +131,15 @@ struct Counted {
     outcome: &'static str,
     by: BTreeMap<Outcome, u64>,
     drifted: u64,
-    vendor_writes: u64,
+    writes: Writes,
     overruled: u64,
     lag_ms: u64,
     hinted: u64,
     returned: u64,
+    fatal: u64,
+    is_run: bool,
+    /// What is measured by a run. It is told when it is zero, too: an alarm recovers by that.
+    gauges: Vec<(Metric, u64)>,
 }
 
 impl Default for Counted {
@@ -143,11 +148,14 @@ impl Default for Counted {
             outcome: "done",
             by: BTreeMap::new(),
             drifted: 0,
-            vendor_writes: 0,
+            writes: Writes::default(),
             overruled: 0,
             lag_ms: 0,
             hinted: 0,
             returned: 0,
+            fatal: 0,
+            is_run: false,
+            gauges: Vec::new(),
         }
     }
 }
@@ -156,7 +164,8 @@ impl Counted {
     fn looked(&mut self, looked: &Looked, hint: &Hint) {
         let report = &looked.report;
         *self.by.entry(report.outcome).or_default() += 1;
-        self.vendor_writes += looked.vendor_writes;
+        self.writes += looked.writes;
+        self.fatal += u64::from(report.fault.as_ref().is_some_and(is_fatal));
         let conflicts = report
             .findings
             .iter()
@@ -176,12 +185,19 @@ impl Counted {
             .max(lag.and_then(|lag| u64::try_from(lag).ok()).unwrap_or_default());
     }
 
+    /// The fault that ended an invocation; that of a look is counted already.
+    fn failed(&mut self, error: &Error) {
+        if self.fatal == 0 && matches!(error, Error::Fault(fault) if is_fatal(fault)) {
+            self.fatal = 1;
+        }
+    }
+
     fn of(&self, outcome: Outcome) -> u64 {
         self.by.get(&outcome).copied().unwrap_or_default()
     }
 
     fn counters(&self, tally: Tally) -> Vec<(Metric, u64)> {
-        [
+        let mut counters = [
             (Metric::DealsReconciled, self.by.values().sum()),
             (Metric::Echoes, self.of(Outcome::Echo)),
             (Metric::DealsParked, self.of(Outcome::Parked)),
@@ -189,15 +205,30 @@ impl Counted {
             (Metric::DealsDrifted, self.drifted),
             (Metric::ValuesOverruled, self.overruled),
             (Metric::LagMilliseconds, self.lag_ms),
-            (Metric::VendorWrites, self.vendor_writes),
+            (
+                Metric::VendorWrites,
+                self.writes.toward_dynamics + self.writes.toward_partner_center,
+            ),
+            (Metric::WritesTowardDynamics, self.writes.toward_dynamics),
+            (Metric::WritesTowardPartnerCenter, self.writes.toward_partner_center),
             (Metric::VendorCalls, tally.calls),
             (Metric::VendorThrottles, tally.throttles),
+            (Metric::VendorRefusals, tally.refusals),
+            (Metric::VendorFailures, tally.failures),
             (Metric::HintsQueued, self.hinted),
             (Metric::MessagesReturned, self.returned),
+            (Metric::FatalFaults, self.fatal),
         ]
         .into_iter()
-        .filter(|(metric, value)| *value > 0 || *metric == Metric::DealsReconciled)
-        .collect()
+        .filter(|(metric, value)| match metric {
+            Metric::DealsReconciled => true,
+            // Only runs come by themselves, so it is they that tell an alarm that all is well again.
+            Metric::FatalFaults => *value > 0 || self.is_run,
+            _ => *value > 0,
+        })
+        .collect::<Vec<_>>();
+        counters.extend(&self.gauges);
+        counters
     }
 }
 
@@ -222,11 +253,15 @@ async fn dispatch(
                 now: now(),
                 run,
             };
+            counted.is_run = true;
             let polled = match poll {
                 Poll::Dynamics => connector.poll_dynamics(tick).await,
                 Poll::PartnerCenter => connector.poll_partner_center(tick).await,
                 Poll::Compare => connector.compare(tick).await,
-            }?;
+            };
+            // Also, and above all, when the run failed.
+            counted.gauges = measure(connector, poll, tick.now).await;
+            let polled = polled?;
             counted.outcome = "polled";
             counted.hinted = polled.hinted;
             Ok(serde_json::to_value(polled)?)
@@ -258,6 +293,38 @@ async fn dispatch(
             }
         }
     }
+}
+
+/// What a run measures besides its work. What cannot be measured is left out: the run itself has not failed by that.
+async fn measure(connector: &Connector, poll: Poll, now: Timestamp) -> Vec<(Metric, u64)> {
+    let mut gauges = Vec::new();
+    let seconds = |age: SignedDuration| u64::try_from(age.as_secs()).unwrap_or_default();
+    match poll {
+        Poll::Dynamics => {
+            let age = measured("the age of Dynamics' cursor", connector.dynamics_cursor_age(now).await).flatten();
+            gauges.extend(age.map(|age| (Metric::DynamicsCursorAgeSeconds, seconds(age))));
+        }
+        Poll::PartnerCenter => {
+            if let Some(waiting) = measured("how many deals wait", connector.waiting(now).await) {
+                gauges.push((Metric::DealsNeedingAttention, waiting.for_a_person));
+                gauges.push((Metric::DealsOverdue, waiting.overdue));
+            }
+            let age = measured("the refresh token's age", connector.refresh_token_age(now).await).flatten();
+            gauges.extend(age.map(|age| (Metric::RefreshTokenAgeSeconds, seconds(age))));
+        }
+        Poll::Compare => {}
+    }
+    gauges
+}
+
+fn measured<T>(what: &'static str, result: Result<T, Fault>) -> Option<T> {
+    result
+        .inspect_err(|fault| tracing::warn!(code = fault.code, error = %fault, "{what} cannot be told"))
+        .ok()
+}
+
+fn is_fatal(fault: &Fault) -> bool {
+    fault.class == Class::Fatal
 }
 
 /// Takes the messages group by group, in order; returns those that have to come again.

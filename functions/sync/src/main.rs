@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
         reason = "this is where the lookup that settings are read through is made"
     )]
     let lookup = |name: &str| std::env::var(name).ok();
-    telemetry::init(&lookup);
+    telemetry::init(&lookup)?;
     let connector = Connector::start(&lookup)
         .inspect_err(|error| tracing::error!(outcome = error.code(), %error, "cannot start"))?;
     if tokio::time::timeout(WARM_UP, connector.warm_up()).await.is_err() {

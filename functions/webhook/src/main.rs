@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
         reason = "this is where the lookup that settings are read through is made"
     )]
     let lookup = |name: &str| std::env::var(name).ok();
-    telemetry::init(&lookup);
+    telemetry::init(&lookup)?;
     let webhook = Webhook::start(&lookup).inspect_err(|error| tracing::error!(%error, "cannot start"))?;
     webhook.warm_up().await;
     webhook::run(webhook).await

@@ -53,13 +53,25 @@ pub(crate) async fn run(_: &Doctor, context: &Context<'_>) -> Result<Report, Tro
     queue(&mut sheet, &settings, aws.as_ref()).await;
 
     sheet.part("Partner Center");
-    let has_secret = stored(&mut sheet, &PARTNER_CENTER, settings.partner_center_secret.as_deref(), secrets.as_ref()).await;
+    let has_secret = stored(
+        &mut sheet,
+        &PARTNER_CENTER,
+        settings.partner_center_secret.as_deref(),
+        secrets.as_ref(),
+    )
+    .await;
     let usable = secrets.as_ref().filter(|_| has_secret);
     let registered_with = partner_center::examine(&mut sheet, &settings, usable, context, &mut clock).await;
     registration(&mut sheet, &settings, registered_with, &mut clock).await;
 
     sheet.part("Dynamics 365");
-    let has_secret = stored(&mut sheet, &DATAVERSE, settings.dataverse_secret.as_deref(), secrets.as_ref()).await;
+    let has_secret = stored(
+        &mut sheet,
+        &DATAVERSE,
+        settings.dataverse_secret.as_deref(),
+        secrets.as_ref(),
+    )
+    .await;
     let usable = secrets.as_ref().filter(|_| has_secret);
     dynamics::examine(&mut sheet, &settings, usable, context, &mut clock).await;
 
@@ -72,7 +84,9 @@ pub(crate) async fn run(_: &Doctor, context: &Context<'_>) -> Result<Report, Tro
         screen.say("All is well.");
     } else {
         let what = if failed == 1 { "One check" } else { "Some checks" };
-        screen.say(&format!("{what} failed. Cure the first from the top and run it again: others may follow from it."));
+        screen.say(&format!(
+            "{what} failed. Cure the first from the top and run it again: others may follow from it."
+        ));
     }
     Ok(Report {
         is_fine: failed == 0,
@@ -108,15 +122,29 @@ const DATAVERSE: Wanted = Wanted {
 /// Whether a secret holds what it should.
 async fn stored(sheet: &mut Sheet, wanted: &Wanted, name: Option<&str>, secrets: Option<&Secrets>) -> bool {
     let (Some(name), Some(secrets)) = (name, secrets) else {
-        let needs = if name.is_none() { wanted.variable } else { "AWS credentials" };
+        let needs = if name.is_none() {
+            wanted.variable
+        } else {
+            "AWS credentials"
+        };
         sheet.skipped(wanted.id, "the stored credential", needs);
         return false;
     };
     let trouble = match secrets.read(name).await {
         Ok(secret) => {
             let members: Map<String, Value> = serde_json::from_str(secret.value.expose_secret()).unwrap_or_default();
-            let is_there = |member: &&str| members.get(*member).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-            let missing: Vec<&str> = wanted.members.iter().filter(|member| !is_there(member)).copied().collect();
+            let is_there = |member: &&str| {
+                members
+                    .get(*member)
+                    .and_then(Value::as_str)
+                    .is_some_and(|text| !text.is_empty())
+            };
+            let missing: Vec<&str> = wanted
+                .members
+                .iter()
+                .filter(|member| !is_there(member))
+                .copied()
+                .collect();
             if missing.is_empty() {
                 sheet.good(wanted.id, &format!("the credential is stored in {name}"));
                 return true;
@@ -128,7 +156,11 @@ async fn stored(sheet: &mut Sheet, wanted: &Wanted, name: Option<&str>, secrets:
             )
         }
         Err(error) if error.is_absence() => match secrets.exists(name).await {
-            Ok(true) => Trouble::new("secret_empty", format!("the secret {name} is still empty"), wanted.command),
+            Ok(true) => Trouble::new(
+                "secret_empty",
+                format!("the secret {name} is still empty"),
+                wanted.command,
+            ),
             Ok(false) => Trouble::from(&error),
             Err(error) => Trouble::from(&error),
         },

@@ -85,14 +85,14 @@ impl From<&entra::Error> for Trouble {
     fn from(error: &entra::Error) -> Self {
         let (message, cure) = match error {
             entra::Error::Secret(error) => return error.into(),
-            entra::Error::SecretIncomplete { id, members } => (
-                format!("the secret {id} is not JSON with {members}"),
-                if members.contains("refresh_token") {
-                    "run `cosell consent`"
-                } else {
-                    "run `cosell credentials`"
-                },
-            ),
+            entra::Error::SecretEmpty { id, cure, .. } => {
+                let message = format!("the secret {id} is still empty");
+                return Self::new(error.code(), message, format!("run `{cure}`"));
+            }
+            entra::Error::SecretIncomplete { id, members, cure } => {
+                let message = format!("the secret {id} is not JSON with {members}");
+                return Self::new(error.code(), message, format!("run `{cure}`"));
+            }
             entra::Error::ConsentNeeded { said } => (
                 format!("Entra does not accept the stored sign-in ({said})"),
                 "run `cosell consent` and sign in with a second factor",

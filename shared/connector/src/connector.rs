@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb as dynamodb;
+use cosell::fault::Fault;
 use cosell::mapping::{self, InvalidMapping, Mapping};
 use cosell::policy::Policy;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::dataverse::Dataverse;
 use crate::entra::{self, Tokens};
@@ -31,6 +32,10 @@ pub struct Connector {
     pub ledger: Ledger,
     /// Hints.
     pub queue: Queue,
+    /// Credentials.
+    pub secrets: Secrets,
+    /// Name of the secret with the refresh token for Partner Center.
+    pub partner_center_secret: Arc<str>,
     /// The rules.
     pub policy: Arc<Policy>,
 }
@@ -84,7 +89,7 @@ impl Connector {
             }
             None => Mapping::parse(mapping::DEFAULT)?,
         };
-        let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(&settings.aws));
+        let secrets = Secrets::connect(&settings.aws);
         let partner_tokens = Tokens::delegated(
             settings.client.clone(),
             &settings.entra,
@@ -98,7 +103,7 @@ impl Connector {
             &settings.entra,
             settings.dataverse_tenant,
             &settings.dataverse,
-            secrets,
+            secrets.clone(),
             &settings.dataverse_secret,
         );
         let partner_center = Http::new(
@@ -125,6 +130,8 @@ impl Connector {
                 settings.links_table,
                 settings.audit_table,
             ),
+            secrets,
+            partner_center_secret: settings.partner_center_secret.into(),
             queue: Queue::new(aws_sdk_sqs::Client::new(&settings.aws), settings.queue_url.as_str()),
             policy: Arc::new(Policy {
                 tenant: settings.partner_tenant,
@@ -136,6 +143,16 @@ impl Connector {
                 dry_run: settings.dry_run,
             }),
         })
+    }
+
+    /// How long ago the refresh token in force was stored; none when nobody can tell.
+    ///
+    /// Asked of Secrets Manager each time: what a token was fetched with may have been replaced by another worker since.
+    ///
+    /// # Errors
+    /// When the secret cannot be read.
+    pub async fn refresh_token_age(&self, now: Timestamp) -> Result<Option<SignedDuration>, Fault> {
+        Ok(self.secrets.read(&self.partner_center_secret).await?.age(now))
     }
 
     /// Fetches both tokens while Lambda still grants the processor of the start phase.

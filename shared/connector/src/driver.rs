@@ -3,6 +3,7 @@
 //! Knows which client serves which call. Refuses to decide anything: what a failure means is in its class, what comes
 //! next is the machine's. Guarantee: the vendors' request ids of a run end up in the audit that the run writes.
 
+use cosell::deal::Side;
 use cosell::fault::Fault;
 use cosell::hint::Hint;
 use cosell::link::LinkWrite;
@@ -36,10 +37,35 @@ pub struct Look {
 pub struct Looked {
     /// How it ended.
     pub report: Report,
-    /// Writes to a vendor that were tried.
-    pub vendor_writes: u64,
+    /// Writes to the vendors that were tried.
+    pub writes: Writes,
     /// Requests to the vendors.
     pub tally: Tally,
+}
+
+/// Writes that were tried, by the side they were meant for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// To opportunities, and to accounts and contacts with them.
+    pub toward_dynamics: u64,
+    /// To referrals.
+    pub toward_partner_center: u64,
+}
+
+impl Writes {
+    const fn count(&mut self, toward: Side) {
+        match toward {
+            Side::Dynamics => self.toward_dynamics += 1,
+            Side::PartnerCenter => self.toward_partner_center += 1,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Writes {
+    fn add_assign(&mut self, more: Self) {
+        self.toward_dynamics += more.toward_dynamics;
+        self.toward_partner_center += more.toward_partner_center;
+    }
 }
 
 impl Connector {
@@ -59,19 +85,21 @@ impl Connector {
             query: self.policy.mapping.opportunity_query(),
             run,
         };
-        let mut vendor_writes = 0;
+        let mut writes = Writes::default();
         let mut requests = Vec::new();
         for _ in 0..MOST_CALLS {
             match machine.next() {
                 Next::Done(report) => {
                     return Looked {
                         report,
-                        vendor_writes,
+                        writes,
                         tally: run.tally(),
                     };
                 }
                 Next::Call(call) => {
-                    vendor_writes += u64::from(call.writes_to_a_vendor());
+                    if let Some(side) = call.writes_toward() {
+                        writes.count(side);
+                    }
                     let answer = clients.perform(call, &mut requests).await;
                     machine.answer(answer);
                 }
@@ -79,7 +107,7 @@ impl Connector {
         }
         Looked {
             report: Report::runaway(),
-            vendor_writes,
+            writes,
             tally: run.tally(),
         }
     }

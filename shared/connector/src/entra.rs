@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::http::{Run, named_wait};
-use crate::secrets::{self, Rotation, Secret, Secrets};
+use crate::secrets::{self, Rotation, Secrets};
 use crate::settings::Endpoint;
 
 /// Audience of the Referrals API. It belongs to the API, not to the URL under which we reach it.
@@ -185,21 +185,30 @@ impl Tokens {
     }
 
     async fn credential(&self) -> Result<(Credential, String), Error> {
-        let (id, secret) = match &self.source {
-            // Read anew each time: a renewed client secret then takes effect without a new deployment.
-            Source::Stored { secrets, id } => (id.as_str(), secrets.read(id).await.map_err(Error::Secret)?),
-            Source::Given(value) => {
-                let (value, version) = (value.clone(), String::new());
-                ("that was given", Secret { value, version })
-            }
-        };
         let is_delegated = matches!(self.grant, Grant::Delegated { .. });
-        let credential = Credential::parse(secret.value.expose_secret(), is_delegated).ok_or_else(|| {
-            let members = if is_delegated { DELEGATED } else { APPLICATION };
-            let id = id.to_owned();
-            Error::SecretIncomplete { id, members }
-        })?;
-        Ok((credential, secret.version))
+        let (members, cure) = if is_delegated {
+            (DELEGATED, "cosell consent")
+        } else {
+            (APPLICATION, "cosell credentials")
+        };
+        let (id, secret, version) = match &self.source {
+            // Read anew each time: a renewed client secret then takes effect without a new deployment.
+            Source::Stored { secrets, id } => {
+                let secret = secrets.read(id).await.map_err(|error| match error {
+                    secrets::Error::NoValue { id } => Error::SecretEmpty { id, members, cure },
+                    error @ (secrets::Error::Call { .. } | secrets::Error::NoText { .. }) => Error::Secret(error),
+                })?;
+                (id.as_str(), secret.value, secret.version)
+            }
+            Source::Given(value) => ("that was given", value.clone(), String::new()),
+        };
+        let credential =
+            Credential::parse(secret.expose_secret(), is_delegated).ok_or_else(|| Error::SecretIncomplete {
+                id: id.to_owned(),
+                members,
+                cure,
+            })?;
+        Ok((credential, version))
     }
 
     /// Stores a rotated refresh token and works out when to renew. A token that cannot be stored is no failure: redeeming
@@ -445,13 +454,25 @@ pub enum Error {
     /// Secrets Manager did not give the credential.
     #[error("the credential could not be read")]
     Secret(#[source] secrets::Error),
+    /// Nothing was stored in the secret yet.
+    #[error("the secret {id} holds no value yet; run `{cure}` to store {members}")]
+    SecretEmpty {
+        /// Its name.
+        id: String,
+        /// What it must hold.
+        members: &'static str,
+        /// The command that stores it.
+        cure: &'static str,
+    },
     /// The secret is not what it should be.
-    #[error("the secret {id} must be JSON with {members}; run `cosell consent` or store them")]
+    #[error("the secret {id} must be JSON with {members}; run `{cure}` or store them")]
     SecretIncomplete {
         /// Its name.
         id: String,
         /// What it must hold.
         members: &'static str,
+        /// The command that stores it.
+        cure: &'static str,
     },
     /// A person has to sign in again.
     #[error("Entra does not accept the stored sign-in ({said}); run `cosell consent` and sign in with a second factor")]
@@ -495,7 +516,8 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Secret(error) => error.class(),
-            Self::SecretIncomplete { .. }
+            Self::SecretEmpty { .. }
+            | Self::SecretIncomplete { .. }
             | Self::ConsentNeeded { .. }
             | Self::ClientRefused { .. }
             | Self::Refused { .. } => Class::Fatal,
@@ -511,6 +533,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Secret(error) => error.code(),
+            Self::SecretEmpty { .. } => "secret_empty",
             Self::SecretIncomplete { .. } => "secret_incomplete",
             Self::ConsentNeeded { .. } => "consent_needed",
             Self::ClientRefused { .. } => "client_secret_refused",

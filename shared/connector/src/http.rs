@@ -154,6 +154,10 @@ pub struct Tally {
     pub calls: u64,
     /// Answers that asked us to slow down.
     pub throttles: u64,
+    /// Answers that refused the request: 4xx, those that asked us to slow down not counted.
+    pub refusals: u64,
+    /// Requests that failed at the vendor, 5xx, or were not answered to the end.
+    pub failures: u64,
 }
 
 #[derive(Debug, Default)]
@@ -204,6 +208,10 @@ impl Run {
         notes.date = headers.get(header::DATE).cloned();
         if status == StatusCode::TOO_MANY_REQUESTS {
             notes.tally.throttles += 1;
+        } else if status.is_client_error() {
+            notes.tally.refusals += 1;
+        } else if status.is_server_error() {
+            notes.tally.failures += 1;
         }
         let id = REQUEST_IDS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
         if let Some(id) = id
@@ -592,10 +600,10 @@ impl Http {
 
         let started = Instant::now();
         self.run.notes().tally.calls += 1;
-        let response = outgoing
-            .send()
-            .await
-            .map_err(|error| fail(Error::lost(operation, error)))?;
+        let response = outgoing.send().await.map_err(|error| {
+            self.run.notes().tally.failures += 1;
+            fail(Error::lost(operation, error))
+        })?;
         let status = response.status();
         let headers = response.headers().clone();
         self.run.note(status, &headers);
@@ -612,6 +620,9 @@ impl Http {
             let refusal = Refusal::read(operation, status, &headers, &body.unwrap_or_default());
             remote.mind(&refusal);
             return Err((Error::Refused(Box::new(refusal)), Some(token)));
+        }
+        if matches!(&body, Err(error) if !matches!(error, Error::TooLarge { .. })) {
+            self.run.notes().tally.failures += 1;
         }
         let body = match body {
             Ok(body) => body,

@@ -28,11 +28,29 @@ const MODIFIED_OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 /// with their next change or with `resync`.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
 
+/// Name of the cursor in Dynamics' list of changes.
+const DYNAMICS: &str = "dynamics";
+
+/// A cursor that stands at no place: the next look begins with everything.
+const NOWHERE: &str = "null";
+
 /// Deals taken from the due list in one run. The next run takes the next ones.
 const MOST_DUE: usize = 200;
 
 /// A run stops taking pages when less than this is left, so that it can still record how far it came.
 const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Up to here listed deals are counted; whoever has more knows enough.
+const MOST_COUNTED: usize = 1_000;
+
+/// Deals that are listed, each up to a thousand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Those that wait for a person.
+    pub for_a_person: u64,
+    /// Those whose next look is overdue.
+    pub overdue: u64,
+}
 
 /// What a run found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -93,9 +111,43 @@ impl Connector {
         result.map(|()| polled)
     }
 
+    /// How long ago the poll of Dynamics was last known to have seen every change: zero when the run that began at `now`
+    /// got to the end. None before the first poll.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn dynamics_cursor_age(&self, now: Timestamp) -> Result<Option<SignedDuration>, Fault> {
+        let cursor = self.ledger.cursor(DYNAMICS).await?;
+        let caught_up = cursor.and_then(|cursor| cursor.caught_up);
+        Ok(caught_up.map(|at| now.duration_since(at).max(SignedDuration::ZERO)))
+    }
+
+    /// Counts the deals that are listed for a person, or for a look that should have been.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn waiting(&self, now: Timestamp) -> Result<Waiting, Fault> {
+        let counted = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Ok(Waiting {
+            for_a_person: counted(self.ledger.count_attention(MOST_COUNTED).await?),
+            overdue: counted(self.ledger.count_due(now, MOST_COUNTED).await?),
+        })
+    }
+
     async fn follow_dynamics(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
         let dataverse = self.dataverse.during(tick.run);
-        let mut cursor = self.ledger.cursor("dynamics").await?;
+        let mut cursor = self.ledger.cursor(DYNAMICS).await?;
+        if cursor.is_none() {
+            // From here on it is known for how long the poll has been behind, even if it never gets to its first page.
+            match self
+                .ledger
+                .move_cursor(DYNAMICS, &None, NOWHERE, Some(tick.now))
+                .await?
+            {
+                Moved::Moved(begun) => cursor = Some(begun),
+                Moved::Outrun => return Ok(()),
+            }
+        }
         let mut started_over = false;
         loop {
             if tick.run.deadline().left() < RESERVE {
@@ -115,7 +167,7 @@ impl Connector {
                         "the delta link is of no use any more; all opportunities are looked at once"
                     );
                     started_over = true;
-                    match self.ledger.move_cursor("dynamics", &cursor, "null").await? {
+                    match self.ledger.move_cursor(DYNAMICS, &cursor, NOWHERE, None).await? {
                         Moved::Moved(moved) => cursor = Some(moved),
                         Moved::Outrun => return Ok(()),
                     }
@@ -138,7 +190,9 @@ impl Connector {
                 url: link,
                 columns: self.policy.mapping.tracking_columns(),
             });
-            match self.ledger.move_cursor("dynamics", &cursor, &value).await? {
+            // What changed before this run began has come through once the last page has.
+            let caught_up = page.next.is_none().then_some(tick.now);
+            match self.ledger.move_cursor(DYNAMICS, &cursor, &value, caught_up).await? {
                 Moved::Moved(moved) => cursor = Some(moved),
                 Moved::Outrun => return Ok(()),
             }
@@ -190,9 +244,10 @@ impl Connector {
             }
             page = dataverse.more_modified(&next).await?;
         }
+        let caught_up = (!polled.unfinished).then_some(tick.now);
         let _ = self
             .ledger
-            .move_cursor("dynamics", &cursor, &encode(&Place::Since(newest)))
+            .move_cursor(DYNAMICS, &cursor, &encode(&Place::Since(newest)), caught_up)
             .await?;
         Ok(())
     }
@@ -290,7 +345,7 @@ impl Connector {
         }
         let _ = self
             .ledger
-            .move_cursor("partner-center", &cursor, &tick.now.to_string())
+            .move_cursor("partner-center", &cursor, &tick.now.to_string(), Some(tick.now))
             .await?;
         Ok(())
     }

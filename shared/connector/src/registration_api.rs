@@ -109,6 +109,18 @@ impl Error {
         }
     }
 
+    /// Whether nothing was asked because nobody has signed in yet: the secret is there and holds no value.
+    #[must_use]
+    pub const fn awaits_consent(&self) -> bool {
+        matches!(
+            self,
+            Self::Http(http::Error::Token {
+                source: entra::Error::SecretEmpty { .. },
+                ..
+            })
+        )
+    }
+
     /// A bounded name.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -152,7 +164,7 @@ impl RegistrationApi {
     /// The API as the settings describe it. It is called a few times a day, hence without a budget.
     #[must_use]
     pub fn connect(settings: &settings::Registration) -> Self {
-        let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(&settings.aws));
+        let secrets = Secrets::connect(&settings.aws);
         let tokens = Tokens::delegated(
             settings.client.clone(),
             &settings.entra,

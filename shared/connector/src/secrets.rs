@@ -6,8 +6,12 @@
 use std::fmt;
 
 use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use cosell::fault::{Class, Fault};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
+use transport::aws::SdkConfig;
 
 use crate::aws::{CallError, fingerprint};
 
@@ -31,12 +35,25 @@ pub struct Secret {
     pub value: SecretString,
     /// Names the version; pass it to [`Secrets::store_rotated`].
     pub version: String,
+    /// When this version was stored; a renewed secret is a version of its own.
+    pub stored_at: Option<Timestamp>,
+}
+
+impl Secret {
+    /// How long ago the version was stored; none when the service did not say. Clocks differ: what seems to come from the
+    /// future was stored just now.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Option<SignedDuration> {
+        let stored_at = self.stored_at?;
+        Some(now.duration_since(stored_at).max(SignedDuration::ZERO))
+    }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secret")
             .field("version", &self.version)
+            .field("stored_at", &self.stored_at)
             .finish_non_exhaustive()
     }
 }
@@ -62,6 +79,12 @@ pub enum Error {
         /// Why.
         source: CallError,
     },
+    /// The secret was made, as the deployment does it, and nothing was stored in it yet.
+    #[error("secret {id} holds no value yet")]
+    NoValue {
+        /// Name or ARN of the secret.
+        id: String,
+    },
     /// There is a secret, but no text in it.
     #[error("secret {id} has no text; store JSON as its secret string")]
     NoText {
@@ -79,7 +102,7 @@ impl Error {
                 transient @ Class::Transient { .. } => transient,
                 Class::Conflict | Class::Permanent | Class::Fatal => Class::Fatal,
             },
-            Self::NoText { .. } => Class::Fatal,
+            Self::NoValue { .. } | Self::NoText { .. } => Class::Fatal,
         }
     }
 
@@ -100,6 +123,7 @@ impl Error {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Call { source, .. } => source.code(),
+            Self::NoValue { .. } => "secret_empty",
             Self::NoText { .. } => "secret_without_text",
         }
     }
@@ -123,17 +147,33 @@ impl Secrets {
         Self { client }
     }
 
+    /// Secrets of the account that the settings lead to; opens no connection.
+    #[must_use]
+    pub fn connect(aws: &SdkConfig) -> Self {
+        Self::new(Client::new(aws))
+    }
+
     /// The version in force.
     ///
     /// # Errors
-    /// When Secrets Manager does not answer or refuses, or the secret holds no text.
+    /// When Secrets Manager does not answer or refuses, or the secret holds no value, or one that is no text.
     pub async fn read(&self, id: &str) -> Result<Secret, Error> {
         let answer = self.client.get_secret_value().secret_id(id).send().await;
-        let answer = answer.map_err(|error| call(id, CallError::new("GetSecretValue", &error)))?;
+        let answer = answer.map_err(|error| {
+            if lacks_value(&error) {
+                Error::NoValue { id: id.to_owned() }
+            } else {
+                call(id, CallError::new("GetSecretValue", &error))
+            }
+        })?;
+        let stored_at = answer
+            .created_date
+            .and_then(|at| Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).ok()?).ok());
         match (answer.secret_string, answer.version_id) {
             (Some(text), Some(version)) => Ok(Secret {
                 value: text.into(),
                 version,
+                stored_at,
             }),
             _ => Err(Error::NoText { id: id.to_owned() }),
         }
@@ -217,6 +257,19 @@ impl Secrets {
             Ok(Rotation::Superseded(current))
         }
     }
+}
+
+/// Whether the secret exists and only its version in force is missing.
+///
+/// The service has one code for both; its words differ: "can't find the specified secret value for staging label:
+/// AWSCURRENT" instead of "can't find the specified secret". (boto/boto3 issue 2794.) Should the words change one day,
+/// an empty secret is told as a missing one, which fails as well and names it.
+fn lacks_value<R>(error: &SdkError<GetSecretValueError, R>) -> bool {
+    let error = error.as_service_error();
+    error.is_some_and(|error| {
+        let words = error.message().unwrap_or_default();
+        error.is_resource_not_found_exception() && words.contains("staging label") && words.contains(CURRENT)
+    })
 }
 
 fn call(id: &str, source: CallError) -> Error {

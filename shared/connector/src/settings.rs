@@ -304,7 +304,7 @@ impl Sync {
 /// | `PARTNER_TENANT_ID` | none |
 /// | `PARTNER_CENTER_WEBHOOKS_URL` | the registration API; its audience is fixed whatever the URL |
 /// | `PARTNER_CENTER_SECRET` | none; id in Secrets Manager |
-/// | `WEBHOOK_URL` | unset: then the event must name it |
+/// | `WEBHOOK_URL` | unset: then the event must name it; `?owner=<mark>` in it says which deployment it belongs to |
 /// | `WEBHOOK_EVENTS` | the four referral events and `test-created` |
 ///
 /// plus the variables of [`transport::aws::sdk_config`].
@@ -359,7 +359,8 @@ impl Registration {
     }
 }
 
-/// A URL that Partner Center shall post to: https, or loopback for tests.
+/// A URL that Partner Center shall post to: https, or loopback for tests. It may say in its query which deployment it
+/// belongs to, `?owner=<mark>`; the webhook itself does not look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
@@ -370,13 +371,22 @@ impl WebhookUrl {
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text.trim()).map_err(|_| "is not a URL")?;
-        if !transport::is_private(&url) {
+        if !transport::is_private(&url) && !is_below_localhost(&url) {
             return Err("must be an https URL, or a loopback one for tests");
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err("must not carry a user name, a password or a fragment");
         }
+        if url.query_pairs().any(|(name, _)| name == OWNER) && owner_of(&url).is_none() {
+            return Err("must carry one owner mark at most, of letters, digits and hyphens");
+        }
         Ok(Self(url))
+    }
+
+    /// The mark of the deployment it belongs to.
+    #[must_use]
+    pub fn owner(&self) -> Option<String> {
+        owner_of(&self.0)
     }
 
     /// As it is registered.
@@ -389,6 +399,44 @@ impl WebhookUrl {
     #[must_use]
     pub fn is_spelled(&self, text: &str) -> bool {
         Url::parse(text.trim()).is_ok_and(|url| url == self.0)
+    }
+}
+
+/// Where a webhook's URL carries the mark of the deployment it belongs to.
+const OWNER: &str = "owner";
+
+/// Longer marks are none of ours.
+const LONGEST_OWNER: usize = 100;
+
+/// The owner mark of a webhook's URL. What could be anything else, a key for example, is no mark: of a URL that is not
+/// ours nothing else of the query may be shown.
+#[must_use]
+pub fn owner_mark(url: &str) -> Option<String> {
+    owner_of(&Url::parse(url.trim()).ok()?)
+}
+
+fn owner_of(url: &Url) -> Option<String> {
+    let mut marks = url.query_pairs().filter(|(name, _)| name == OWNER);
+    let (_, mark) = marks.next()?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_mark = (1..=LONGEST_OWNER).contains(&mark.len()) && mark.bytes().all(is_allowed);
+    (is_mark && marks.next().is_none()).then(|| mark.into_owned())
+}
+
+/// Whether a plain http URL names this machine under `.localhost`, as emulators of API Gateway name their stages. Such
+/// names resolve to loopback alone (RFC 6761, 6.3). Only where others post to us: we ourselves resolve names as the
+/// system does.
+fn is_below_localhost(url: &Url) -> bool {
+    url.scheme() == "http" && matches!(url.host(), Some(Host::Domain(host)) if host.ends_with(".localhost"))
+}
+
+/// Scheme, host and path of a URL, and its owner mark if it has one: what may be shown of a webhook.
+#[must_use]
+pub fn public_webhook(url: &str) -> String {
+    let public = public_part(url);
+    match owner_mark(url) {
+        Some(mark) => format!("{public}?{OWNER}={mark}"),
+        None => public,
     }
 }
 

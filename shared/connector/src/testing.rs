@@ -39,6 +39,12 @@ impl Vault {
         match target.as_str() {
             "secretsmanager.GetSecretValue" => {
                 self.reads += 1;
+                if self.current.1.is_empty() {
+                    return ResponseTemplate::new(400).set_body_json(json!({
+                        "__type": "ResourceNotFoundException",
+                        "Message": "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT",
+                    }));
+                }
                 ok(json!({ "VersionId": self.current.0, "SecretString": self.current.1 }))
             }
             "secretsmanager.PutSecretValue" => {

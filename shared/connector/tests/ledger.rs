@@ -454,6 +454,9 @@ async fn due_deals_are_listed_until_they_are_seen_to() {
     assert_eq!(found.last().unwrap().at, now);
     assert_eq!(found.last().unwrap().link, LinkId::from(referral(1)));
     assert_eq!(world.ledger.due(now, 1).await.unwrap().len(), 1);
+    for (limit, counted) in [(10, 2), (2, 2), (1, 1), (0, 0)] {
+        assert_eq!(world.ledger.count_due(now, limit).await.unwrap(), counted);
+    }
     assert!(
         world
             .ledger
@@ -486,6 +489,8 @@ async fn deals_that_wait_for_a_person_are_listed_even_if_nobody_noted_since_when
     let found = world.ledger.attention(10).await.unwrap();
     let links: Vec<_> = found.iter().map(|listed| listed.link).collect();
     assert_eq!(links, [undated.link.id, dated.link.id]);
+    assert_eq!(world.ledger.count_attention(10).await.unwrap(), 2);
+    assert_eq!(world.ledger.count_attention(1).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -496,7 +501,7 @@ async fn a_walk_meets_every_link_once_and_passes_broken_ones() {
         write.link.opportunity = Some(opportunity(number));
         world.done(&pointed(write)).await;
     }
-    let _ = world.ledger.move_cursor("dynamics", &None, "x").await.unwrap();
+    let _ = world.ledger.move_cursor("dynamics", &None, "x", None).await.unwrap();
     world.put(
         LINKS,
         json!({ "pk": { "S": "LINK#broken" }, "sk": { "S": "LINK" }, "body": { "S": "{}" } }),
@@ -585,20 +590,20 @@ async fn a_cursor_moves_only_from_where_it_was_seen() {
     let world = World::new().await;
     let ledger = &world.ledger;
     assert_eq!(ledger.cursor("dynamics").await.unwrap(), None);
-    let Moved::Moved(one) = ledger.move_cursor("dynamics", &None, "one").await.unwrap() else {
+    let Moved::Moved(one) = ledger.move_cursor("dynamics", &None, "one", None).await.unwrap() else {
         panic!("outrun by nobody");
     };
     assert_eq!(ledger.cursor("dynamics").await.unwrap().as_ref(), Some(&one));
     assert_eq!(ledger.cursor("partner-center").await.unwrap(), None);
     assert_eq!(
-        ledger.move_cursor("dynamics", &None, "zero").await.unwrap(),
+        ledger.move_cursor("dynamics", &None, "zero", None).await.unwrap(),
         Moved::Outrun
     );
 
     let seen = Some(one);
     let (left, right) = tokio::join!(
-        ledger.move_cursor("dynamics", &seen, "left"),
-        ledger.move_cursor("dynamics", &seen, "right"),
+        ledger.move_cursor("dynamics", &seen, "left", None),
+        ledger.move_cursor("dynamics", &seen, "right", None),
     );
     let (left, right) = (left.unwrap(), right.unwrap());
     assert_ne!(left == Moved::Outrun, right == Moved::Outrun);
@@ -606,8 +611,43 @@ async fn a_cursor_moves_only_from_where_it_was_seen() {
         panic!("both moved it");
     };
     assert_eq!(ledger.cursor("dynamics").await.unwrap().as_ref(), Some(&winner));
-    let repeated = ledger.move_cursor("dynamics", &seen, &winner.value).await.unwrap();
+    let repeated = ledger
+        .move_cursor("dynamics", &seen, &winner.value, None)
+        .await
+        .unwrap();
     assert_eq!(repeated, Moved::Moved(winner), "the answer was lost");
+}
+
+#[tokio::test]
+async fn a_cursor_remembers_when_nothing_was_left_behind() {
+    let world = World::new().await;
+    let ledger = &world.ledger;
+    let caught_up = async |expected: Option<&str>| {
+        let cursor = ledger.cursor("dynamics").await.unwrap();
+        assert_eq!(cursor.as_ref().unwrap().caught_up, expected.map(at));
+        cursor
+    };
+    // As earlier versions wrote it.
+    let _ = ledger.move_cursor("dynamics", &None, "one", None).await.unwrap();
+    let seen = caught_up(None).await;
+    let noon = at("2026-03-01T12:00:00Z");
+    let _ = ledger.move_cursor("dynamics", &seen, "end", Some(noon)).await.unwrap();
+    let seen = caught_up(Some("2026-03-01T12:00:00Z")).await;
+    // A page with others behind it says nothing new.
+    let _ = ledger.move_cursor("dynamics", &seen, "middle", None).await.unwrap();
+    let between = caught_up(Some("2026-03-01T12:00:00Z")).await;
+    // Two polls that come to the same place have both moved the cursor there, if at different times.
+    let later = at("2026-03-01T12:00:01Z");
+    let _ = ledger
+        .move_cursor("dynamics", &between, "end", Some(later))
+        .await
+        .unwrap();
+    let slower = ledger
+        .move_cursor("dynamics", &between, "end", Some(noon))
+        .await
+        .unwrap();
+    assert!(matches!(slower, Moved::Moved(_)), "{slower:?}");
+    caught_up(Some("2026-03-01T12:00:01Z")).await;
 }
 
 #[tokio::test]

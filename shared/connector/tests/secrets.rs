@@ -4,6 +4,7 @@
 use aws_sdk_secretsmanager::Client;
 use connector::secrets::{Rotation, Secrets};
 use cosell::fault::{Class, Fault};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use wiremock::matchers::header;
@@ -41,7 +42,9 @@ async fn calls(server: &MockServer) -> Vec<(String, Value)> {
 }
 
 fn in_force(version: &str) -> Value {
-    json!({ "Name": ID, "VersionId": version, "SecretString": "{\"refresh_token\":\"theirs\"}" })
+    json!({
+        "Name": ID, "VersionId": version, "SecretString": "{\"refresh_token\":\"theirs\"}", "CreatedDate": 1_770_000_000.25,
+    })
 }
 
 fn moved_meanwhile() -> Value {
@@ -59,6 +62,11 @@ async fn a_secret_is_read_and_never_printed() {
     let secret = secrets(&server).read(ID).await.unwrap();
     assert_eq!(secret.value.expose_secret(), "{\"refresh_token\":\"theirs\"}");
     assert_eq!(secret.version, "v1");
+    let stored_at = Timestamp::from_millisecond(1_770_000_000_250).unwrap();
+    assert_eq!(secret.stored_at, Some(stored_at));
+    let day = SignedDuration::from_hours(24);
+    assert_eq!(secret.age(stored_at + day), Some(day));
+    assert_eq!(secret.age(stored_at - day), Some(SignedDuration::ZERO), "clocks differ");
     assert!(!format!("{secret:?}").contains("theirs"));
     assert!(!format!("{:?}", Rotation::Superseded(secret)).contains("theirs"));
     assert_eq!(
@@ -138,10 +146,21 @@ async fn a_refused_move_is_an_error_while_the_old_version_is_in_force() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_missing_or_binary_is_fatal_and_named() {
-    let missing = json!({ "__type": "ResourceNotFoundException", "Message": "no such secret" });
+async fn a_secret_that_is_missing_empty_or_binary_is_fatal_and_named() {
+    // The words of the service, which has one code for the first two.
+    let missing = json!({
+        "__type": "ResourceNotFoundException", "Message": "Secrets Manager can't find the specified secret.",
+    });
+    let empty = json!({
+        "__type": "ResourceNotFoundException",
+        "Message": "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT",
+    });
     let binary = json!({ "Name": ID, "VersionId": "v1", "SecretBinary": "AAAA" });
-    for (status, body, code) in [(400, missing, "aws_refused"), (200, binary, "secret_without_text")] {
+    for (status, body, code) in [
+        (400, missing, "aws_refused"),
+        (400, empty, "secret_empty"),
+        (200, binary, "secret_without_text"),
+    ] {
         let server = MockServer::start().await;
         answer(&server, "GetSecretValue", status, body).await;
         let fault = Fault::from(secrets(&server).read(ID).await.unwrap_err());

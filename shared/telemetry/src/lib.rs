@@ -6,6 +6,7 @@
 //! enums and outcome codes known at compile time.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,15 +15,41 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Where our metrics appear in CloudWatch.
+/// Where our metrics appear in CloudWatch when `METRICS_NAMESPACE` does not say otherwise.
 pub const NAMESPACE: &str = "CosellConnector";
 
-/// Starts logging: flattened JSON with timestamp and level on standard output.
+/// CloudWatch's limit for a namespace, in characters.
+const LONGEST_NAMESPACE: usize = 255;
+
+/// Set once by [`init`]; a process has one namespace for as long as it lives.
+static CHOSEN_NAMESPACE: OnceLock<String> = OnceLock::new();
+
+/// The namespace of the metric records is one that CloudWatch would drop without a word.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "METRICS_NAMESPACE is {0:?}: it must be 1 to {LONGEST_NAMESPACE} letters, digits and . - _ / # of ASCII, and not begin with AWS/, such \
+     as CosellConnector/staging"
+)]
+pub struct InvalidNamespace(String);
+
+impl InvalidNamespace {
+    /// A bounded name.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "metrics_namespace_invalid"
+    }
+}
+
+/// Starts logging, flattened JSON with timestamp and level on standard output, and settles where metrics go.
 ///
 /// `RUST_LOG`, else `LOG_LEVEL`, sets the levels: one level, or `target=level` pairs separated by commas. Default and
-/// answer to anything unreadable: `info`, because a function must not fail over its log level. Calling it twice
-/// changes nothing.
-pub fn init(lookup: &dyn Fn(&str) -> Option<String>) {
+/// answer to anything unreadable: `info`, because a function must not fail over its log level. `METRICS_NAMESPACE` is
+/// the namespace of the metric records ([`NAMESPACE`]), so that two environments in one account have metrics and alarms
+/// of their own. Calling it twice changes nothing.
+///
+/// # Errors
+/// When CloudWatch would not take the namespace: every alarm would stay silent, which nobody would notice. It is logged.
+pub fn init(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), InvalidNamespace> {
     let lines = fmt::layer()
         .json()
         .flatten_event(true)
@@ -37,6 +64,25 @@ pub fn init(lookup: &dyn Fn(&str) -> Option<String>) {
     if started.is_err() {
         tracing::debug!("logging was already started");
     }
+    let namespace = namespace(lookup).inspect_err(|error| {
+        tracing::error!(outcome = error.code(), %error, "cannot start");
+    })?;
+    CHOSEN_NAMESPACE.get_or_init(|| namespace);
+    Ok(())
+}
+
+/// Blank counts as unset: Terraform passes empty strings for what is left out. CloudWatch also allows colons and blanks;
+/// neither is needed, and both are easily a slip.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#Namespace>
+fn namespace(lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, InvalidNamespace> {
+    let Some(text) = lookup("METRICS_NAMESPACE").filter(|text| !text.trim().is_empty()) else {
+        return Ok(NAMESPACE.to_owned());
+    };
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte);
+    if text.len() <= LONGEST_NAMESPACE && text.bytes().all(is_allowed) && !text.starts_with("AWS/") {
+        return Ok(text);
+    }
+    Err(InvalidNamespace(text.chars().take(LONGEST_NAMESPACE).collect()))
 }
 
 /// `Targets` instead of an environment filter: the same syntax without linking a regular expression engine.
@@ -98,16 +144,37 @@ pub enum Metric {
     ValuesOverruled,
     /// Writes to either vendor that were tried.
     VendorWrites,
+    /// Writes to Dynamics that were tried.
+    WritesTowardDynamics,
+    /// Writes to Partner Center that were tried.
+    WritesTowardPartnerCenter,
     /// Calls made to either vendor, reads and writes.
     VendorCalls,
     /// Answers of a vendor that asked us to slow down.
     VendorThrottles,
+    /// Answers of a vendor that refused a call (4xx, slowing down not counted). A record that is gone or has moved on is
+    /// among them, and no cause for alarm.
+    VendorRefusals,
+    /// Calls that a vendor failed (5xx) or did not answer.
+    VendorFailures,
+    /// Faults of credentials or configuration, which no retry mends.
+    FatalFaults,
+    /// Deals that wait for a person.
+    DealsNeedingAttention,
+    /// Deals whose next look is overdue.
+    DealsOverdue,
+    /// How long ago the poll of Dynamics was last known to have seen every change.
+    DynamicsCursorAgeSeconds,
+    /// How long ago the refresh token in force was stored.
+    RefreshTokenAgeSeconds,
     /// Queue messages handed back for another delivery.
     MessagesReturned,
     /// Time from the change that a hint tells of to the end of its reconciliation.
     LagMilliseconds,
     /// Registrations put right.
     RegistrationsRepaired,
+    /// Whether the registration differs from what is desired: 1, else 0.
+    RegistrationsDrifted,
 }
 
 impl Metric {
@@ -126,17 +193,28 @@ impl Metric {
             Self::DealsDrifted => "DealsDrifted",
             Self::ValuesOverruled => "ValuesOverruled",
             Self::VendorWrites => "VendorWrites",
+            Self::WritesTowardDynamics => "WritesTowardDynamics",
+            Self::WritesTowardPartnerCenter => "WritesTowardPartnerCenter",
             Self::VendorCalls => "VendorCalls",
             Self::VendorThrottles => "VendorThrottles",
+            Self::VendorRefusals => "VendorRefusals",
+            Self::VendorFailures => "VendorFailures",
+            Self::FatalFaults => "FatalFaults",
+            Self::DealsNeedingAttention => "DealsNeedingAttention",
+            Self::DealsOverdue => "DealsOverdue",
+            Self::DynamicsCursorAgeSeconds => "DynamicsCursorAgeSeconds",
+            Self::RefreshTokenAgeSeconds => "RefreshTokenAgeSeconds",
             Self::MessagesReturned => "MessagesReturned",
             Self::LagMilliseconds => "LagMilliseconds",
             Self::RegistrationsRepaired => "RegistrationsRepaired",
+            Self::RegistrationsDrifted => "RegistrationsDrifted",
         }
     }
 
     fn unit(self) -> &'static str {
         match self {
             Self::LagMilliseconds => "Milliseconds",
+            Self::DynamicsCursorAgeSeconds | Self::RefreshTokenAgeSeconds => "Seconds",
             _ => "Count",
         }
     }
@@ -188,13 +266,14 @@ impl Invocation<'_> {
     /// because every combination is billed as a metric of its own.
     /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
     pub fn record(&self, now: Timestamp) -> Value {
+        let namespace = CHOSEN_NAMESPACE.get().map_or(NAMESPACE, String::as_str);
         let definitions: Vec<Value> = self
             .counters
             .iter()
             .map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() }))
             .collect();
         let mut directives = vec![json!({
-            "Namespace": NAMESPACE,
+            "Namespace": namespace,
             "Dimensions": [["function", "outcome"]],
             "Metrics": [
                 { "Name": "Invocations", "Unit": "Count" },
@@ -203,7 +282,7 @@ impl Invocation<'_> {
         })];
         if !definitions.is_empty() {
             directives.push(json!({
-                "Namespace": NAMESPACE,
+                "Namespace": namespace,
                 "Dimensions": [["function"]],
                 "Metrics": definitions,
             }));
@@ -278,6 +357,39 @@ mod tests {
                 "PostsRefused": 2
             })
         );
+    }
+
+    #[test]
+    fn a_namespace_that_cloudwatch_would_drop_is_refused() {
+        let given = |text: &'static str| namespace(&move |_| Some(text.to_owned()));
+        for text in ["CosellConnector/staging", "a", "A.b-c_d/e#f"] {
+            assert_eq!(given(text).as_deref(), Ok(text));
+        }
+        for text in ["", "  "] {
+            assert_eq!(given(text).as_deref(), Ok(NAMESPACE));
+        }
+        assert_eq!(namespace(&|_| None).as_deref(), Ok(NAMESPACE));
+        for text in ["AWS/Lambda", "two words", ":a", "Größe", "a\n"] {
+            let error = given(text).unwrap_err();
+            assert!(error.to_string().contains("METRICS_NAMESPACE is"), "{error}");
+        }
+        assert!(namespace(&|_| Some("x".repeat(256))).is_err());
+    }
+
+    #[test]
+    fn ages_are_in_seconds_and_flags_are_counts() {
+        let units = [
+            (Metric::DynamicsCursorAgeSeconds, "Seconds"),
+            (Metric::RefreshTokenAgeSeconds, "Seconds"),
+            (Metric::RegistrationsDrifted, "Count"),
+            (Metric::FatalFaults, "Count"),
+        ];
+        for (metric, unit) in units {
+            let record = invocation(&[(metric, 0)]).record(Timestamp::UNIX_EPOCH);
+            let definition = &record["_aws"]["CloudWatchMetrics"][1]["Metrics"][0];
+            assert_eq!(definition, &json!({ "Name": metric.name(), "Unit": unit }));
+            assert_eq!(record[metric.name()], json!(0), "a gauge is emitted with nothing, too");
+        }
     }
 
     #[test]

@@ -101,6 +101,15 @@ struct Sandbox {
     runtime: Runtime,
 }
 
+/// What it took a copy to come up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartUp {
+    /// From the start of its process until it asked for work.
+    pub wall: Duration,
+    /// What of that it computed; zero where the system does not tell.
+    pub processor: Duration,
+}
+
 /// A deployed function. Cheap to clone.
 #[derive(Clone)]
 pub struct Function {
@@ -142,6 +151,18 @@ impl Function {
                     kind: FailureKind::Crashed,
                 })
             })
+    }
+
+    /// Starts one copy, waits until it asks for work, and ends it.
+    ///
+    /// # Errors
+    /// When it does not get that far.
+    pub async fn initialise(&self) -> Result<StartUp, InvocationError> {
+        let began = Instant::now();
+        let sandbox = self.inner.new_sandbox().await?;
+        let wall = began.elapsed();
+        let processor = sandbox.process.processor_time().unwrap_or_default();
+        Ok(StartUp { wall, processor })
     }
 
     /// Kills all running copies at once; an invocation under way becomes [`FailureKind::Crashed`].

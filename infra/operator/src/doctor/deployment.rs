@@ -22,8 +22,18 @@ const SKEW_BAD: i64 = 300;
 
 pub(super) async fn tables(sheet: &mut Sheet, settings: &Everything, aws: Option<&SdkConfig>) {
     let ids = [
-        ("links_table", "the table of links", &settings.links_table, "LINKS_TABLE"),
-        ("audit_table", "the table of audit records", &settings.audit_table, "AUDIT_TABLE"),
+        (
+            "links_table",
+            "the table of links",
+            &settings.links_table,
+            "LINKS_TABLE",
+        ),
+        (
+            "audit_table",
+            "the table of audit records",
+            &settings.audit_table,
+            "AUDIT_TABLE",
+        ),
     ];
     for (id, what, name, variable) in ids {
         let (Some(aws), Some(name)) = (aws, name) else {
@@ -31,7 +41,11 @@ pub(super) async fn tables(sheet: &mut Sheet, settings: &Everything, aws: Option
             continue;
         };
         sheet.looking(what);
-        let answer = dynamodb::Client::new(aws).describe_table().table_name(name).send().await;
+        let answer = dynamodb::Client::new(aws)
+            .describe_table()
+            .table_name(name)
+            .send()
+            .await;
         match answer {
             Ok(answer) => {
                 let status = answer.table().and_then(|table| table.table_status());
@@ -39,7 +53,11 @@ pub(super) async fn tables(sheet: &mut Sheet, settings: &Everything, aws: Option
                     sheet.good(id, &format!("{what} {name} is there"));
                 } else {
                     let status = status.map_or("in an unknown state", |status| status.as_str());
-                    let trouble = Trouble::new("table_not_active", format!("{name} is {status}"), "wait and run it again");
+                    let trouble = Trouble::new(
+                        "table_not_active",
+                        format!("{name} is {status}"),
+                        "wait and run it again",
+                    );
                     sheet.bad(id, what, trouble);
                 }
             }
@@ -87,13 +105,21 @@ where
         return Trouble::new("not_found", message, cure);
     }
     if code.contains("AccessDenied") || code.contains("NotAuthorized") {
-        return Trouble::new("denied", message, format!("ask for the AWS permission {permission} on it"));
+        return Trouble::new(
+            "denied",
+            message,
+            format!("ask for the AWS permission {permission} on it"),
+        );
     }
     if code.contains("Token") || code.contains("Signature") || code.contains("UnrecognizedClient") {
         let cure = "the AWS credentials do not count: sign in again (`aws sso login`), and check the clock";
         return Trouble::new("aws_credentials_refused", message, cure);
     }
-    Trouble::new("aws_failed", message, "check that this machine reaches AWS, then run it again")
+    Trouble::new(
+        "aws_failed",
+        message,
+        "check that this machine reaches AWS, then run it again",
+    )
 }
 
 /// Whether the tenant's one registration is ours and complete.
@@ -132,7 +158,12 @@ pub(super) async fn registration(
             Trouble::new("foreign_registration", message, cure)
         }
         Ok(Some(found)) => {
-            let is_there = |name: &str| found.webhook_events.iter().any(|event| event.eq_ignore_ascii_case(name));
+            let is_there = |name: &str| {
+                found
+                    .webhook_events
+                    .iter()
+                    .any(|event| event.eq_ignore_ascii_case(name))
+            };
             let missing: Vec<&str> = settings
                 .webhook_events
                 .iter()
@@ -148,7 +179,11 @@ pub(super) async fn registration(
             } else {
                 missing.join(", ")
             };
-            Trouble::new("registration_drifted", format!("the registration lacks {lacks}"), register)
+            Trouble::new(
+                "registration_drifted",
+                format!("the registration lacks {lacks}"),
+                register,
+            )
         }
     };
     sheet.bad(id, what, trouble);
@@ -175,12 +210,11 @@ pub(super) struct Clock {
 impl Clock {
     /// Notes what the last answer of a run said the time was.
     pub(super) fn hear(&mut self, whom: &'static str, run: &Run) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the clock itself is what is examined here"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the clock itself is what is examined here")]
         let now = std::time::SystemTime::now();
-        let theirs = run.vendors_date().and_then(|date| httpdate::parse_http_date(&date).ok());
+        let theirs = run
+            .vendors_date()
+            .and_then(|date| httpdate::parse_http_date(&date).ok());
         let seconds = |time: std::time::SystemTime| {
             let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
             i64::try_from(since.as_secs()).ok()

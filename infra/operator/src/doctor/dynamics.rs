@@ -192,12 +192,20 @@ async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>) 
     let held = match metadata.privileges(user).await {
         Ok(held) => held,
         Err(error) => {
-            let is_unknown = [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::NOT_IMPLEMENTED]
-                .into_iter()
-                .any(|status| error.has_status(status));
+            let is_unknown = [
+                StatusCode::NOT_FOUND,
+                StatusCode::BAD_REQUEST,
+                StatusCode::NOT_IMPLEMENTED,
+            ]
+            .into_iter()
+            .any(|status| error.has_status(status));
             if is_unknown {
                 let text = "the environment does not list the application user's privileges";
-                sheet.noted(id, text, "the checks below show what it may read; a first deal shows what it may write");
+                sheet.noted(
+                    id,
+                    text,
+                    "the checks below show what it may read; a first deal shows what it may write",
+                );
             } else {
                 sheet.bad(id, what, Trouble::from(&error));
             }
@@ -233,7 +241,10 @@ async fn read(sheet: &mut Sheet, dataverse: &Dataverse, is_admitted: bool, clock
     sheet.looking(what);
     let run = Run::new(Deadline::NEVER);
     let future = Timestamp::from_second(32_503_680_000).unwrap_or(Timestamp::MAX);
-    let page = dataverse.during(&run).modified_since(future, "opportunityid,modifiedon").await;
+    let page = dataverse
+        .during(&run)
+        .modified_since(future, "opportunityid,modifiedon")
+        .await;
     clock.hear("Dynamics", &run);
     match page {
         Ok(_) => sheet.good(id, "the application user may read opportunities"),
@@ -324,10 +335,17 @@ async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mappin
         if !need.types.contains(&found.as_str()) {
             is_only_missing = false;
             let wanted: Vec<String> = need.types.iter().map(|name| shown_type(name)).collect();
-            wrong.push(format!("{column} is {}, wanted is {}", shown_type(found), wanted.join(" or ")));
+            wrong.push(format!(
+                "{column} is {}, wanted is {}",
+                shown_type(found),
+                wanted.join(" or ")
+            ));
             continue;
         }
-        let holds = lengths.get(column).copied().and_then(|length| usize::try_from(length).ok());
+        let holds = lengths
+            .get(column)
+            .copied()
+            .and_then(|length| usize::try_from(length).ok());
         if let (Some(wanted), Some(holds)) = (need.length, holds)
             && holds < wanted
         {
@@ -344,7 +362,11 @@ async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mappin
     } else {
         "`cosell columns --check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
     };
-    let code = if is_only_missing { "columns_missing" } else { "columns_unfit" };
+    let code = if is_only_missing {
+        "columns_missing"
+    } else {
+        "columns_unfit"
+    };
     sheet.bad(id, what, Trouble::new(code, wrong.join("; "), cure));
 }
 
@@ -393,9 +415,9 @@ async fn key(sheet: &mut Sheet, metadata: &Metadata) {
         }
     };
     for wanted in definitions.keys.iter().filter(|key| key.table == TABLE) {
-        let found = keys
-            .iter()
-            .find(|found| found.key_attributes == wanted.columns || found.schema_name.eq_ignore_ascii_case(&wanted.name));
+        let found = keys.iter().find(|found| {
+            found.key_attributes == wanted.columns || found.schema_name.eq_ignore_ascii_case(&wanted.name)
+        });
         let name = &wanted.name;
         match found {
             Some(found) if found.is_active() => sheet.good(id, &format!("the alternate key {name} is active")),

@@ -102,7 +102,10 @@ fn second_factor(sheet: &mut Sheet, settings: &Everything, bearers: &[entra::Bea
             sheet.noted(id, text, "the next check shows whether Partner Center takes it");
             return;
         };
-        let tenant = settings.partner_tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
+        let tenant = settings
+            .partner_tenant
+            .map(|tenant| tenant.to_string())
+            .unwrap_or_default();
         if !claims.tid.eq_ignore_ascii_case(&tenant) {
             let message = format!("the sign-in is of tenant {}, wanted is {tenant}", claims.tid);
             let cure = "correct PARTNER_TENANT_ID, or run `cosell consent` with a user of that tenant";
@@ -111,7 +114,11 @@ fn second_factor(sheet: &mut Sheet, settings: &Everything, bearers: &[entra::Bea
         }
         if !claims.has_second_factor() {
             let message = "the sign-in lacks it, and Partner Center refuses such tokens";
-            sheet.bad(id, what, Trouble::new("second_factor_missing", message, second_factor_cure()));
+            sheet.bad(
+                id,
+                what,
+                Trouble::new("second_factor_missing", message, second_factor_cure()),
+            );
             return;
         }
     }
@@ -155,5 +162,12 @@ async fn role(
 }
 
 fn remote(vendor: Vendor, base: Endpoint, tokens: Tokens, context: &Context<'_>) -> Http {
-    Http::new(vendor, context.client.clone(), base, tokens, Budget::unlimited(), Limits::default())
+    Http::new(
+        vendor,
+        context.client.clone(),
+        base,
+        tokens,
+        Budget::unlimited(),
+        Limits::default(),
+    )
 }

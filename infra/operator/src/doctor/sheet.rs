@@ -58,13 +58,17 @@ impl Sheet {
         let Trouble {
             code, message, cure, ..
         } = trouble;
-        self.note(id, json!({ "result": "failed", "code": code, "message": message, "cure": cure }));
+        self.note(
+            id,
+            json!({ "result": "failed", "code": code, "message": message, "cure": cure }),
+        );
     }
 
     /// It could not be looked at.
     pub(super) fn skipped(&mut self, id: &'static str, what: &str, needs: &str) {
         self.screen.still();
-        self.screen.marked(Mark::Skipped, &format!("{what}: skipped, needs {needs}"));
+        self.screen
+            .marked(Mark::Skipped, &format!("{what}: skipped, needs {needs}"));
         self.note(id, json!({ "result": "skipped", "needs": needs }));
     }
 

@@ -259,3 +259,25 @@ async fn an_incomplete_secret_is_named() {
         "secret_incomplete"
     );
 }
+
+#[tokio::test]
+async fn a_secret_without_a_value_is_fatal_and_names_the_command_that_fills_it() {
+    let stage = Stage::bare().await;
+    stage.vault.lock().unwrap().current.1.clear();
+    for (tokens, id, cure) in [
+        (stage.delegated(), "partner", "cosell consent"),
+        (stage.application(), "crm", "cosell credentials"),
+    ] {
+        let error = tokens.bearer(&run()).await.unwrap_err();
+        assert_eq!((error.code(), error.class()), ("secret_empty", Class::Fatal));
+        let words = chain(&error);
+        assert!(
+            words.contains(&format!("the secret {id} ")) && words.contains(&format!("`{cure}`")),
+            "{words}"
+        );
+    }
+    assert!(
+        stage.token_requests().await.is_empty(),
+        "nobody is asked without a credential"
+    );
+}

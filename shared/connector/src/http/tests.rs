@@ -91,7 +91,76 @@ async fn a_short_throttle_is_waited_for_even_by_a_post() {
     let run = Run::new(Deadline::after(Duration::from_secs(10)));
     let http = stage.http(Vendor::Dataverse).during(&run);
     http.send(write(&http, Effect::Adds)).await.unwrap();
-    assert_eq!(run.tally(), Tally { calls: 3, throttles: 2 });
+    let expected = Tally {
+        calls: 3,
+        throttles: 2,
+        ..Tally::default()
+    };
+    assert_eq!(run.tally(), expected);
+}
+
+#[tokio::test]
+async fn refusals_and_failures_are_told_apart_and_from_throttles() {
+    let stage = Stage::set().await;
+    let http = stage.http(Vendor::Dataverse);
+    let cases = [
+        (
+            400,
+            Tally {
+                calls: 1,
+                refusals: 1,
+                ..Tally::default()
+            },
+        ),
+        (
+            412,
+            Tally {
+                calls: 1,
+                refusals: 1,
+                ..Tally::default()
+            },
+        ),
+        (
+            200,
+            Tally {
+                calls: 1,
+                ..Tally::default()
+            },
+        ),
+        // A read is repeated twice after a failure.
+        (
+            500,
+            Tally {
+                calls: 3,
+                failures: 3,
+                ..Tally::default()
+            },
+        ),
+        (
+            429,
+            Tally {
+                calls: 3,
+                throttles: 3,
+                ..Tally::default()
+            },
+        ),
+    ];
+    for (status, expected) in cases {
+        let run = Run::new(Deadline::after(Duration::from_secs(10)));
+        stage.times(expected.calls, "GET", text(status, "{}")).await;
+        let http = http.during(&run);
+        assert_eq!(http.send(read(&http)).await.is_ok(), status == 200);
+        assert_eq!(run.tally(), expected, "{status}");
+    }
+    let nowhere = Endpoint::parse("http://127.0.0.1:9").unwrap();
+    let run = Run::new(Deadline::after(Duration::from_secs(10)));
+    let http = stage.http_at(Vendor::Dataverse, nowhere, limits()).during(&run);
+    http.send(read(&http)).await.unwrap_err();
+    let tally = run.tally();
+    assert!(
+        tally.calls > 0 && tally.failures == tally.calls,
+        "no answer is a failure: {tally:?}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use cosell::link::{AuditEntry, Link, Pointer};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
-use super::{Error, Listed};
+use super::{Cursor, Error, Listed};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -30,6 +30,7 @@ pub(super) const HOLDER: &str = "holder";
 pub(super) const UNTIL: &str = "until";
 pub(super) const OPEN_UNTIL: &str = "open_until";
 pub(super) const DAY: &str = "day";
+const CAUGHT_UP: &str = "caught_up";
 const WRITER: &str = "writer";
 const BODY: &str = "body";
 const VALUE: &str = "value";
@@ -274,15 +275,26 @@ pub(super) fn audit(item: &Item) -> Result<AuditEntry, Error> {
     body(item)
 }
 
-pub(super) fn of_cursor(system: &str, value: &str, version: u64) -> Item {
+pub(super) fn of_cursor(system: &str, cursor: &Cursor) -> Item {
     let mut item = Key::cursor(system).item();
-    item.insert(VALUE.to_owned(), text(value));
-    item.insert(VERSION.to_owned(), number(version));
+    item.insert(VALUE.to_owned(), text(&cursor.value));
+    item.insert(VERSION.to_owned(), number(cursor.version));
+    if let Some(at) = cursor.caught_up {
+        item.insert(CAUGHT_UP.to_owned(), instant(at));
+    }
     item
 }
 
-pub(super) fn cursor(item: &Item) -> Result<(String, u64), Error> {
-    Ok((parsed(item, VALUE)?, unsigned(item, VERSION)?))
+pub(super) fn cursor(item: &Item) -> Result<Cursor, Error> {
+    let caught_up = item
+        .contains_key(CAUGHT_UP)
+        .then(|| parsed(item, CAUGHT_UP))
+        .transpose()?;
+    Ok(Cursor {
+        value: parsed(item, VALUE)?,
+        version: unsigned(item, VERSION)?,
+        caught_up,
+    })
 }
 
 pub(super) fn of_lease(name: &str, holder: &str, until: Timestamp) -> Item {

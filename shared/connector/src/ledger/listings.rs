@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use cosell::hint::Subject;
 use cosell::ids::{LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Link};
@@ -84,16 +85,27 @@ impl Ledger {
     /// # Errors
     /// When DynamoDB does not answer, or an item is not what we write.
     pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Listed>, Error> {
-        let listing = Listing {
+        let found = self.list(self.listing_of_due(now), limit).await?;
+        found.iter().map(|item| items::listed(item, DUE_AT)).collect()
+    }
+
+    /// How many deals are due by `now`, up to a limit.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn count_due(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
+        self.count(self.listing_of_due(now), limit).await
+    }
+
+    fn listing_of_due(&self, now: Timestamp) -> Listing<'_> {
+        Listing {
             table: &self.links,
             index: Some(DUE_INDEX),
             condition: "#shard = :shard AND #at <= :now",
             names: vec![("#shard", DUE_SHARD), ("#at", DUE_AT)],
             values: vec![(":shard", items::text(SHARD)), (":now", items::instant(now))],
             ascending: true,
-        };
-        let found = self.list(listing, limit).await?;
-        found.iter().map(|item| items::listed(item, DUE_AT)).collect()
+        }
     }
 
     /// Deals that wait for a person, the longest waiting first.
@@ -101,16 +113,27 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::due`].
     pub async fn attention(&self, limit: usize) -> Result<Vec<Listed>, Error> {
-        let listing = Listing {
+        let found = self.list(self.listing_of_attention(), limit).await?;
+        found.iter().map(|item| items::listed(item, ATTENTION_SINCE)).collect()
+    }
+
+    /// How many deals wait for a person, up to a limit.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn count_attention(&self, limit: usize) -> Result<usize, Error> {
+        self.count(self.listing_of_attention(), limit).await
+    }
+
+    fn listing_of_attention(&self) -> Listing<'_> {
+        Listing {
             table: &self.links,
             index: Some(ATTENTION_INDEX),
             condition: "#shard = :shard",
             names: vec![("#shard", ATTENTION_SHARD)],
             values: vec![(":shard", items::text(SHARD))],
             ascending: true,
-        };
-        let found = self.list(listing, limit).await?;
-        found.iter().map(|item| items::listed(item, ATTENTION_SINCE)).collect()
+        }
     }
 
     /// What was done to a deal, newest first.
@@ -184,30 +207,10 @@ impl Ledger {
 
     /// Reads pages until there are `limit` items or no more.
     async fn list(&self, listing: Listing<'_>, limit: usize) -> Result<Vec<Item>, Error> {
-        let owned = |pairs: Vec<(&str, &str)>| pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let names: HashMap<String, String> = owned(listing.names);
-        let values: HashMap<String, AttributeValue> = listing
-            .values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
         let mut found = Vec::new();
         let mut start = None;
         while found.len() < limit {
-            let answer = self
-                .client
-                .query()
-                .table_name(listing.table)
-                .set_index_name(listing.index.map(str::to_owned))
-                .key_condition_expression(listing.condition)
-                .set_expression_attribute_names(Some(names.clone()))
-                .set_expression_attribute_values(Some(values.clone()))
-                .scan_index_forward(listing.ascending)
-                .limit(i32::try_from(limit - found.len()).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| CallError::new("Query", &error))?;
+            let answer = self.page(&listing, limit - found.len(), start, None).await?;
             found.extend(answer.items.unwrap_or_default());
             start = answer.last_evaluated_key;
             if start.is_none() {
@@ -215,5 +218,52 @@ impl Ledger {
             }
         }
         Ok(found)
+    }
+
+    /// Counts as [`Ledger::list`] reads; the items themselves do not travel, so a broken one counts as well.
+    async fn count(&self, listing: Listing<'_>, limit: usize) -> Result<usize, Error> {
+        let mut counted = 0;
+        let mut start = None;
+        while counted < limit {
+            let answer = self.page(&listing, limit - counted, start, Some(Select::Count)).await?;
+            counted += usize::try_from(answer.count).unwrap_or_default();
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        Ok(counted)
+    }
+
+    async fn page(
+        &self,
+        listing: &Listing<'_>,
+        limit: usize,
+        start: Option<Item>,
+        select: Option<Select>,
+    ) -> Result<QueryOutput, Error> {
+        let names = listing
+            .names
+            .iter()
+            .map(|(name, attribute)| ((*name).to_owned(), (*attribute).to_owned()));
+        let values = listing
+            .values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let answer = self
+            .client
+            .query()
+            .table_name(listing.table)
+            .set_index_name(listing.index.map(str::to_owned))
+            .key_condition_expression(listing.condition)
+            .set_expression_attribute_names(Some(names.collect::<HashMap<_, _>>()))
+            .set_expression_attribute_values(Some(values.collect::<HashMap<_, _>>()))
+            .scan_index_forward(listing.ascending)
+            .set_select(select)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .send()
+            .await;
+        Ok(answer.map_err(|error| CallError::new("Query", &error))?)
     }
 }

@@ -16,6 +16,8 @@ pub struct Cursor {
     pub value: String,
     /// Rises by one with each move.
     pub version: u64,
+    /// When everything that had changed until then was known to be on the queue; none when no poll has said so yet.
+    pub caught_up: Option<Timestamp>,
 }
 
 /// How the move of a cursor ended.
@@ -59,24 +61,35 @@ impl Ledger {
         let Some(item) = self.item(&Key::cursor(system)).await? else {
             return Ok(None);
         };
-        let (value, version) = items::cursor(&item)?;
-        Ok(Some(Cursor { value, version }))
+        Ok(Some(items::cursor(&item)?))
     }
 
     /// Moves a cursor on, if it still stands where it was seen.
     ///
-    /// Two polls that move it to the same place have both moved it: each has queued what lies before.
+    /// Two polls that move it to the same place have both moved it: each has queued what lies before. `caught_up` says
+    /// since when nothing is left behind, where the move reaches the end of what there is; else what was known before
+    /// stays.
     ///
     /// # Errors
     /// As [`Ledger::cursor`]. After an error in doubt the same move may be tried again.
-    pub async fn move_cursor(&self, system: &str, seen: &Option<Cursor>, value: &str) -> Result<Moved, Error> {
-        let version = seen.as_ref().map_or(0, |seen| seen.version) + 1;
-        let item = items::of_cursor(system, value, version);
+    pub async fn move_cursor(
+        &self,
+        system: &str,
+        seen: &Option<Cursor>,
+        value: &str,
+        caught_up: Option<Timestamp>,
+    ) -> Result<Moved, Error> {
+        let moved = Cursor {
+            value: value.to_owned(),
+            version: seen.as_ref().map_or(0, |seen| seen.version) + 1,
+            caught_up: caught_up.or(seen.as_ref().and_then(|seen| seen.caught_up)),
+        };
+        let item = items::of_cursor(system, &moved);
         let request = self
             .client
             .put_item()
             .table_name(&self.links)
-            .set_item(Some(item.clone()))
+            .set_item(Some(item))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match seen {
             None => request
@@ -90,14 +103,12 @@ impl Ledger {
         let held = match condition_held(request.send().await)? {
             Ok(()) => true,
             // Version and value are ours: the answer to our own write was lost.
-            Err(found) => found.is_some_and(|found| found == item),
+            Err(Some(found)) => {
+                items::cursor(&found).is_ok_and(|found| (found.version, found.value.as_str()) == (moved.version, value))
+            }
+            Err(None) => false,
         };
-        let value = value.to_owned();
-        Ok(if held {
-            Moved::Moved(Cursor { value, version })
-        } else {
-            Moved::Outrun
-        })
+        Ok(if held { Moved::Moved(moved) } else { Moved::Outrun })
     }
 
     /// Takes a lease, if it is free, lapsed, or held by `holder` already.

@@ -157,6 +157,47 @@ fn of_a_url_scheme_host_and_path_are_public() {
 }
 
 #[test]
+fn a_webhook_may_carry_one_owner_mark_and_stand_below_localhost() {
+    let owner = |text: &str| WebhookUrl::parse(text).map(|url| url.owner());
+    for (text, mark) in [
+        ("https://a.example/webhook", None),
+        (
+            "https://a.example/webhook?owner=cosell-staging-0a1b2c3d",
+            Some("cosell-staging-0a1b2c3d"),
+        ),
+        ("https://a.example/webhook?x=1&owner=m", Some("m")),
+        ("http://127.0.0.1:4000/webhook?owner=m", Some("m")),
+        ("http://ab12.execute-api.localhost:4566/webhook?owner=m", Some("m")),
+    ] {
+        assert_eq!(owner(text), Ok(mark.map(str::to_owned)), "{text}");
+    }
+    for text in [
+        "https://a.example/webhook?owner=",
+        "https://a.example/webhook?owner",
+        "https://a.example/webhook?owner=a&owner=b",
+        "https://a.example/webhook?owner=a%20b",
+        "http://a.example/webhook?owner=m",
+        "http://localhost.example/webhook",
+        "http://evillocalhost/webhook",
+    ] {
+        assert!(owner(text).is_err(), "{text}");
+    }
+    // A name below localhost is good for being posted to, and for nothing else.
+    assert!(Endpoint::parse("http://ab12.localhost:4566").is_err());
+    assert_eq!(
+        public_webhook("https://a.example/hook?sig=k&owner=cosell-production-1"),
+        "https://a.example/hook?owner=cosell-production-1"
+    );
+    for text in [
+        "https://a.example/hook?sig=k",
+        "https://a.example/hook?owner=k%2Bs/=",
+        "https://a.example/hook?owner=a&owner=b",
+    ] {
+        assert_eq!(public_webhook(text), "https://a.example/hook", "{text}");
+    }
+}
+
+#[test]
 fn a_token_for_the_crm_goes_to_microsofts_hosts_only() {
     for text in [
         "https://contoso.crm.dynamics.com",

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::deal::Currency;
+use crate::deal::{Currency, Side};
 use crate::fault::Fault;
 use crate::hint::Subject;
 use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
@@ -136,15 +136,14 @@ pub enum Call {
 }
 
 impl Call {
-    /// Whether it changes a vendor's record.
+    /// The side whose records it changes; none when it reads, or writes the ledger.
     #[must_use]
-    pub const fn writes_to_a_vendor(&self) -> bool {
+    pub const fn writes_toward(&self) -> Option<Side> {
         match self {
-            Self::PatchReferral { .. }
-            | Self::CreateReferral(_)
-            | Self::CreateRow { .. }
-            | Self::UpdateOpportunity { .. }
-            | Self::CloseOpportunity { .. } => true,
+            Self::PatchReferral { .. } | Self::CreateReferral(_) => Some(Side::PartnerCenter),
+            Self::CreateRow { .. } | Self::UpdateOpportunity { .. } | Self::CloseOpportunity { .. } => {
+                Some(Side::Dynamics)
+            }
             Self::FindLink(_)
             | Self::FindEngagement(_)
             | Self::ReadLink(_)
@@ -155,7 +154,7 @@ impl Call {
             | Self::FindAccount { .. }
             | Self::FindContact { .. }
             | Self::Intend(_)
-            | Self::Commit(_) => false,
+            | Self::Commit(_) => None,
         }
     }
 }

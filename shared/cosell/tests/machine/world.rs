@@ -152,11 +152,11 @@ impl World {
         };
         run.calls += 1;
         assert!(run.calls < MOST_CALLS, "{} does not end: {call:?}", run.writer);
-        if call.writes_to_a_vendor() {
+        if call.writes_toward().is_some() {
             self.vendor_writes += 1;
             self.check_announced(run, &call);
         }
-        if call.writes_to_a_vendor() || matches!(call, Call::Intend(_) | Call::Commit(_)) {
+        if call.writes_toward().is_some() || matches!(call, Call::Intend(_) | Call::Commit(_)) {
             self.writes.push(self.calls);
         }
         let mishap = self.mishaps.get(&self.calls).copied();

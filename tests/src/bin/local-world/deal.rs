@@ -6,7 +6,7 @@ use cosell_tests::world::World;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::screen::Row;
+use cosell_tests::screen::Row;
 
 /// A text member of a JSON object; empty when there is none.
 pub(crate) fn text(value: &Value, path: &str) -> String {

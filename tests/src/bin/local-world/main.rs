@@ -9,7 +9,6 @@ mod commands;
 mod deal;
 mod guide;
 mod options;
-mod screen;
 mod stories;
 
 use std::fs::File;
@@ -28,8 +27,8 @@ use crate::commands::Commands;
 use crate::deal::text;
 use crate::guide::Guide;
 use crate::options::{HELP, Options, PORTS, Wish};
-use crate::screen::{Screen, seconds};
 use crate::stories::{Outcome, Play};
+use cosell_tests::screen::{Screen, seconds};
 
 /// How often both polls run while somebody watches; every minute and every five minutes in AWS.
 const POLLS: Duration = Duration::from_millis(500);

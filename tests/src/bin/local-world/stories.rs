@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::deal::{Deal, text};
-use crate::screen::{Row, Screen};
+use cosell_tests::screen::{Row, Screen};
 
 /// How long the other side may take to follow.
 const LIMIT: Duration = Duration::from_secs(5);

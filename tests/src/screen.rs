@@ -18,13 +18,13 @@ const COLUMNS: [usize; 2] = [11, 34];
 
 /// One field of a deal, on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub struct Row {
     /// What it is called here.
-    pub(crate) label: &'static str,
+    pub label: &'static str,
     /// As the CRM shows it.
-    pub(crate) dynamics: String,
+    pub dynamics: String,
     /// As Partner Center shows it.
-    pub(crate) partner_center: String,
+    pub partner_center: String,
 }
 
 /// A way to set text apart.
@@ -49,13 +49,13 @@ impl Style {
 
 /// Standard output, in plain words.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Screen {
+pub struct Screen {
     has_colour: bool,
 }
 
 impl Screen {
     /// The process's standard output; `may_colour` is what the person wishes.
-    pub(crate) fn new(may_colour: bool) -> Self {
+    pub fn new(may_colour: bool) -> Self {
         Self {
             has_colour: may_colour && stdout().is_terminal(),
         }
@@ -70,7 +70,7 @@ impl Screen {
     }
 
     /// One line as it stands, or several.
-    pub(crate) fn line(self, text: impl fmt::Display) {
+    pub fn line(self, text: impl fmt::Display) {
         let mut out = stdout().lock();
         // Nobody is left to tell when the reader of a pipe has gone.
         let _ = writeln!(out, "{text}");
@@ -78,19 +78,19 @@ impl Screen {
     }
 
     /// An empty line.
-    pub(crate) fn gap(self) {
+    pub fn gap(self) {
         self.line("");
     }
 
     /// The head of a part.
-    pub(crate) fn heading(self, text: &str) {
+    pub fn heading(self, text: &str) {
         self.gap();
         let text = self.styled(Style::Bold, text);
         self.line(text);
     }
 
     /// Something said by the way.
-    pub(crate) fn aside(self, text: &str) {
+    pub fn aside(self, text: &str) {
         for part in wrapped(text, WIDTH) {
             let part = self.styled(Style::Dim, part);
             self.line(part);
@@ -98,7 +98,7 @@ impl Screen {
     }
 
     /// What somebody does, in front of what comes of it.
-    pub(crate) fn step(self, number: &str, did: &str) {
+    pub fn step(self, number: &str, did: &str) {
         self.gap();
         for (index, part) in wrapped(did, WIDTH - INDENT).into_iter().enumerate() {
             let lead = if index == 0 { number } else { "" };
@@ -109,7 +109,7 @@ impl Screen {
     }
 
     /// Both sides of a deal, field by field; what differs from `before` is set apart.
-    pub(crate) fn comparison(self, rows: &[Row], before: &[Row]) {
+    pub fn comparison(self, rows: &[Row], before: &[Row]) {
         let head = columns("", "Dynamics 365", "Partner Center");
         let head = self.styled(Style::Dim, head);
         self.line(head);
@@ -127,7 +127,7 @@ impl Screen {
     }
 
     /// A named text below a step, as long as it is.
-    pub(crate) fn remark(self, label: &str, text: &str) {
+    pub fn remark(self, label: &str, text: &str) {
         let [label_width, _] = COLUMNS;
         for (index, part) in wrapped(text, WIDTH - INDENT - label_width).into_iter().enumerate() {
             let lead = if index == 0 { label } else { "" };
@@ -137,13 +137,13 @@ impl Screen {
     }
 
     /// Something that had to be true, and is.
-    pub(crate) fn held(self, text: &str) {
+    pub fn held(self, text: &str) {
         let mark = self.styled(Style::Green, "✔");
         self.marked(&mark, text);
     }
 
     /// Something that had to be true, and is not.
-    pub(crate) fn failed(self, text: &str) {
+    pub fn failed(self, text: &str) {
         let mark = self.styled(Style::Red, "✘");
         self.marked(&mark, text);
     }
@@ -156,14 +156,14 @@ impl Screen {
     }
 
     /// How long a step took.
-    pub(crate) fn took(self, took: Duration) {
+    pub fn took(self, took: Duration) {
         let text = format!("{:INDENT$}  after {}", "", seconds(took));
         let text = self.styled(Style::Dim, text);
         self.line(text);
     }
 
     /// The last word.
-    pub(crate) fn verdict(self, all_held: bool, text: &str) {
+    pub fn verdict(self, all_held: bool, text: &str) {
         self.gap();
         let (style, mark) = if all_held {
             (Style::Green, "✔")
@@ -175,7 +175,7 @@ impl Screen {
     }
 
     /// Why the runner cannot go on, with the cure.
-    pub(crate) fn trouble(self, text: &str) {
+    pub fn trouble(self, text: &str) {
         self.gap();
         for (index, part) in wrapped(text, WIDTH - 2).into_iter().enumerate() {
             let lead = if index == 0 {
@@ -189,7 +189,7 @@ impl Screen {
 }
 
 /// A duration as people say it.
-pub(crate) fn seconds(duration: Duration) -> String {
+pub fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
