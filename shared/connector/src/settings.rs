@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cosell::deal::Side;
 use cosell::ids::TenantId;
 use transport::aws::SdkConfig;
 use url::{Host, Url};
@@ -187,6 +188,7 @@ pub struct Rate {
 /// | `SETTLE_SECONDS` | 600 |
 /// | `WAITS_PERCENT` | 100; less only for rehearsals, where nobody wants to wait minutes for a second look |
 /// | `DRY_RUN` | `false` |
+/// | `PAUSED` | `none`; `toward_dynamics` or `toward_partner_center` writes nothing to that side, while changes toward the other go on; what is held back follows once it is `none` again |
 /// | `DATAVERSE_RATE`, `PARTNER_CENTER_RATE` | 10 and 5 requests a second for all workers together |
 /// | `WORKERS` | 5; what the queue's trigger allows at a time |
 ///
@@ -225,6 +227,8 @@ pub struct Sync {
     pub waits_percent: u32,
     /// Whether everything is done but the writes to the vendors.
     pub dry_run: bool,
+    /// The side to which nothing is written for the moment.
+    pub paused: Option<Side>,
     /// Budget of calls to Dataverse.
     pub dataverse_rate: Rate,
     /// Budget of calls to Partner Center.
@@ -262,6 +266,7 @@ impl Sync {
         let settle = reader.number("SETTLE_SECONDS", SETTLE_SECONDS, 1..=86_400);
         let waits_percent = reader.number("WAITS_PERCENT", WAITS_PERCENT, 1..=100);
         let dry_run = reader.or_default("DRY_RUN", "false", flag);
+        let paused = reader.or_default("PAUSED", "none", direction);
         let dataverse_rate = reader.number("DATAVERSE_RATE", DATAVERSE_RATE, 1..=10_000);
         let partner_center_rate = reader.number("PARTNER_CENTER_RATE", PARTNER_CENTER_RATE, 1..=10_000);
         let workers = reader.number("WORKERS", WORKERS, 1..=1_000);
@@ -286,6 +291,7 @@ impl Sync {
                 settle: Duration::from_secs(settle?.into()),
                 waits_percent: waits_percent?,
                 dry_run: dry_run?,
+                paused: paused?,
                 dataverse_rate: rate(dataverse_rate?),
                 partner_center_rate: rate(partner_center_rate?),
                 aws: aws?,
@@ -602,6 +608,16 @@ pub fn flag(text: &str) -> Result<bool, String> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("must be `true` or `false`".to_owned()),
+    }
+}
+
+/// The side that a direction leads to; none for neither.
+fn direction(text: &str) -> Result<Option<Side>, String> {
+    match text {
+        "none" => Ok(None),
+        "toward_dynamics" => Ok(Some(Side::Dynamics)),
+        "toward_partner_center" => Ok(Some(Side::PartnerCenter)),
+        _ => Err("must be `none`, `toward_dynamics` or `toward_partner_center`".to_owned()),
     }
 }
 

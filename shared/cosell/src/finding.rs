@@ -48,7 +48,7 @@ pub enum Code {
     DuplicateReferrals,
     /// The record is gone on one side.
     Deleted,
-    /// The seller switched synchronisation off.
+    /// The seller switched synchronisation off, or the operator one direction of it.
     Paused,
     /// The vendor refused a write for good.
     Refused,

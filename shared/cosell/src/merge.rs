@@ -32,6 +32,9 @@ pub struct Input<'a> {
     pub marked: bool,
     /// Currencies that the CRM is known to lack.
     pub missing_currencies: &'a BTreeSet<Currency>,
+    /// The side to which nothing is written for the moment. What would be is left as it is, base included, so that a
+    /// later merge finds it again.
+    pub paused: Option<Side>,
 }
 
 /// What the merge came to.
@@ -51,6 +54,8 @@ pub struct Merged {
     pub findings: Vec<Finding>,
     /// Fields that neither side moved.
     pub silent: BTreeSet<Field>,
+    /// Fields that would be written to the paused side.
+    pub held: BTreeSet<Field>,
 }
 
 impl Merged {
@@ -95,6 +100,13 @@ pub(crate) fn told(change: &Change, value: &Term, mapping: &Mapping) -> Finding 
         )
     };
     Finding::field(code, *field, text).on(*side)
+}
+
+/// What is said of something that is not written to a side for the moment.
+pub(crate) fn held_back(what: &str, toward: Side) -> String {
+    format!(
+        "{what} is held back: writing to {toward} is paused by the setting PAUSED; it follows once the pause is over"
+    )
 }
 
 /// Merges all fields.
@@ -307,6 +319,11 @@ impl Merge<'_> {
             return self.agree(field);
         }
         match self.gate(field, &value, &fitted.term, toward) {
+            Gate::Open if self.input.paused == Some(toward) => {
+                self.merged.held.insert(field);
+                let finding = Finding::field(Code::Paused, field, held_back(self.input.mapping.label(field), toward));
+                return self.note(finding.on(toward));
+            }
             Gate::Open => {}
             Gate::Later(finding) => return self.note(finding),
             Gate::Shut(finding) => {
@@ -504,6 +521,7 @@ mod tests {
             digits_of: &[(Currency::parse("JPY").unwrap(), 0)].into(),
             marked: true,
             missing_currencies: &[Currency::parse("XXX").unwrap()].into(),
+            paused: None,
         })
     }
 
@@ -759,6 +777,7 @@ mod tests {
             digits_of: &BTreeMap::new(),
             marked: false,
             missing_currencies: &BTreeSet::new(),
+            paused: None,
         });
         // The referral is not accepted only because somebody had an open opportunity.
         assert_eq!(merged.toward_opportunity.stage(), Stage::Unanswered);

@@ -84,6 +84,12 @@ impl Plan {
     pub fn writes(&self) -> bool {
         !self.referral.is_empty() || !self.opportunity.is_empty()
     }
+
+    /// Whether something is left out because its side is paused.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        self.findings.iter().any(|finding| finding.code == Code::Paused)
+    }
 }
 
 /// One request on an opportunity.
@@ -148,6 +154,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         digits_of: &digits_of,
         marked: policy.display_checkmark,
         missing_currencies: &missing_currencies,
+        paused: policy.paused,
     });
     let mut plan = Plan {
         findings: merged.findings.clone(),
@@ -160,15 +167,28 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         } => digits_of.get(code).copied().unwrap_or(money_digits),
         _ => money_digits,
     };
-    plan_referral(&mut plan, picture, &merged, &referral.stage())?;
-    plan.attention = attention(picture, mapping, &plan.findings, &merged.silent);
+    plan_referral(&mut plan, picture, &merged, &referral.stage(), policy)?;
+    plan.attention = attention(picture, mapping, &plan.findings, &merged);
     plan.shown = shown(picture, &plan.attention, &mut plan.findings);
+    if policy.paused == Some(Side::Dynamics) && plan.shown != picture.link.shown {
+        // What is not shown is not told either: the look behind the pause finds both again.
+        plan.shown = picture.link.shown.clone();
+        plan.findings.retain(|finding| finding.code != Code::MicrosoftMoved);
+        let text = merge::held_back("the deal's sync state", Side::Dynamics);
+        plan.findings.push(Finding::new(Code::Paused, text).on(Side::Dynamics));
+    }
     plan_opportunity(&mut plan, picture, &merged, &opportunity, base, policy)?;
     plan.merged = merged;
     Ok(plan)
 }
 
-fn plan_referral(plan: &mut Plan, picture: &Picture<'_>, merged: &Merged, stage: &Stage) -> Result<(), Need> {
+fn plan_referral(
+    plan: &mut Plan,
+    picture: &Picture<'_>,
+    merged: &Merged,
+    stage: &Stage,
+    policy: &Policy,
+) -> Result<(), Need> {
     let mut fields = Vec::new();
     let mut first = Vec::new();
     for (field, term) in merged.writes(Side::PartnerCenter) {
@@ -183,7 +203,7 @@ fn plan_referral(plan: &mut Plan, picture: &Picture<'_>, merged: &Merged, stage:
     if accepts && stage == &Stage::Unanswered && !picture.link.referenced && picture.referral.is_none() {
         return Err(Need::Referral);
     }
-    if let Some(operation) = reference(plan, picture, stage, accepts) {
+    if let Some(operation) = reference(plan, picture, stage, accepts, policy) {
         first.push(operation);
     }
     let mut last = Vec::new();
@@ -223,7 +243,13 @@ fn plan_referral(plan: &mut Plan, picture: &Picture<'_>, merged: &Merged, stage:
 }
 
 /// Sees to it that the referral carries the opportunity's id, without overwriting what anybody else wrote there.
-fn reference(plan: &mut Plan, picture: &Picture<'_>, stage: &Stage, accepts: bool) -> Option<PatchOperation> {
+fn reference(
+    plan: &mut Plan,
+    picture: &Picture<'_>,
+    stage: &Stage,
+    accepts: bool,
+    policy: &Policy,
+) -> Option<PatchOperation> {
     let opportunity = picture.link.opportunity?;
     match picture.referral.map(Referral::reference) {
         Some(Reference::Opportunity(id)) if id == opportunity => {
@@ -247,6 +273,12 @@ fn reference(plan: &mut Plan, picture: &Picture<'_>, stage: &Stage, accepts: boo
         // A closed referral takes no reference any more; the link in the ledger is enough.
         Some(Reference::None) if stage.is_closed() => {
             plan.referenced = true;
+            None
+        }
+        Some(Reference::None) if policy.paused == Some(Side::PartnerCenter) => {
+            let text = merge::held_back("the CRM id of the referral", Side::PartnerCenter);
+            plan.findings
+                .push(Finding::new(Code::Paused, text).on(Side::PartnerCenter));
             None
         }
         Some(Reference::None) => {
@@ -427,13 +459,16 @@ fn close(step: OpportunityMove, mapping: &Mapping, merged: &Merged) -> Option<Cl
 
 /// What needs a person: what this look found, and what earlier looks found that nobody has touched since, as far as this
 /// look can tell.
-fn attention(picture: &Picture<'_>, mapping: &Mapping, findings: &[Finding], silent: &BTreeSet<Field>) -> Vec<Finding> {
+fn attention(picture: &Picture<'_>, mapping: &Mapping, findings: &[Finding], merged: &Merged) -> Vec<Finding> {
+    let silent = &merged.silent;
     let has_account = |row: &Row| !mapping.particulars(row).customer.name.is_empty();
     let is_unread = |side: Side| match side {
         Side::PartnerCenter => picture.referral.is_none(),
         Side::Dynamics => picture.opportunity.is_none(),
     };
     let stands = |finding: &&Finding| match (finding.field, finding.code, finding.side) {
+        // Whoever settled it has to wait for the end of the pause.
+        (Some(field), _, _) if merged.held.contains(&field) => true,
         // These leave the base where it was, so a look at the side that had moved would have found them again.
         (Some(field), Code::UnknownValue, Some(side)) => silent.contains(&field) && is_unread(side),
         (Some(field), Code::CurrencyMissing | Code::Refused, Some(side)) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use crate::deal::Side;
 use crate::ids::TenantId;
 use crate::mapping::Mapping;
 
@@ -24,6 +25,8 @@ pub struct Policy {
     pub waits_percent: u32,
     /// Read, plan and audit, but write to neither vendor.
     pub dry_run: bool,
+    /// The side to which nothing is written for the moment; changes toward the other go on.
+    pub paused: Option<Side>,
 }
 
 impl Policy {

@@ -6,12 +6,13 @@
 //!
 //! Guarantees: no vendor is written to without a precondition or a deterministic id, and not before the ledger says so;
 //! a referral, whose id is the server's choice, is posted again only after two searches that were long enough apart from
-//! the doubt; nothing differing from the base means nothing is written.
+//! the doubt; nothing differing from the base means nothing is written; nothing is written to a side that is paused.
 //! Assumes: calls are performed in order, and `answer` gets the answer to the last call.
 
 pub mod call;
 mod create;
 mod draft;
+mod hold;
 
 use std::collections::BTreeMap;
 
@@ -303,6 +304,14 @@ impl<'p> Reconcile<'p> {
     }
 
     fn begin(&mut self, draft: Draft) {
+        if let Some(side) = self.policy.paused.filter(|side| draft.writes_toward(*side)) {
+            match self.hold(draft.before().clone(), side) {
+                Decision::Act(held) => self.phase = Phase::Committing(Box::new(held)),
+                Decision::Finish(report) => self.phase = Phase::Finished(Box::new(report)),
+                Decision::Ask(_) => {}
+            }
+            return;
+        }
         if self.policy.dry_run && draft.writes_to_a_vendor() {
             self.phase = Phase::Committing(Box::new(self.dry(&draft)));
             return;
@@ -446,6 +455,10 @@ impl<'p> Reconcile<'p> {
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         self.leave_out_refused(&mut plan, base.as_ref());
+        if let Some(side) = self.policy.paused.filter(|_| base.is_none() && plan.holds_back()) {
+            // The first base has to be whole: of half a one the other half would be taken for agreed.
+            return self.hold(link, side);
+        }
         let stale = self.is_stale(&link);
         // What has to wait for the acceptance follows it.
         let accepts = plan.merged.toward_referral.get(Field::Stage) != &Term::Nothing;
@@ -473,21 +486,26 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        if plan.holds_back() {
+            self.put_back(&mut plan, &link, &mut next);
+        }
         let open = self.left_open(&plan);
         let base_moved = base.as_ref() != next.base.as_ref();
-        // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
-        if !plan.writes()
+        let is_as_before = !plan.writes()
             && !base_moved
             && link.pending.is_none()
             && next.attention == link.attention
             && next.shown == link.shown
-            && next.due == link.due
             && next.microsoft == link.microsoft
-            && next.referenced == link.referenced
-        {
+            && next.referenced == link.referenced;
+        // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
+        if is_as_before && next.due == link.due {
             let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
             self.findings.extend(plan.findings);
             return self.finish(outcome, Some(link.id));
+        }
+        if is_as_before && hold::goes_on(&link, &next) {
+            plan.findings.clear();
         }
         let mut draft = Draft::new(Link { base, ..link }, next);
         self.tell_announced(&mut draft);

@@ -41,6 +41,7 @@ fn policy(marked: bool) -> Policy {
         settle: SignedDuration::from_secs(600),
         waits_percent: 100,
         dry_run: false,
+        paused: None,
     }
 }
 
@@ -216,6 +217,7 @@ fn merged(base: Option<&Base>, referral: &Terms, opportunity: &Terms, mapping: &
         digits_of: &BTreeMap::new(),
         marked: false,
         missing_currencies: &BTreeSet::new(),
+        paused: None,
     })
 }
 

@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "machine/pauses.rs"]
+mod pauses;
 mod vendors;
 #[path = "machine/world.rs"]
 mod world;

@@ -89,14 +89,24 @@ impl std::error::Error for InvocationError {}
 
 struct Inner {
     config: FunctionConfig,
+    settings: Mutex<Settings>,
     permits: Semaphore,
     idle: Mutex<Vec<Sandbox>>,
     running: Mutex<Vec<Weak<Process>>>,
     logs: Logs,
 }
 
+/// The settings that new copies start with. Copies with older ones serve no further invocation.
+#[derive(Clone)]
+struct Settings {
+    version: u64,
+    environment: Vec<(String, String)>,
+}
+
 /// One copy of the function: its process and the Runtime API it talks to.
 struct Sandbox {
+    /// Of the settings that it was started with.
+    version: u64,
     process: Arc<Process>,
     runtime: Runtime,
 }
@@ -123,6 +133,10 @@ impl Function {
         let inner = Inner {
             permits: Semaphore::new(config.concurrency),
             logs: Logs::new(config.log_file.clone()),
+            settings: Mutex::new(Settings {
+                version: 0,
+                environment: config.environment.clone(),
+            }),
             config,
             idle: Mutex::default(),
             running: Mutex::default(),
@@ -165,6 +179,14 @@ impl Function {
         Ok(StartUp { wall, processor })
     }
 
+    /// Changes one setting, as an operator does: invocations that begin from now on find it.
+    pub fn configure(&self, name: &str, value: &str) {
+        let mut settings = self.inner.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.version += 1;
+        settings.environment.retain(|(known, _)| known != name);
+        settings.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Kills all running copies at once; an invocation under way becomes [`FailureKind::Crashed`].
     pub fn kill(&self) {
         self.inner.kill();
@@ -193,15 +215,20 @@ impl Inner {
             None => self.new_sandbox().await?,
         };
         let outcome = self.run(&sandbox, payload).await;
-        if sandbox.process.is_alive() {
+        if sandbox.process.is_alive() && sandbox.version == self.settings().version {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox);
         }
         outcome
     }
 
+    fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn take_idle(&self) -> Option<Sandbox> {
+        let version = self.settings().version;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|sandbox| sandbox.process.is_alive());
+        idle.retain(|sandbox| sandbox.process.is_alive() && sandbox.version == version);
         idle.pop()
     }
 
@@ -214,7 +241,12 @@ impl Inner {
         let runtime = Runtime::start(self.config.arn())
             .await
             .map_err(|error| init_error("ServiceException", format!("no Runtime API: {error}")))?;
-        let process = Process::spawn(&self.config, runtime.address(), &self.logs).map_err(|error| {
+        let Settings { version, environment } = self.settings();
+        let config = FunctionConfig {
+            environment,
+            ..self.config.clone()
+        };
+        let process = Process::spawn(&config, runtime.address(), &self.logs).map_err(|error| {
             let message = format!("cannot start {}: {error}", self.config.binary.display());
             init_error("Runtime.InvalidEntrypoint", message)
         })?;
@@ -223,7 +255,11 @@ impl Inner {
             running.retain(|process| process.strong_count() > 0);
             running.push(Arc::downgrade(&process));
         }
-        let sandbox = Sandbox { process, runtime };
+        let sandbox = Sandbox {
+            version,
+            process,
+            runtime,
+        };
         tokio::select! {
             biased;
             ready = sandbox.runtime.ready() => match ready {

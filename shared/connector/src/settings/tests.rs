@@ -49,6 +49,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(settings.mapping_file, None);
     assert_eq!(settings.settle, Duration::from_secs(600));
     assert!(settings.cosell_only && settings.display_checkmark && !settings.dry_run);
+    assert_eq!(settings.paused, None);
     let rate = |per_second| Rate { per_second, workers: 5 };
     assert_eq!(
         (settings.dataverse_rate, settings.partner_center_rate),
@@ -88,6 +89,7 @@ fn everything_wrong_is_named_with_its_value_and_what_would_be_right() {
         ("DATAVERSE_URL", "https://crm.example.com"),
         ("LINKS_TABLE", "two words"),
         ("DRY_RUN", "yes"),
+        ("PAUSED", "both"),
         ("SETTLE_SECONDS", "0"),
         ("DATAVERSE_RATE", "-1"),
     ])
@@ -100,6 +102,7 @@ fn everything_wrong_is_named_with_its_value_and_what_would_be_right() {
         "DATAVERSE_URL is \"https://crm.example.com\": it must be the host of a Dataverse environment",
         "LINKS_TABLE is \"two words\": it must be a name without blanks",
         "DRY_RUN is \"yes\": it must be `true` or `false`",
+        "PAUSED is \"both\": it must be `none`, `toward_dynamics` or `toward_partner_center`",
         "SETTLE_SECONDS is \"0\": it must be a whole number from 1 to 86400",
         "DATAVERSE_RATE is \"-1\": it must be",
     ] {
@@ -114,6 +117,18 @@ fn an_optional_setting_that_cannot_be_read_is_a_problem_all_the_same() {
     let settings = registration(&[("WEBHOOK_EVENTS", " b, a,b")]).unwrap();
     let names: Vec<_> = settings.webhook_events.iter().map(EventName::as_str).collect();
     assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
+fn a_direction_is_paused_by_its_name() {
+    for (text, side) in [
+        ("none", None),
+        ("", None),
+        ("toward_dynamics", Some(Side::Dynamics)),
+        ("toward_partner_center", Some(Side::PartnerCenter)),
+    ] {
+        assert_eq!(sync(&[("PAUSED", text)]).unwrap().paused, side, "{text}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn policy() -> Policy {
         settle: SignedDuration::from_secs(600),
         waits_percent: 100,
         dry_run: false,
+        paused: None,
     }
 }
 

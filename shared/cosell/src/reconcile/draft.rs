@@ -38,6 +38,16 @@ enum Effect {
     },
 }
 
+impl Effect {
+    /// The side whose records it changes.
+    const fn toward(&self) -> Side {
+        match self {
+            Self::PatchReferral { .. } | Self::CreateReferral { .. } => Side::PartnerCenter,
+            Self::UpdateOpportunity(_) | Self::CloseOpportunity(_) | Self::CreateRow { .. } => Side::Dynamics,
+        }
+    }
+}
+
 /// What to do next under an announcement.
 pub(super) enum Step {
     /// Make this call.
@@ -251,6 +261,10 @@ impl Draft {
 
     pub(super) fn writes_to_a_vendor(&self) -> bool {
         !self.effects.is_empty()
+    }
+
+    pub(super) fn writes_toward(&self, side: Side) -> bool {
+        self.effects.iter().any(|effect| effect.toward() == side)
     }
 
     pub(super) const fn has_written(&self) -> bool {

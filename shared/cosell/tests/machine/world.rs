@@ -31,7 +31,27 @@ pub(crate) static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     settle: SignedDuration::from_secs(600),
     waits_percent: 100,
     dry_run: false,
+    paused: None,
 });
+
+/// The same rules while one side is paused.
+static PAUSED: LazyLock<[(Side, Policy); 2]> = LazyLock::new(|| {
+    [Side::Dynamics, Side::PartnerCenter].map(|side| {
+        let paused = Some(side);
+        (
+            side,
+            Policy {
+                paused,
+                ..POLICY.clone()
+            },
+        )
+    })
+});
+
+fn policy(paused: Option<Side>) -> &'static Policy {
+    let found = PAUSED.iter().find(|(side, _)| Some(*side) == paused);
+    found.map_or(&POLICY, |(_, policy)| policy)
+}
 
 /// How long a new referral is missing from lists; shorter than the policy's wait.
 const LIST_LAG: SignedDuration = SignedDuration::from_secs(400);
@@ -96,6 +116,8 @@ pub(crate) struct World {
     /// Those calls that write to a vendor or to the ledger.
     pub(crate) writes: Vec<u32>,
     pub(crate) vendor_writes: u32,
+    /// The side that nothing may be written to for the moment.
+    pub(crate) paused: Option<Side>,
     runs: u32,
     ids: u128,
 }
@@ -119,6 +141,7 @@ impl World {
             calls: 0,
             writes: Vec::new(),
             vendor_writes: 0,
+            paused: None,
             runs: 0,
             ids: 0x1000,
         }
@@ -137,7 +160,7 @@ impl World {
             writer: writer.clone(),
         };
         Run {
-            machine: Reconcile::new(trigger, &POLICY),
+            machine: Reconcile::new(trigger, policy(self.paused)),
             writer,
             announced: None,
             calls: 0,
@@ -152,7 +175,13 @@ impl World {
         };
         run.calls += 1;
         assert!(run.calls < MOST_CALLS, "{} does not end: {call:?}", run.writer);
-        if call.writes_toward().is_some() {
+        if let Some(side) = call.writes_toward() {
+            assert_ne!(
+                Some(side),
+                self.paused,
+                "{} writes to a paused side: {call:#?}",
+                run.writer
+            );
             self.vendor_writes += 1;
             self.check_announced(run, &call);
         }
@@ -208,13 +237,40 @@ impl World {
         panic!("{hint:?} never finishes");
     }
 
-    /// Lets time pass until no hint is left and no deal is due.
+    /// Deals that wait for the end of a pause.
+    pub(crate) fn held(&self) -> Vec<Link> {
+        let is_held = |link: &Link| link.due.as_ref().is_some_and(|due| due.why == "paused");
+        self.links().filter(is_held).collect()
+    }
+
+    /// Every deal that waits for the end of a pause is looked at when its time has come.
+    pub(crate) fn look_at_held(&mut self) {
+        for link in self.held() {
+            self.now = self.now.max(link.due.as_ref().map(|due| due.at).unwrap());
+            self.look_when_due(&link);
+        }
+    }
+
+    fn look_when_due(&mut self, link: &Link) {
+        let own = link.referral.or(link.microsoft).map(Subject::Referral);
+        let subject = match (link.referral, link.opportunity) {
+            (None, Some(id)) => Some(Subject::Opportunity(id)),
+            _ => own,
+        };
+        self.deliver(&Hint::new(subject.unwrap(), Cause::Due));
+    }
+
+    /// Lets time pass until no hint is left and no deal is due, those aside that wait for the end of a pause.
     pub(crate) fn settle(&mut self) {
         for _ in 0..MOST_RUNS {
             while let Some(hint) = self.hints.pop_front() {
                 self.deliver(&hint);
             }
-            let due: Vec<Link> = self.links().filter(|link| link.due.is_some()).collect();
+            let held = if self.paused.is_some() { self.held() } else { Vec::new() };
+            let due: Vec<Link> = self
+                .links()
+                .filter(|link| link.due.is_some() && !held.contains(link))
+                .collect();
             let Some(next) = due.iter().filter_map(|link| link.due.as_ref()).map(|due| due.at).min() else {
                 return;
             };
@@ -224,12 +280,7 @@ impl World {
                 .iter()
                 .filter(|link| link.due.as_ref().is_some_and(|due| due.at <= now))
             {
-                let own = link.referral.or(link.microsoft).map(Subject::Referral);
-                let subject = match (link.referral, link.opportunity) {
-                    (None, Some(id)) => Some(Subject::Opportunity(id)),
-                    _ => own,
-                };
-                self.deliver(&Hint::new(subject.unwrap(), Cause::Due));
+                self.look_when_due(link);
             }
         }
         panic!("it never becomes quiet: {:#?}", self.links().collect::<Vec<_>>());
