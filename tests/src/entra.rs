@@ -1,10 +1,14 @@
-//! Microsoft Entra's token endpoint, versions 1 and 2, for the two grants a server without a user in front of it has.
+//! Microsoft Entra's authorize and token endpoints, versions 1 and 2: a sign-in in a browser, and the grants of a server.
 //!
-//! Knows: tenants, clients and their secrets, refresh tokens, which access token was issued for which audience and until
-//! when. Refuses to know: what an API does with a token; consent pages; how grants are worded. Guarantee: an access token
-//! answers [`Entra::check`] as valid for exactly the audience it was asked for, byte for byte.
+//! Knows: tenants, clients with their secrets and redirect URIs, codes, refresh tokens, which access token was issued for
+//! which audience and until when, and what the one user does at the sign-in page. Refuses to know: what an API does with
+//! a token; how requests and answers are worded. Guarantee: an access token answers [`Entra::check`] as valid for exactly
+//! the audience it was asked for, byte for byte; a code is redeemed once.
 
+mod authorize;
+mod control;
 mod grant;
+mod redirect;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use self::authorize::Code;
 use self::grant::Denial;
 use crate::clock::Clock;
 use crate::switchboard::Switchboard;
@@ -31,6 +36,27 @@ pub const PARTNER_CENTER_AUDIENCE: &str = "https://api.partnercenter.microsoft.c
 
 /// A refresh token that is not used for this long dies.
 const REFRESH_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// The user who signs in, as tokens name them.
+pub const USER_OBJECT: &str = "5b0e6c1d-2f64-4c0e-9c55-2a7d1e4f8b90";
+/// The same user's sign-in name.
+pub const USER_NAME: &str = "cosell-service@aldermoor.example";
+
+/// What the user does at the sign-in page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignIn {
+    /// Signs in with a second factor and accepts, at once.
+    #[default]
+    Accepts,
+    /// Signs in without a second factor.
+    WithoutMfa,
+    /// Goes back to the application without signing in.
+    Cancels,
+    /// May not go on, since nobody has consented to the application's permissions.
+    LacksConsent,
+    /// Leaves the page open.
+    NeverAnswers,
+}
 
 /// What an API finds out about the `Authorization` header of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +86,8 @@ pub enum TokenCheck {
 #[derive(Clone, Debug)]
 struct Client {
     secret: String,
+    /// As registered with the application.
+    redirects: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +97,8 @@ struct RefreshToken {
     client_id: String,
     issued: Timestamp,
     revoked: bool,
+    /// Whether the sign-in behind it had a second factor.
+    mfa: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -85,11 +115,15 @@ struct Directory {
     clients: HashMap<(String, String), Client>,
     /// In order of issue.
     refresh_tokens: Vec<RefreshToken>,
+    codes: Vec<Code>,
     access_tokens: HashMap<String, AccessToken>,
     lifetime: Duration,
     omit_rotation: bool,
     only_newest_refresh_token: bool,
     drop_mfa: bool,
+    sign_in: SignIn,
+    /// The only audience that anybody has consented to; all of them when absent.
+    only_audience: Option<String>,
 }
 
 impl Default for Directory {
@@ -97,16 +131,19 @@ impl Default for Directory {
         Self {
             clients: HashMap::new(),
             refresh_tokens: Vec::new(),
+            codes: Vec::new(),
             access_tokens: HashMap::new(),
             lifetime: Duration::from_secs(4_000),
             omit_rotation: false,
             only_newest_refresh_token: false,
             drop_mfa: false,
+            sign_in: SignIn::default(),
+            only_audience: None,
         }
     }
 }
 
-/// The simulated token endpoint. Cheap to clone; clones share everything.
+/// The simulated identity provider. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Entra {
     address: SocketAddr,
@@ -115,7 +152,7 @@ pub struct Entra {
 }
 
 impl Entra {
-    /// Serves the token endpoint at `address` (port 0 picks a free one).
+    /// Serves the endpoints at `address` (port 0 picks a free one).
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -124,10 +161,19 @@ impl Entra {
             clock: clock.clone(),
             directory: Arc::default(),
         };
+        // The control routes need no address.
+        let people = Self {
+            address,
+            clock: desk.clock.clone(),
+            directory: Arc::clone(&desk.directory),
+        };
         let router = Router::new()
+            .route("/{tenant}/oauth2/authorize", get(authorize::first_version))
+            .route("/{tenant}/oauth2/v2.0/authorize", get(authorize::second_version))
             .route("/{tenant}/oauth2/token", post(grant::first_version))
             .route("/{tenant}/oauth2/v2.0/token", post(grant::second_version))
-            .with_state(desk.clone());
+            .with_state(desk.clone())
+            .merge(control::router(people));
         let address = board.serve("entra", address, router).await?;
         Ok(Self {
             address,
@@ -151,18 +197,41 @@ impl Entra {
     pub fn add_delegated_client(&self, tenant: &str, client_id: &str, secret: &str) -> String {
         self.add_app_client(tenant, client_id, secret);
         let now = self.clock.now();
-        self.directory().issue_refresh_token(tenant, client_id, now)
+        self.directory().issue_refresh_token(tenant, client_id, true, now)
     }
 
     /// Registers an application that acts for itself; called again it replaces the secret.
     pub fn add_app_client(&self, tenant: &str, client_id: &str, secret: &str) {
         let key = (tenant.to_owned(), client_id.to_owned());
-        self.directory().clients.insert(
-            key,
-            Client {
-                secret: secret.to_owned(),
-            },
-        );
+        let mut directory = self.directory();
+        let client = directory.clients.entry(key).or_insert_with(|| Client {
+            secret: String::new(),
+            redirects: Vec::new(),
+        });
+        secret.clone_into(&mut client.secret);
+    }
+
+    /// Registers a redirect URI with an application; false when there is no such application, or the URI may not be
+    /// registered: https, or http to `localhost` or `127.0.0.1`, without a fragment.
+    pub fn add_redirect(&self, tenant: &str, client_id: &str, uri: &str) -> bool {
+        let key = (tenant.to_owned(), client_id.to_owned());
+        let mut directory = self.directory();
+        let Some(client) = directory.clients.get_mut(&key).filter(|_| redirect::may_register(uri)) else {
+            return false;
+        };
+        client.redirects.push(uri.to_owned());
+        true
+    }
+
+    /// What the user does at the sign-in page from now on.
+    pub fn sign_in(&self, act: SignIn) {
+        self.directory().sign_in = act;
+    }
+
+    /// Takes away the consent for all audiences but this one, so that a refresh token works for it alone; `None` gives
+    /// it back.
+    pub fn only_audience(&self, audience: Option<&str>) {
+        self.directory().only_audience = audience.map(str::to_owned);
     }
 
     /// While on, a grant gives no new refresh token; the old one stays the only one.
@@ -218,7 +287,7 @@ impl Entra {
 }
 
 impl Directory {
-    fn issue_refresh_token(&mut self, tenant: &str, client_id: &str, now: Timestamp) -> String {
+    fn issue_refresh_token(&mut self, tenant: &str, client_id: &str, mfa: bool, now: Timestamp) -> String {
         let token = format!("0.A{}", URL_SAFE_NO_PAD.encode([random(), random(), random()].concat()));
         self.refresh_tokens.push(RefreshToken {
             token: token.clone(),
@@ -226,12 +295,14 @@ impl Directory {
             client_id: client_id.to_owned(),
             issued: now,
             revoked: false,
+            mfa,
         });
         token
     }
 
-    /// Whether the token may be redeemed by this client; the error is what the endpoint answers.
-    fn redeem(&self, token: &str, tenant: &str, client_id: &str, now: Timestamp) -> Result<(), Denial> {
+    /// Whether the sign-in behind the token had a second factor, if this client may redeem it; the error is what the
+    /// endpoint answers.
+    fn redeem(&self, token: &str, tenant: &str, client_id: &str, now: Timestamp) -> Result<bool, Denial> {
         let found = self
             .refresh_tokens
             .iter()
@@ -262,7 +333,15 @@ impl Directory {
                 "The refresh token has expired by inactivity.",
             ));
         }
-        Ok(())
+        Ok(found.mfa)
+    }
+
+    /// Whether somebody has consented that a user's token is issued for this audience.
+    fn check_consent(&self, audience: &str) -> Result<(), Denial> {
+        if self.only_audience.as_deref().is_none_or(|only| only == audience) {
+            return Ok(());
+        }
+        Err(authorize::NO_CONSENT)
     }
 }
 

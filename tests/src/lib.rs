@@ -11,4 +11,5 @@ pub mod lambda;
 pub mod partner_center;
 pub mod screen;
 pub mod switchboard;
+pub mod vendors;
 pub mod world;

@@ -10,7 +10,6 @@ mod people;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,14 +19,15 @@ use uuid::Uuid;
 pub use self::people::Sharing;
 use crate::aws::{Aws, QueueUrl, REGION};
 use crate::clock::Clock;
-use crate::dataverse::{Access, Authorize, Dataverse};
-use crate::entra::{Entra, TokenCheck};
+use crate::dataverse::{Crm, Dataverse};
+use crate::entra::Entra;
 use crate::lambda::gateway::Gateway;
 use crate::lambda::mapping::EventSource;
 use crate::lambda::schedule::Schedule;
 use crate::lambda::{Function, FunctionConfig, InvocationError};
 use crate::partner_center::{PartnerCenter, SignedPost};
 use crate::switchboard::{Exchange, Switchboard};
+use crate::vendors::Vendors;
 
 /// The partner's tenant in every world.
 pub const TENANT: &str = "7c1f5a52-9d6e-4b0c-a2ad-6f3b6f0d8e11";
@@ -65,6 +65,8 @@ pub struct Setup {
     pub workers: usize,
     /// Whether the webhook is registered from the start.
     pub registered: bool,
+    /// What is installed in Dynamics 365.
+    pub crm: Crm,
     /// Where the functions' output goes.
     pub log_folder: Option<PathBuf>,
     /// A folder of `make build` whose programs are run; absent, those that cargo compiled beside the caller.
@@ -79,6 +81,7 @@ impl Default for Setup {
             settings: Vec::new(),
             workers: 2,
             registered: true,
+            crm: Crm::default(),
             log_folder: None,
             programs: None,
         }
@@ -185,27 +188,30 @@ impl World {
             }
         }
         let [webhook_binary, sync_binary, registration_binary] = binaries;
-        let (switchboard, clock) = (Switchboard::new(), Clock::default());
-        let at = |index: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, setup.ports.get(index).copied().unwrap_or(0)));
-        let taken = |what, index: usize| {
-            let port = setup.ports.get(index).copied().unwrap_or(0);
-            move |error| StartError::Port(what, port, error)
-        };
-        let entra = Entra::start(&switchboard, &clock, at(0))
+        let [
+            entra_port,
+            referrals,
+            webhooks,
+            certificates,
+            dataverse_port,
+            aws_port,
+            gateway_port,
+        ] = setup.ports;
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let taken = |what, port| move |error| StartError::Port(what, port, error);
+        let ports = [entra_port, referrals, webhooks, certificates, dataverse_port];
+        let Vendors {
+            switchboard,
+            clock,
+            entra,
+            partner_center,
+            dataverse,
+        } = Vendors::start(ports, setup.crm)
             .await
-            .map_err(taken("Entra", 0))?;
-        let partner_center = PartnerCenter::start(&switchboard, &clock, &entra, at(1), at(2), at(3))
+            .map_err(|taken| StartError::Port(taken.listener, taken.port, taken.error))?;
+        let aws = Aws::start(&switchboard, &clock, at(aws_port))
             .await
-            .map_err(taken("Partner Center", 1))?;
-        let audience = Arc::new(std::sync::OnceLock::<String>::new());
-        let authorize = authorize(entra.clone(), Arc::clone(&audience));
-        let dataverse = Dataverse::start(&switchboard, &clock, at(4), authorize)
-            .await
-            .map_err(taken("Dataverse", 4))?;
-        let _ = audience.set(dataverse.url());
-        let aws = Aws::start(&switchboard, &clock, at(5))
-            .await
-            .map_err(taken("the cloud services", 5))?;
+            .map_err(taken("the cloud services", aws_port))?;
 
         for (name, definition) in [
             (
@@ -281,9 +287,9 @@ impl World {
             ]),
             2,
         );
-        let gateway = Gateway::start(at(6), webhook.clone())
+        let gateway = Gateway::start(at(gateway_port), webhook.clone())
             .await
-            .map_err(taken("the webhook's gateway", 6))?;
+            .map_err(taken("the webhook's gateway", gateway_port))?;
         let mut settings = pairs(&[
             ("QUEUE_URL", queue.as_str().to_owned()),
             ("LINKS_TABLE", LINKS.to_owned()),
@@ -535,16 +541,6 @@ fn assert_before(end: Instant, what: impl FnOnce() -> String) {
     if Instant::now() > end {
         panic!("the world did not get there in time; {}", what());
     }
-}
-
-fn authorize(entra: Entra, audience: Arc<std::sync::OnceLock<String>>) -> Authorize {
-    Arc::new(move |authorization| {
-        let audience = audience.get().map(String::as_str).unwrap_or_default();
-        match entra.check(authorization, audience) {
-            TokenCheck::Valid { .. } => Access::Granted,
-            _ => Access::Unauthorized,
-        }
-    })
 }
 
 /// Where cargo puts the compiled functions: beside the test or the runner that asks.

@@ -70,6 +70,16 @@ pub enum Access {
     NotAMember,
 }
 
+/// What is installed in an environment before anybody looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crm {
+    /// The columns, the key and the table of the co-sell solution.
+    #[default]
+    WithCoSell,
+    /// Nothing but what Microsoft delivers; change tracking is off.
+    Plain,
+}
+
 /// Judges the `Authorization` header of each request.
 pub type Authorize = Arc<dyn Fn(Option<&str>) -> Access + Send + Sync>;
 
@@ -92,7 +102,24 @@ impl Dataverse {
         address: SocketAddr,
         authorize: Authorize,
     ) -> std::io::Result<Self> {
+        Self::start_with(switchboard, clock, address, authorize, Crm::default()).await
+    }
+
+    /// Starts a freshly seeded environment in which this is installed.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_with(
+        switchboard: &Switchboard,
+        clock: &Clock,
+        address: SocketAddr,
+        authorize: Authorize,
+        crm: Crm,
+    ) -> std::io::Result<Self> {
         let mut environment = Environment::new(clock.clone());
+        if crm == Crm::Plain {
+            environment.schema.strip();
+        }
         environment.seed().map_err(std::io::Error::other)?;
         let dataverse = Self {
             environment: Arc::new(Mutex::new(environment)),
@@ -147,6 +174,16 @@ impl Schema {
 
     fn get(&self, name: &str) -> Result<Arc<Table>, Refusal> {
         self.table(name).cloned().ok_or_else(|| Refusal::no_segment(name))
+    }
+
+    /// Takes out what the co-sell solution brings.
+    fn strip(&mut self) {
+        self.0.retain(|table| !tables::is_co_sell(table.name));
+        self.alter(|table| {
+            table.columns.retain(|column| !tables::is_co_sell(column.name));
+            table.keys.retain(|key| !tables::is_co_sell(key.column));
+            table.tracked = false;
+        });
     }
 
     /// Applies a change to each definition.

@@ -113,6 +113,11 @@ pub(super) fn all() -> Vec<Table> {
     ]
 }
 
+/// Whether a name is the co-sell solution's, by its publisher's prefix.
+pub(super) fn is_co_sell(name: &str) -> bool {
+    name.starts_with("cosell_")
+}
+
 /// Columns that every user-owned table carries.
 pub(super) fn owned(key: &'static str) -> Vec<Column> {
     let mut columns = stamped(key);

@@ -8,10 +8,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::PartnerCenter;
 use super::actors::InboundDeal;
 use super::refusal::Refusal;
+use super::{PartnerCenter, Release};
 
 pub(super) fn router(simulator: PartnerCenter) -> Router {
     Router::new()
@@ -25,6 +26,7 @@ pub(super) fn router(simulator: PartnerCenter) -> Router {
         .route("/_control/portal/referrals", post(create))
         .route("/_control/portal/referrals/{id}", patch(edit))
         .route("/_control/expire", post(expire))
+        .route("/_control/switches", post(switches))
         .with_state(simulator)
 }
 
@@ -93,4 +95,35 @@ async fn edit(State(simulator): State<PartnerCenter>, Path(id): Path<String>, bo
 
 async fn expire(State(simulator): State<PartnerCenter>) -> Json<Value> {
     Json(json!({ "expired": simulator.expire_inbound() }))
+}
+
+async fn switches(State(simulator): State<PartnerCenter>, body: String) -> Response {
+    told(switch(&simulator, &body))
+}
+
+fn switch(simulator: &PartnerCenter, body: &str) -> Result<Value, Refusal> {
+    let wanted: serde_json::Map<String, Value> =
+        serde_json::from_str(body).map_err(|error| Refusal::invalid("switches", error.to_string()))?;
+    for (name, value) in wanted {
+        let unfit = || Refusal::invalid(name.as_str(), format!("It does not take {value}."));
+        let flag = || value.as_bool().ok_or_else(unfit);
+        let number = || value.as_u64().ok_or_else(unfit);
+        match name.as_str() {
+            "refuse_role" => simulator.refuse_role(flag()?),
+            "refuse_referrals_role" => simulator.refuse_referrals_role(flag()?),
+            "hold_deliveries" => simulator.hold_deliveries(flag()?),
+            "release_deliveries" => simulator.release(Release::InOrder),
+            "drop_deliveries" => simulator.drop_deliveries(flag()?),
+            "duplicate_deliveries" => {
+                simulator.duplicate_deliveries(usize::try_from(number()?).map_err(|_| unfit())?);
+            }
+            "delivery_backoff_ms" => simulator.delivery_backoff(Duration::from_millis(number()?)),
+            "suppress_own_events" => simulator.suppress_own_events(flag()?),
+            "list_lag_ms" => simulator.list_lag(Duration::from_millis(number()?)),
+            "stale_reads_ms" => simulator.stale_reads(Duration::from_millis(number()?)),
+            "page_size" => simulator.page_size(usize::try_from(number()?).map_err(|_| unfit())?),
+            _ => return Err(Refusal::invalid(name, "There is no such switch.")),
+        }
+    }
+    Ok(json!({ "done": true }))
 }

@@ -3,10 +3,12 @@
 //! Knows: the body of an event, attempts and their spacing, what is held back or lost. Refuses to know: why an event
 //! fires. Guarantee: an event is tried at most ten times and every attempt is on record.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -95,6 +97,35 @@ struct Parcel {
     body: Vec<u8>,
 }
 
+/// Names below `localhost` are this machine (RFC 6761), which glibc does not know; emulators of API gateways use them.
+struct Loopback;
+
+impl Resolve for Loopback {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        Box::pin(async move {
+            let found: Addrs = if is_localhost(&host) {
+                Box::new(std::iter::once(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+            } else {
+                // Port 0 stands for the one of the URL.
+                Box::new(
+                    tokio::net::lookup_host((host, 0))
+                        .await?
+                        .collect::<Vec<_>>()
+                        .into_iter(),
+                )
+            };
+            Ok(found)
+        })
+    }
+}
+
+/// `localhost`, or a name below it.
+pub(super) fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
+
 struct Book {
     deliveries: Vec<Delivery>,
     held: Vec<Parcel>,
@@ -123,6 +154,7 @@ impl Courier {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .no_proxy()
+            .dns_resolver(Loopback)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let book = Book {

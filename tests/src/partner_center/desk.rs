@@ -65,6 +65,7 @@ pub(super) struct Switches {
     pub(super) require_client_request_id: bool,
     pub(super) related_events_name_own_record: bool,
     pub(super) refuse_role: bool,
+    pub(super) refuse_referrals_role: bool,
 }
 
 impl Default for Switches {
@@ -83,6 +84,7 @@ impl Default for Switches {
             require_client_request_id: false,
             related_events_name_own_record: false,
             refuse_role: false,
+            refuse_referrals_role: false,
         }
     }
 }
@@ -133,6 +135,15 @@ impl Desk {
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         match self.entra.check(token, PARTNER_AUDIENCE) {
+            TokenCheck::Valid {
+                delegated: true,
+                mfa: true,
+                ..
+            } if self.state().switches.refuse_referrals_role => Err(Refusal::general(
+                StatusCode::FORBIDDEN,
+                "accessDenied",
+                "The user has not the role that this needs.",
+            )),
             TokenCheck::Valid {
                 delegated: true,
                 mfa: true,

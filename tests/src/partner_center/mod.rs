@@ -334,6 +334,11 @@ impl PartnerCenter {
         self.switch(|switches| switches.related_events_name_own_record = on);
     }
 
+    /// While on, the Referrals API finds that the user is neither Referrals admin nor Referrals user.
+    pub fn refuse_referrals_role(&self, on: bool) {
+        self.switch(|switches| switches.refuse_referrals_role = on);
+    }
+
     /// While on, the registration API finds that the user has not the role.
     pub fn refuse_role(&self, on: bool) {
         self.switch(|switches| switches.refuse_role = on);

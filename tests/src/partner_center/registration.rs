@@ -370,7 +370,7 @@ fn is_receiver(url: &str) -> bool {
         ("https", Some(_)) => true,
         ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
         ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-        ("http", Some(Host::Domain(name))) => name == "localhost",
+        ("http", Some(Host::Domain(name))) => super::deliveries::is_localhost(name),
         _ => false,
     })
 }

@@ -1,15 +1,17 @@
 //! What people do in a world: sellers in the CRM, users of the portal, Microsoft's sellers.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::World;
 use super::ledger::string;
-use crate::dataverse::seed;
+use crate::dataverse::{Dataverse, Refusal, seed};
 use crate::partner_center::{Inbound, InboundDeal};
 
-/// A deal as a seller enters it.
-#[derive(Clone, Debug)]
+/// A deal as a seller enters it. Every member has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sharing {
     /// Topic.
     pub name: String,
@@ -41,6 +43,36 @@ impl Default for Sharing {
     }
 }
 
+impl Sharing {
+    /// A seller enters it, with its customer and contact.
+    ///
+    /// # Errors
+    /// When the CRM refuses it, for example because a column is not installed.
+    pub fn enter(&self, dataverse: &Dataverse) -> Result<Uuid, Refusal> {
+        let account = json!({
+            "name": "Northbay Dairy Cooperative", "address1_line1": "4 Creamery Lane", "address1_city": "Cork",
+            "address1_postalcode": "T12 X0X0", "address1_country": "Ireland",
+        });
+        let account = dataverse.seller_creates("accounts", &account)?;
+        let contact = json!({
+            "firstname": "Rory", "lastname": "Lane", "emailaddress1": "rory.lane@northbay.example",
+            "telephone1": "+353210000002", "parentcustomerid_account@odata.bind": format!("/accounts({account})"),
+        });
+        let contact = dataverse.seller_creates("contacts", &contact)?;
+        let row = json!({
+            "name": self.name, "estimatedvalue": self.value, "estimatedclosedate": self.close_date,
+            "description": self.notes,
+            "transactioncurrencyid@odata.bind": format!("/transactioncurrencies({})", seed::EUR),
+            "customerid_account@odata.bind": format!("/accounts({account})"),
+            "parentaccountid@odata.bind": format!("/accounts({account})"),
+            "parentcontactid@odata.bind": format!("/contacts({contact})"),
+            "cosell_syncwithpartnercenter": self.sync, "cosell_howcanmicrosofthelp": self.help,
+            "cosell_solutions": self.solutions,
+        });
+        dataverse.seller_creates("opportunities", &row)
+    }
+}
+
 impl World {
     /// A seller enters a deal with its customer and contact.
     ///
@@ -48,36 +80,7 @@ impl World {
     /// When the CRM refuses it.
     #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
     pub fn seller_enters(&self, deal: &Sharing) -> String {
-        let account = json!({
-            "name": "Northbay Dairy Cooperative", "address1_line1": "4 Creamery Lane", "address1_city": "Cork",
-            "address1_postalcode": "T12 X0X0", "address1_country": "Ireland",
-        });
-        let account = self
-            .dataverse
-            .seller_creates("accounts", &account)
-            .expect("the CRM takes the account");
-        let contact = json!({
-            "firstname": "Rory", "lastname": "Lane", "emailaddress1": "rory.lane@northbay.example",
-            "telephone1": "+353210000002", "parentcustomerid_account@odata.bind": format!("/accounts({account})"),
-        });
-        let contact = self
-            .dataverse
-            .seller_creates("contacts", &contact)
-            .expect("the CRM takes the contact");
-        let row = json!({
-            "name": deal.name, "estimatedvalue": deal.value, "estimatedclosedate": deal.close_date,
-            "description": deal.notes,
-            "transactioncurrencyid@odata.bind": format!("/transactioncurrencies({})", seed::EUR),
-            "customerid_account@odata.bind": format!("/accounts({account})"),
-            "parentaccountid@odata.bind": format!("/accounts({account})"),
-            "parentcontactid@odata.bind": format!("/contacts({contact})"),
-            "cosell_syncwithpartnercenter": deal.sync, "cosell_howcanmicrosofthelp": deal.help,
-            "cosell_solutions": deal.solutions,
-        });
-        self.dataverse
-            .seller_creates("opportunities", &row)
-            .expect("the CRM takes the opportunity")
-            .to_string()
+        deal.enter(&self.dataverse).expect("the CRM takes the deal").to_string()
     }
 
     /// A seller changes an opportunity.

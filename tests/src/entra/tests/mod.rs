@@ -1,5 +1,7 @@
 //! Claims about the token endpoint, as a client sees it.
 
+mod sign_in;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ impl Client {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let entra = Entra::start(&Switchboard::new(), &clock, anywhere).await.unwrap();
         let refresh = entra.add_delegated_client(TENANT, "connector", "s&cret");
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy();
+        let http = http.redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self {
             entra,
             clock,
