@@ -13,7 +13,9 @@ In this order on the first day:
   cosell credentials   the Dynamics application's id and secret
   cosell columns       the columns the connector needs in Dynamics
   cosell consent       the sign-in for Partner Center
+  cosell register      the webhook at Partner Center; `make deploy` does it as well
   cosell doctor        everything at once: what works, what does not, and how to cure it
+  cosell prove         a test event from Partner Center to the webhook
 
 Settings are the variables of the deployment. They are read from the environment and, where it does not set one, from the
 file named with --settings: a JSON object, as `make output ENV=staging` writes it.
@@ -45,6 +47,10 @@ pub(crate) enum Command {
     Credentials(Credentials),
     /// Create or check the columns, table and key the connector needs in Dynamics.
     Columns(Columns),
+    /// Register the webhook at Partner Center, or put its registration right.
+    Register(Register),
+    /// Have Partner Center send a test event to the webhook.
+    Prove(Prove),
     /// Examine everything and name the cure of what does not work.
     Doctor(Doctor),
 }
@@ -70,7 +76,7 @@ Needs:
 Example:
   cosell --settings staging.json consent
 
-  Without a terminal, the secret comes from a pipe or from the variable PARTNER_CENTER_CLIENT_SECRET:
+  Without a terminal, the secret comes from a pipe or from the variable CLIENT_SECRET:
   pass show cosell/entra | cosell --settings staging.json consent --client-id 1b2c... --secret-stdin
 
 Next:
@@ -109,7 +115,7 @@ Needs:
 Example:
   cosell --settings staging.json credentials
 
-  Without a terminal, the secret comes from a pipe or from the variable DATAVERSE_CLIENT_SECRET:
+  Without a terminal, the secret comes from a pipe or from the variable CLIENT_SECRET:
   pass show cosell/dynamics | cosell --settings staging.json credentials --client-id 4d5e... --secret-stdin
 
 Next:
@@ -173,6 +179,54 @@ pub(crate) struct Columns {
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
+Register the webhook at Partner Center, or put its registration right.
+
+A tenant has one registration. Where there is none, it is created; where ours lacks something, it is completed; where
+nothing differs, nothing is written. One that leads to another deployment or product is left alone and shown, unless
+--overwrite says that it shall be replaced. What was written is read back.",
+    after_long_help = "\
+Needs:
+  - The credential stored by `cosell consent`
+  - AWS permissions on its secret: GetSecretValue, and PutSecretValue and UpdateSecretVersionStage, since Entra hands out a
+    new refresh token with every use and it is kept
+  - Settings: WEBHOOK_URL, PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
+
+Example:
+  cosell --settings staging.json register
+  cosell --settings staging.json register --overwrite
+
+Next:
+  `cosell prove` shows that events arrive."
+)]
+pub(crate) struct Register {
+    /// Replace a registration that leads elsewhere. What it served gets no events from then on.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Have Partner Center send a test event to the webhook.
+
+Partner Center posts a signed test event to the registered address and tells what the webhook answered. It changes nothing
+on either side.",
+    after_long_help = "\
+Needs:
+  - A registration: `cosell register`
+  - What `cosell register` needs
+
+Example:
+  cosell --settings staging.json prove
+
+Next:
+  Share one test opportunity in the CRM and see it appear in Partner Center."
+)]
+pub(crate) struct Prove {}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
 Examine everything and name the cure of what does not work.
 
 Goes through settings, AWS, secrets, tokens, roles on both sides, columns, change tracking, the webhook's registration,
@@ -181,8 +235,9 @@ says what it waits for.",
     after_long_help = "\
 Needs:
   - All settings of the deployment: see `make output`
-  - AWS permissions: GetSecretValue, DescribeSecret and PutSecretValue on both secrets (Entra hands out a new refresh token
-    with every use, and it is kept), dynamodb:DescribeTable on both tables, sqs:GetQueueAttributes on the queue
+  - AWS permissions: GetSecretValue and DescribeSecret on both secrets, PutSecretValue and UpdateSecretVersionStage on
+    Partner Center's (Entra hands out a new refresh token with every use, and it is kept), dynamodb:DescribeTable on both
+    tables, sqs:GetQueueAttributes on the queue
 
 Example:
   cosell --settings staging.json doctor

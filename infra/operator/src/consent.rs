@@ -17,7 +17,7 @@ use url::Url;
 use crate::arguments::Consent;
 use crate::cloud;
 use crate::command::{Context, Report};
-use crate::credentials::{Chosen, Names, Stored};
+use crate::credentials::{Chosen, Stored};
 use crate::loopback::Loopback;
 use crate::page;
 use crate::screen::{Mark, seconds};
@@ -40,11 +40,7 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     screen.pair("Tenant", settings.tenant);
     screen.pair("Secret", &settings.secret);
     let stored = Stored::read(&secrets, &settings.secret).await?;
-    let names = Names {
-        id: "PARTNER_CENTER_CLIENT_ID",
-        secret: "PARTNER_CENTER_CLIENT_SECRET",
-    };
-    let chosen = Chosen::take(&order.application, &names, &stored, context).await?;
+    let chosen = Chosen::take(&order.application, &stored, context).await?;
     screen.pair("Application", chosen.shown());
     screen.gap();
 
@@ -82,7 +78,7 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
         Err(trouble) => visitor.show(&page::refused(trouble)).await,
     }
     let settled = result?;
-    screen.next("`cosell doctor` shows that it works; the next `make deploy` registers the webhook with it.");
+    screen.next("`cosell doctor` shows that it works; the next `make deploy ENV=...` registers the webhook with it.");
     Ok(Report {
         is_fine: true,
         document: json!({

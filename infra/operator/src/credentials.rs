@@ -32,11 +32,7 @@ pub(crate) async fn run(order: &Credentials, context: &Context<'_>) -> Result<Re
     screen.pair("Secret", &settings.secret);
 
     let stored = Stored::read(&secrets, &settings.secret).await?;
-    let names = Names {
-        id: "DATAVERSE_CLIENT_ID",
-        secret: "DATAVERSE_CLIENT_SECRET",
-    };
-    let chosen = Chosen::take(&order.application, &names, &stored, context).await?;
+    let chosen = Chosen::take(&order.application, &stored, context).await?;
     screen.pair("Application", chosen.shown());
     screen.gap();
 
@@ -133,11 +129,8 @@ impl Stored {
     }
 }
 
-/// Variables that hold an application for a moment.
-pub(crate) struct Names {
-    pub(crate) id: &'static str,
-    pub(crate) secret: &'static str,
-}
+/// The variable that holds an application's secret for the length of one call.
+const CLIENT_SECRET: &str = "CLIENT_SECRET";
 
 /// An application, and where its secret came from.
 #[derive(Debug)]
@@ -150,29 +143,23 @@ pub(crate) struct Chosen {
 impl Chosen {
     /// Takes id and secret from options, pipe, environment, the stored credential, or the person, in this order. A stored
     /// secret belongs to the stored id and to no other.
-    pub(crate) async fn take(
-        order: &Application,
-        names: &Names,
-        stored: &Stored,
-        context: &Context<'_>,
-    ) -> Result<Self, Trouble> {
-        let given = order.client_id.clone().or_else(|| context.variables.get(names.id));
+    pub(crate) async fn take(order: &Application, stored: &Stored, context: &Context<'_>) -> Result<Self, Trouble> {
         let stored_id = stored.member("client_id");
-        let id = match given.or_else(|| stored_id.map(str::to_owned)) {
+        let id = match order.client_id.clone().or_else(|| stored_id.map(str::to_owned)) {
             Some(id) => id,
             None if prompt::is_answered() && !order.secret_stdin => {
                 context.screen.gap();
                 prompt::ask("Application (client) id:").await?
             }
-            None => return Err(unanswered("client id", "--client-id", names.id)),
+            None => return Err(unanswered("client id", "with --client-id")),
         };
         let id = id.trim().to_owned();
         if id.is_empty() {
-            return Err(unanswered("client id", "--client-id", names.id));
+            return Err(unanswered("client id", "with --client-id"));
         }
         let (secret, is_stored) = if order.secret_stdin {
             (prompt::piped().await?, false)
-        } else if let Some(secret) = context.variables.secret(names.secret) {
+        } else if let Some(secret) = context.variables.secret(CLIENT_SECRET) {
             (secret.into(), false)
         } else {
             match stored.member("client_secret") {
@@ -181,11 +168,11 @@ impl Chosen {
                     let question = "Client secret (its value; it is not shown):";
                     (prompt::ask_hidden(question).await?, false)
                 }
-                _ => return Err(unanswered("client secret", "--secret-stdin and a pipe", names.secret)),
+                _ => return Err(unanswered("client secret", SECRET_WAYS)),
             }
         };
         if secret.expose_secret().trim().is_empty() {
-            return Err(unanswered("client secret", "--secret-stdin and a pipe", names.secret));
+            return Err(unanswered("client secret", SECRET_WAYS));
         }
         Ok(Self { id, secret, is_stored })
     }
@@ -200,11 +187,14 @@ impl Chosen {
     }
 }
 
-fn unanswered(what: &str, option: &str, variable: &str) -> Trouble {
+/// Ways to give a secret where nobody can be asked.
+const SECRET_WAYS: &str = "with --secret-stdin through a pipe, or in the variable CLIENT_SECRET";
+
+fn unanswered(what: &str, ways: &str) -> Trouble {
     Trouble::usage(
         "no_answer",
         format!("no {what} was given"),
-        format!("run it in a terminal, or give it with {option}, or in the variable {variable}"),
+        format!("run it in a terminal, or give it {ways}"),
     )
 }
 

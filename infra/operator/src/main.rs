@@ -12,6 +12,7 @@ mod loopback;
 mod metadata;
 mod page;
 mod prompt;
+mod registration;
 mod screen;
 mod settings;
 mod sign_in;

@@ -139,6 +139,48 @@ impl PartnerCenter {
     }
 }
 
+/// What `register` and `prove` need.
+#[derive(Debug)]
+pub(crate) struct Webhook {
+    pub(crate) account: PartnerCenter,
+    pub(crate) webhooks: Endpoint,
+    pub(crate) url: WebhookUrl,
+    pub(crate) events: Vec<EventName>,
+}
+
+impl Webhook {
+    pub(crate) fn load(variables: &Variables<'_>) -> Result<Self, Trouble> {
+        let lookup = |name: &str| variables.get(name);
+        let mut reader = Reader::new(&lookup);
+        let entra = reader.or_default("ENTRA_URL", ENTRA_URL, settings::endpoint);
+        let tenant = reader.required("PARTNER_TENANT_ID", settings::tenant);
+        let secret = reader.required("PARTNER_CENTER_SECRET", settings::name);
+        let webhooks_default = PARTNER_CENTER_WEBHOOKS_URL;
+        let webhooks = reader.or_default("PARTNER_CENTER_WEBHOOKS_URL", webhooks_default, settings::endpoint);
+        let url = reader.required("WEBHOOK_URL", webhook_url);
+        let events = reader.or_default("WEBHOOK_EVENTS", WEBHOOK_EVENTS, settings::event_names);
+        reader
+            .finish(|| {
+                let account = PartnerCenter {
+                    entra: entra?,
+                    tenant: tenant?,
+                    secret: secret?,
+                };
+                Some(Self {
+                    account,
+                    webhooks: webhooks?,
+                    url: url?,
+                    events: events?,
+                })
+            })
+            .map_err(|error| trouble(&error))
+    }
+}
+
+fn webhook_url(text: &str) -> Result<WebhookUrl, String> {
+    WebhookUrl::parse(text).map_err(str::to_owned)
+}
+
 /// What `credentials` and `columns` need.
 #[derive(Clone, Debug)]
 pub(crate) struct Crm {
@@ -213,7 +255,7 @@ impl Everything {
         let queue = reader.required("QUEUE_URL", settings::queue_url);
         let links_table = reader.required("LINKS_TABLE", settings::name);
         let audit_table = reader.required("AUDIT_TABLE", settings::name);
-        let webhook_url = reader.required("WEBHOOK_URL", |text| WebhookUrl::parse(text).map_err(str::to_owned));
+        let webhook_url = reader.required("WEBHOOK_URL", webhook_url);
         let events = reader.or_default("WEBHOOK_EVENTS", WEBHOOK_EVENTS, settings::event_names);
         let mapping_file = reader.optional("MAPPING_FILE", |text| Ok(PathBuf::from(text)));
         let problems = match reader.finish(|| Some(())) {

@@ -182,7 +182,7 @@ pub struct Rate {
 /// | `PARTNER_CENTER_URL` | the Referrals API; its audience is fixed whatever the URL |
 /// | `PARTNER_CENTER_SECRET`, `DATAVERSE_SECRET` | none; ids in Secrets Manager |
 /// | `DATAVERSE_URL` | none |
-/// | `MAPPING_FILE` | unset: the mapping packed into the function |
+/// | `MAPPING_FILE` | unset: the mapping built into the function; a relative path starts where the program lies |
 /// | `SYNC_COSELL_ONLY` | `true`: leads stay out, as in the replaced product |
 /// | `DISPLAY_CHECKMARK` | `true`, as in the replaced product |
 /// | `SETTLE_SECONDS` | 600 |
@@ -261,6 +261,11 @@ impl Sync {
         });
         let dataverse_secret = reader.required("DATAVERSE_SECRET", name);
         let mapping_file = reader.optional("MAPPING_FILE", |text| Ok(PathBuf::from(text)));
+        // Lambda names the folder it unpacked the program into; that it is also the working directory is nobody's promise.
+        let mapping_file = match reader.text("LAMBDA_TASK_ROOT") {
+            Some(root) => mapping_file.map(|path| PathBuf::from(root).join(path)),
+            None => mapping_file,
+        };
         let cosell_only = reader.or_default("SYNC_COSELL_ONLY", "true", flag);
         let display_checkmark = reader.or_default("DISPLAY_CHECKMARK", "true", flag);
         let settle = reader.number("SETTLE_SECONDS", SETTLE_SECONDS, 1..=86_400);

@@ -8,11 +8,11 @@ use aws_sdk_sqs as sqs;
 use aws_types::SdkConfig;
 use connector::http::{Deadline, Run, chain};
 use connector::registration_api::RegistrationApi;
-use connector::settings::public_part;
-use url::Url;
+use connector::settings::public_webhook;
 
 use super::needs;
 use super::sheet::Sheet;
+use crate::registration::foreign;
 use crate::settings::Everything;
 use crate::trouble::Trouble;
 
@@ -142,20 +142,12 @@ pub(super) async fn registration(
     let run = Run::new(Deadline::NEVER);
     let found = api.during(&run).read().await;
     clock.hear("the webhook registration", &run);
-    let register = "run `make deploy ENV=...`: it registers the webhook as its last step";
+    let register = "run `cosell register`; every `make deploy ENV=...` does it as well, as its last step";
     let trouble = match found {
         Err(error) => Trouble::from(&error),
         Ok(None) => Trouble::new("not_registered", "nothing is registered", register),
         Ok(Some(found)) if !wanted.is_spelled(&found.webhook_url) => {
-            let message = format!(
-                "{} is registered, which is not this deployment's {}",
-                with_owner(&found.webhook_url),
-                with_owner(wanted.as_str())
-            );
-            let cure = "a tenant has one registration, and this one belongs to another deployment or product, perhaps the one \
-                        that is replaced: switch that off, then invoke the function `registration` with {\"action\": \
-                        \"register\", \"overwrite\": true}";
-            Trouble::new("foreign_registration", message, cure)
+            foreign(&public_webhook(&found.webhook_url), &public_webhook(wanted.as_str()))
         }
         Ok(Some(found)) => {
             let is_there = |name: &str| {
@@ -187,17 +179,6 @@ pub(super) async fn registration(
         }
     };
     sheet.bad(id, what, trouble);
-}
-
-/// An address without its query, but for the mark that names its owner.
-fn with_owner(url: &str) -> String {
-    let parsed = Url::parse(url.trim()).ok();
-    let owner = parsed.as_ref().and_then(|url| {
-        let mut pairs = url.query_pairs();
-        pairs.find_map(|(name, value)| (name == "owner").then(|| value.into_owned()))
-    });
-    let owner = owner.map(|owner| format!(" (owner {owner})")).unwrap_or_default();
-    format!("{}{owner}", public_part(url))
 }
 
 /// How far this machine's clock is from those of the vendors.
