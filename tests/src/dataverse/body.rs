@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -292,6 +292,18 @@ fn literal(table: &Table, column: &Column, value: &RawValue, trim: bool) -> Resu
                     format!("'{name}' is outside of {least} to {most}."),
                 ));
             }
+            Cell::Decimal(value)
+        }
+        Kind::Number(places, least, most) => {
+            let value = decimal(text).ok_or_else(|| wrong("Edm.Decimal"))?;
+            if value < Decimal::from(least) || value > Decimal::from(most) {
+                return Err(Refusal::bad(
+                    "0x80044330",
+                    format!("'{name}' is outside of {least} to {most}."),
+                ));
+            }
+            let mut value = value.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero);
+            value.rescale(places);
             Cell::Decimal(value)
         }
         Kind::Decimal(scale) => {

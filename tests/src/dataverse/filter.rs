@@ -322,7 +322,7 @@ fn value(kind: Kind, literal: &Token) -> Option<Option<Cell>> {
         (Kind::Choice(_) | Kind::State | Kind::Status | Kind::Whole(..) | Kind::Version, Token::Word(word)) => {
             Cell::Whole(word.parse().ok()?)
         }
-        (Kind::Money(..) | Kind::Decimal(_), Token::Word(word)) => Cell::Decimal(decimal(word)?),
+        (Kind::Money(..) | Kind::Decimal(_) | Kind::Number(..), Token::Word(word)) => Cell::Decimal(decimal(word)?),
         (Kind::Date, Token::Word(word)) => Cell::Date(date(word)?),
         (Kind::Instant, Token::Word(word)) => Cell::Instant(instant(word)?),
         _ => return None,

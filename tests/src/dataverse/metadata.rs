@@ -1,33 +1,53 @@
-//! Table and column definitions as the Web API shows them; they can be read, not changed.
+//! Table, column and key definitions as the Web API shows them.
 //!
-//! Knows: the shape of metadata answers. Refuses to know: rows. Guarantee: definitions are derived from the same data
+//! Knows: the shape of metadata answers. Refuses to know: rows, and how definitions change (see `customize`). Guarantee: definitions are derived from the same data
 //! that validates writes, so they cannot disagree.
 
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Environment;
 use super::address::{Arguments, Segment, split_outside_quotes, unquote};
 use super::cell::{Cell, Object, raw};
+use super::definition::{BASE_LANGUAGE, managed, required_level, shown};
 use super::filter::Filter;
 use super::query::Options;
 use super::refusal::Refusal;
-use super::schema::{AlternateKey, Column, Kind, Named, Table};
+use super::relationships::End;
+use super::schema::{AlternateKey, Column, Kind, Labels, Named, Table};
+use super::tables::is_co_sell;
 use super::web::{Answer, Call, only};
 
-const CRM: &str = "Microsoft.Dynamics.CRM";
+pub(super) const CRM: &str = "Microsoft.Dynamics.CRM";
 
 /// The named facts of one definition.
 #[derive(Debug, Default)]
-struct Facts(Vec<(&'static str, Box<RawValue>)>);
+pub(super) struct Facts(Vec<(&'static str, Box<RawValue>)>);
 
 impl Facts {
-    fn with<T: Serialize + ?Sized>(mut self, name: &'static str, value: &T) -> Self {
+    pub(super) fn with<T: Serialize + ?Sized>(mut self, name: &'static str, value: &T) -> Self {
         self.0.push((name, raw(value)));
         self
+    }
+
+    /// Adds a fact, or replaces what was said under its name.
+    fn put<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        match self.0.iter_mut().find(|(found, _)| *found == name) {
+            Some((_, there)) => *there = raw(value),
+            None => self.0.push((name, raw(value))),
+        }
+    }
+
+    /// All facts as one JSON object.
+    pub(super) fn object(&self) -> Map<String, Value> {
+        let value = |text: &RawValue| serde_json::from_str(text.get()).unwrap_or_default();
+        self.0
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), value(text)))
+            .collect()
     }
 
     fn get(&self, name: &str) -> Option<&RawValue> {
@@ -81,24 +101,24 @@ impl Environment {
             if let Some(extra) = rest.first() {
                 return Err(Refusal::no_segment(&extra.name));
             }
-            let all = self.schema.0.iter().map(|table| (None, entity(table))).collect();
+            let seen = self.schema.0.iter().filter_map(|table| self.seen(table));
+            let all = seen.map(|table| (None, entity(&table))).collect();
             return self.several(call, all, "EntityMetadata", "EntityDefinitions");
         };
-        let named = logical_name(arguments);
-        let table = self.schema.0.iter().find(|table| match &named {
-            Some(name) => table.name == name.as_str(),
-            None => *arguments == Arguments::Plain(metadata_id(&[table.name]).to_string()),
-        });
-        let table = table.ok_or_else(|| {
+        let table = self.defined(arguments)?;
+        let table = &*self.seen(&table).ok_or_else(|| {
             let message = "Could not find an entity with the specified name or id.";
             Refusal::new(StatusCode::NOT_FOUND, "0x80060888", message)
         })?;
         let path = format!("EntityDefinitions('{}')", table.name);
         match rest {
             [] => self.single(call, &entity(table), None, "EntityMetadata", "EntityDefinitions"),
-            [keys] if keys.name == "Keys" && keys.arguments.is_none() => {
-                let keys = table.keys.iter().map(|key| (None, alternate_key(table, key))).collect();
-                self.several(call, keys, "EntityKeyMetadata", &format!("{path}/Keys"))
+            [keys] if keys.name == "Keys" => self.keys(call, table, keys, &format!("{path}/Keys")),
+            [many] if many.name == "ManyToOneRelationships" && many.arguments.is_none() => {
+                self.relationships_of(call, table, End::Many, &format!("{path}/{}", many.name))
+            }
+            [one] if one.name == "OneToManyRelationships" && one.arguments.is_none() => {
+                self.relationships_of(call, table, End::One, &format!("{path}/{}", one.name))
             }
             [attributes, cast @ ..] if attributes.name == "Attributes" && cast.len() < 2 => {
                 let cast = cast.first().map(|cast| cast.name.as_str());
@@ -108,6 +128,23 @@ impl Environment {
                 rest.last().map_or("", |segment| segment.name.as_str()),
             )),
         }
+    }
+
+    fn keys(&self, call: &Call<'_>, table: &Table, segment: &Segment, path: &str) -> Result<Answer, Refusal> {
+        let Some(arguments) = &segment.arguments else {
+            let keys = table.keys.iter().map(|key| (None, alternate_key(table, key))).collect();
+            return self.several(call, keys, "EntityKeyMetadata", path);
+        };
+        let named = logical_name(arguments);
+        let found = table.keys.iter().find(|key| match &named {
+            Some(name) => key.schema.to_lowercase() == *name,
+            None => *arguments == Arguments::Plain(metadata_id(&[table.name, key.schema]).to_string()),
+        });
+        let key = found.ok_or_else(|| {
+            let message = "Could not find a key with the specified name or id.";
+            Refusal::new(StatusCode::NOT_FOUND, "0x80060888", message)
+        })?;
+        self.single(call, &alternate_key(table, key), None, "EntityKeyMetadata", path)
     }
 
     fn attributes(
@@ -120,7 +157,11 @@ impl Environment {
     ) -> Result<Answer, Refusal> {
         let class_of = |column: &Column| format!("{CRM}.{}AttributeMetadata", attribute_type(table, column).2);
         let fits = |column: &&Column| cast.is_none_or(|cast| cast == class_of(column));
-        let facts = |column: &Column| attribute(table, column, cast.is_some());
+        // Members of the concrete class are there unless they would have to be selected of the abstract one.
+        let selects = Options::read(call.query, &["$select", "$expand", "$filter"])?
+            .select
+            .is_some();
+        let facts = |column: &Column| attribute(table, column, cast.is_some() || !selects);
         let tag = |column: &Column| cast.is_none().then(|| format!("#{}", class_of(column)));
         if let Some(cast) = cast
             && !table.columns.iter().any(|column| cast == class_of(column))
@@ -140,14 +181,17 @@ impl Environment {
             return self.several(call, all, class, path);
         };
         let name = logical_name(arguments).unwrap_or_default();
-        let column = table.column(&name).filter(fits).ok_or_else(|| {
+        let by_id =
+            |column: &&Column| *arguments == Arguments::Plain(metadata_id(&[table.name, column.name]).to_string());
+        let column = table.column(&name).or_else(|| table.columns.iter().find(by_id));
+        let column = column.filter(fits).ok_or_else(|| {
             let message = format!("Could not find an attribute with specified name: {name}");
             Refusal::new(StatusCode::NOT_FOUND, "0x80060888", message)
         })?;
         self.single(call, &facts(column), tag(column), class, path)
     }
 
-    fn single(
+    pub(super) fn single(
         &self,
         call: &Call<'_>,
         facts: &Facts,
@@ -170,7 +214,7 @@ impl Environment {
         Ok(Answer::json(StatusCode::OK, &object))
     }
 
-    fn several(
+    pub(super) fn several(
         &self,
         call: &Call<'_>,
         all: Vec<(Option<String>, Facts)>,
@@ -241,7 +285,7 @@ fn write_all(facts: &Facts, object: &mut Object, options: &Options, class: &str)
     Ok(())
 }
 
-fn logical_name(arguments: &Arguments) -> Option<String> {
+pub(super) fn logical_name(arguments: &Arguments) -> Option<String> {
     match arguments {
         Arguments::Named(pairs) => match pairs.as_slice() {
             [(name, literal)] if name == "LogicalName" => unquote(literal),
@@ -252,26 +296,119 @@ fn logical_name(arguments: &Arguments) -> Option<String> {
 }
 
 /// A stable id for a definition.
-fn metadata_id(path: &[&str]) -> Uuid {
+pub(super) fn metadata_id(path: &[&str]) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, path.join(".").as_bytes())
 }
 
-fn entity(table: &Table) -> Facts {
-    Facts::default()
+/// Members of any table that are off, on, and empty.
+const OFF: [&str; 18] = [
+    "AutoRouteToOwnerQueue",
+    "EntityHelpUrlEnabled",
+    "IsDocumentManagementEnabled",
+    "IsOneNoteIntegrationEnabled",
+    "IsInteractionCentricEnabled",
+    "IsKnowledgeManagementEnabled",
+    "AutoCreateAccessTeams",
+    "IsActivityParty",
+    "IsAvailableOffline",
+    "IsBusinessProcessEnabled",
+    "IsChildEntity",
+    "IsIntersect",
+    "IsManaged",
+    "IsEnabledForTrace",
+    "IsQuickCreateEnabled",
+    "SyncToExternalSearchIndex",
+    "HasNotes",
+    "HasActivities",
+];
+const ON: [&str; 6] = [
+    "CanTriggerWorkflow",
+    "IsImportable",
+    "IsEnabledForCharts",
+    "IsValidForAdvancedFind",
+    "IsReadingPaneEnabled",
+    "IsOptimisticConcurrencyEnabled",
+];
+const EMPTY: [&str; 7] = [
+    "EntityColor",
+    "EntityHelpUrl",
+    "IconLargeName",
+    "IconMediumName",
+    "IconSmallName",
+    "IconVectorName",
+    "PrimaryImageAttribute",
+];
+
+/// Members of any table that say who may change them.
+const MANAGED: [(&str, bool, &str); 9] = [
+    ("IsAuditEnabled", false, "canmodifyauditsettings"),
+    ("IsValidForQueue", false, "canmodifyqueuesettings"),
+    ("IsConnectionsEnabled", false, "canmodifyconnectionsettings"),
+    ("IsCustomizable", true, "iscustomizable"),
+    ("IsRenameable", true, "isrenameable"),
+    (
+        "IsDuplicateDetectionEnabled",
+        false,
+        "canmodifyduplicatedetectionsettings",
+    ),
+    ("IsMailMergeEnabled", true, "canmodifymailmergesettings"),
+    ("CanModifyAdditionalSettings", true, "canmodifyadditionalsettings"),
+    ("CanChangeTrackingBeEnabled", true, "canchangetrackingbeenabled"),
+];
+
+pub(super) fn entity(table: &Table) -> Facts {
+    let more = &table.more;
+    let labels = |labels: &Labels, instead: &str| match labels.as_slice() {
+        [] if instead.is_empty() => shown(&[]),
+        [] => shown(&[(BASE_LANGUAGE, instead.to_owned())]),
+        labels => shown(labels),
+    };
+    let owned = if more.user_owned {
+        "UserOwned"
+    } else {
+        "OrganizationOwned"
+    };
+    let mut facts = Facts::default()
         .with("LogicalName", table.name)
         .with("SchemaName", table.schema)
         .with("EntitySetName", table.set)
         .with("LogicalCollectionName", table.set)
+        .with("DisplayName", &labels(&more.display, table.schema))
+        .with("DisplayCollectionName", &labels(&more.plural, table.set))
+        .with("Description", &labels(&more.description, ""))
+        .with("OwnershipType", owned)
+        .with("IsActivity", &(table.name == "opportunityclose"))
+        .with("ActivityTypeMask", &0)
+        .with("DaysSinceRecordLastModified", &0)
+        .with("ObjectTypeCode", &object_type_code(table))
         .with("PrimaryIdAttribute", table.key)
         .with("PrimaryNameAttribute", table.primary_name)
-        .with("IsCustomEntity", &table.name.starts_with("cosell_"))
-        .with("ChangeTrackingEnabled", &table.tracked)
-        .with(
-            "CanChangeTrackingBeEnabled",
-            &json!({ "Value": true, "CanBeChanged": true, "ManagedPropertyLogicalName": "canchangetrackingbeenabled" }),
-        )
-        .with("IsOptimisticConcurrencyEnabled", &true)
-        .with("MetadataId", &metadata_id(&[table.name]).to_string())
+        .with("IsCustomEntity", &(more.made_here || is_co_sell(table.name)))
+        .with("ChangeTrackingEnabled", &table.tracked);
+    OFF.iter().for_each(|name| facts.put(name, &false));
+    ON.iter().for_each(|name| facts.put(name, &true));
+    EMPTY.iter().for_each(|name| facts.put(name, &Value::Null));
+    for (name, value, property) in MANAGED {
+        facts.put(name, &managed(value, true, property));
+    }
+    for (name, value) in &mut facts.0 {
+        if let Some(said) = more.said.get(*name) {
+            *value = raw(said);
+        }
+    }
+    facts.with("MetadataId", &metadata_id(&[table.name]).to_string())
+}
+
+/// The number of a table; documented for those that everybody knows, else any above 10000.
+fn object_type_code(table: &Table) -> u128 {
+    match table.name {
+        "account" => 1,
+        "contact" => 2,
+        "opportunity" => 3,
+        "lead" => 4,
+        "systemuser" => 8,
+        _ => 10_000 + metadata_id(&[table.name]).as_u128() % 10_000,
+    }
 }
 
 fn alternate_key(table: &Table, key: &AlternateKey) -> Facts {
@@ -280,7 +417,9 @@ fn alternate_key(table: &Table, key: &AlternateKey) -> Facts {
         .with("SchemaName", key.schema)
         .with("KeyAttributes", &[key.column])
         .with("EntityLogicalName", table.name)
-        .with("EntityKeyIndexStatus", "Active")
+        .with("EntityKeyIndexStatus", key.index.status())
+        .with("DisplayName", &shown(&[(BASE_LANGUAGE, key.schema.to_owned())]))
+        .with("IsManaged", &false)
         .with("MetadataId", &metadata_id(&[table.name, key.schema]).to_string())
 }
 
@@ -305,7 +444,7 @@ fn attribute_type(table: &Table, column: &Column) -> (&'static str, &'static str
         {
             ("Money", "MoneyType", "Money")
         }
-        Kind::Decimal(_) => ("Decimal", "DecimalType", "Decimal"),
+        Kind::Decimal(_) | Kind::Number(..) => ("Decimal", "DecimalType", "Decimal"),
         Kind::Date | Kind::Instant => ("DateTime", "DateTimeType", "DateTime"),
         Kind::Lookup(_) if column.name == "ownerid" => ("Owner", "OwnerType", "Lookup"),
         Kind::Lookup(targets) if targets.len() > 1 => ("Customer", "CustomerType", "Lookup"),
@@ -315,13 +454,30 @@ fn attribute_type(table: &Table, column: &Column) -> (&'static str, &'static str
 
 fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
     let (kind, kind_name, _) = attribute_type(table, column);
-    let facts = Facts::default()
+    let delivered = [(BASE_LANGUAGE, column.schema.to_owned())];
+    let display = column.about.map_or(delivered.as_slice(), |about| &about.display);
+    let description = column.about.map_or([].as_slice(), |about| &about.description);
+    let level = column
+        .about
+        .map_or_else(|| required_level("None"), |about| about.required.clone());
+    let mut facts = Facts::default()
         .with("LogicalName", column.name)
         .with("SchemaName", column.schema)
         .with("AttributeType", kind)
         .with("AttributeTypeName", &json!({ "Value": kind_name }))
         .with("EntityLogicalName", table.name)
-        .with("IsCustomAttribute", &column.name.starts_with("cosell_"))
+        .with("DisplayName", &shown(display))
+        .with("Description", &shown(description))
+        .with("RequiredLevel", &level)
+        .with("IsCustomAttribute", &column.is_custom())
+        .with("IsManaged", &false)
+        .with("IsSecured", &false)
+        .with("IsLogical", &false)
+        .with("IsAuditEnabled", &managed(true, true, "canmodifyauditsettings"))
+        .with(
+            "IsValidForAdvancedFind",
+            &managed(true, true, "canmodifysearchsettings"),
+        )
         .with("IsPrimaryId", &(column.name == table.key))
         .with("IsPrimaryName", &(column.name == table.primary_name))
         .with("IsValidForCreate", &column.create)
@@ -329,6 +485,10 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
         .with("IsValidForRead", &true)
         .with("MetadataId", &metadata_id(&[table.name, column.name]).to_string());
     if !details {
+        return facts;
+    }
+    if let Some(about) = column.about {
+        about.facts.iter().for_each(|(name, value)| facts.put(name, value));
         return facts;
     }
     match column.kind {
@@ -354,9 +514,21 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
         Kind::Choice(options) => {
             let options: Vec<Value> = options.iter().map(|named| option(*named, None)).collect();
             facts
+                .with("DefaultFormValue", &column.default.unwrap_or(-1))
                 .with("OptionSet", &json!({ "Options": options }))
                 .with("GlobalOptionSet", &Value::Null)
         }
+        Kind::Boolean => {
+            let [yes, no] = [(1, "Yes"), (0, "No")].map(|named| option(named, None));
+            facts
+                .with("DefaultValue", &(column.default == Some(1)))
+                .with("OptionSet", &json!({ "TrueOption": yes, "FalseOption": no }))
+                .with("GlobalOptionSet", &Value::Null)
+        }
+        Kind::Number(places, least, most) => facts
+            .with("MinValue", &least)
+            .with("MaxValue", &most)
+            .with("Precision", &places),
         Kind::State => {
             let options: Vec<Value> = table
                 .states
@@ -381,7 +553,7 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
             "Targets",
             &targets.iter().map(|target| target.table).collect::<Vec<_>>(),
         ),
-        Kind::Key | Kind::Guid | Kind::Boolean | Kind::Version | Kind::Decimal(_) => facts,
+        Kind::Key | Kind::Guid | Kind::Version | Kind::Decimal(_) => facts,
     }
 }
 

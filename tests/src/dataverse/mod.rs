@@ -19,7 +19,9 @@ use crate::switchboard::Switchboard;
 
 use address::{Arguments, check_key_value, guid, unquote};
 use cell::Cell;
+use customize::History;
 use paging::Pages;
+use roles::Roles;
 use rows::{Store, View};
 use schema::Table;
 use tracking::Deltas;
@@ -28,8 +30,11 @@ mod address;
 mod body;
 mod cell;
 mod close;
+mod components;
 mod control;
 mod control_web;
+mod customize;
+mod definition;
 mod filter;
 mod limits;
 mod metadata;
@@ -40,6 +45,8 @@ mod prefer;
 mod qualify;
 mod query;
 mod refusal;
+mod relationships;
+mod roles;
 mod rows;
 mod schema;
 pub mod seed;
@@ -56,6 +63,7 @@ mod write;
 pub use body::Changes;
 pub use limits::{Limit, throttled};
 pub use refusal::Refusal;
+pub use roles::Depth;
 
 use switches::Switches;
 
@@ -89,6 +97,8 @@ pub struct Dataverse {
     environment: Arc<Mutex<Environment>>,
     authorize: Authorize,
     url: Arc<OnceLock<String>>,
+    /// Held while a customization runs; there is never more than one.
+    customizing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Dataverse {
@@ -119,12 +129,14 @@ impl Dataverse {
         let mut environment = Environment::new(clock.clone());
         if crm == Crm::Plain {
             environment.schema.strip();
+            environment.roles.strip();
         }
-        environment.seed().map_err(std::io::Error::other)?;
+        environment.seed(crm).map_err(std::io::Error::other)?;
         let dataverse = Self {
             environment: Arc::new(Mutex::new(environment)),
             authorize,
             url: Arc::default(),
+            customizing: Arc::default(),
         };
         let router = Router::new().fallback(web::handle).with_state(dataverse.clone());
         let bound = switchboard.serve("dataverse", address, router).await?;
@@ -158,6 +170,8 @@ struct Environment {
     switches: Switches,
     pages: Pages,
     deltas: Deltas,
+    roles: Roles,
+    history: History,
 }
 
 /// The tables, shared so that a request keeps its definition while it changes rows.
@@ -221,6 +235,8 @@ impl Environment {
             switches: Switches::default(),
             pages: Pages::default(),
             deltas: Deltas::default(),
+            roles: Roles::default(),
+            history: History::default(),
         }
     }
 
@@ -266,7 +282,11 @@ impl Environment {
             let id = guid(literal).ok_or_else(|| Refusal::query(format!("'{literal}' is not a GUID.")))?;
             return Ok(Key::Id(id));
         }
-        let key = table.keys.iter().find(|key| key.column == name).ok_or_else(unknown)?;
+        let key = table
+            .keys
+            .iter()
+            .find(|key| key.column == name && key.is_active())
+            .ok_or_else(unknown)?;
         let value = unquote(literal).ok_or_else(|| Refusal::query(format!("{literal} is not a text in quotes.")))?;
         check_key_value(&value)?;
         Ok(Key::Alternate {

@@ -3,12 +3,12 @@
 //! Knows: names, types, limits, navigation names. Refuses to know: rows and requests. Guarantee: tables that the
 //! connector's role may only read say so here.
 
-use super::schema::{Column, Kind, State, Table, Target};
+use super::schema::{Column, Kind, More, State, Table, Target};
 use super::tables::{ACCOUNT, AMOUNT, addressed, lookup, owned, priced, stamped};
 
 use Kind::{Boolean, Decimal, Guid, Instant, Lookup, Memo, Text, Whole};
 
-const ACTIVE_STATES: &[State] = &[
+pub(super) const ACTIVE_STATES: &[State] = &[
     State {
         value: 0,
         label: "Active",
@@ -62,6 +62,7 @@ pub(super) fn account() -> Table {
         states: ACTIVE_STATES,
         writable: true,
         tracked: true,
+        more: More::default(),
     }
 }
 
@@ -94,6 +95,7 @@ pub(super) fn contact() -> Table {
         states: ACTIVE_STATES,
         writable: true,
         tracked: true,
+        more: More::default(),
     }
 }
 
@@ -119,6 +121,7 @@ pub(super) fn currency() -> Table {
         states: ACTIVE_STATES,
         writable: false,
         tracked: false,
+        more: More::default(),
     }
 }
 
@@ -148,6 +151,7 @@ pub(super) fn user() -> Table {
         states: &[],
         writable: false,
         tracked: false,
+        more: More::default(),
     }
 }
 
@@ -175,6 +179,7 @@ pub(super) fn opportunity_close() -> Table {
         states: CLOSE_STATES,
         writable: false,
         tracked: false,
+        more: More::default(),
     }
 }
 
@@ -197,6 +202,7 @@ pub(super) fn organization() -> Table {
         states: &[],
         writable: false,
         tracked: false,
+        more: More::default(),
     }
 }
 
@@ -228,5 +234,6 @@ pub(super) fn deal_solution() -> Table {
         states: ACTIVE_STATES,
         writable: true,
         tracked: true,
+        more: More::default(),
     }
 }

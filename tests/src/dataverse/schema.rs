@@ -3,8 +3,23 @@
 //! Knows: the vocabulary. Refuses to know: the tables themselves (see `tables`) and any row. Guarantee: names are
 //! compared exactly, case included, as the Web API does.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::tables::is_co_sell;
+
+/// A text that lives as long as the program: definitions made at run time stand beside those that are written here.
+pub(super) fn kept(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
+}
+
 /// A named value of a choice, of a state or of a status.
 pub(super) type Named = (i64, &'static str);
+
+/// Labels by language.
+pub(super) type Labels = Vec<(i64, String)>;
 
 /// One place a lookup may point to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +59,8 @@ pub(super) enum Kind {
     Money(i64, i64),
     /// A decimal number shown with this many places.
     Decimal(u32),
+    /// A decimal number with this many places at most, within bounds.
+    Number(u32, i64, i64),
     /// A calendar date without a zone.
     Date,
     /// A moment, kept in whole seconds.
@@ -66,6 +83,20 @@ pub(super) struct Column {
     pub(super) update: bool,
     /// Value of a new row; for a boolean 0 or 1.
     pub(super) default: Option<i64>,
+    /// What an administrator said who made it; none for what is delivered.
+    pub(super) about: Option<&'static About>,
+}
+
+/// What the maker of a column said of it beyond its type.
+#[derive(Debug, PartialEq)]
+pub(super) struct About {
+    pub(super) display: Labels,
+    pub(super) description: Labels,
+    pub(super) required: Value,
+    /// Members of its own class, as a definition shows them.
+    pub(super) facts: Vec<(&'static str, Value)>,
+    /// Schema name of the relationship that brought a lookup.
+    pub(super) relationship: Option<String>,
 }
 
 impl Column {
@@ -77,6 +108,7 @@ impl Column {
             create: true,
             update: true,
             default: None,
+            about: None,
         }
     }
 
@@ -88,6 +120,7 @@ impl Column {
             create: true,
             update: true,
             default: None,
+            about: None,
         }
     }
 
@@ -114,11 +147,33 @@ impl Column {
         }
     }
 
+    /// Whether an administrator or a solution brought it.
+    pub(super) fn is_custom(&self) -> bool {
+        self.about.is_some() || is_co_sell(self.name)
+    }
+
     /// The name under which the value is read, selected and filtered.
     pub(super) fn property(&self) -> String {
         match self.kind {
             Kind::Lookup(_) => format!("_{}_value", self.name),
             _ => self.name.to_owned(),
+        }
+    }
+
+    /// Places that an amount is rounded to; the currency's, unless its maker said otherwise.
+    pub(super) fn places(&self, of_currency: u32) -> u32 {
+        /// The organization's own precision of prices.
+        const OF_ORGANIZATION: u32 = 2;
+        let said = |name: &str| {
+            let fact = self.about?.facts.iter().find(|(found, _)| *found == name);
+            fact.and_then(|(_, value)| value.as_u64())
+        };
+        match said("PrecisionSource") {
+            Some(0) => said("Precision")
+                .and_then(|places| u32::try_from(places).ok())
+                .unwrap_or(of_currency),
+            Some(1) => OF_ORGANIZATION,
+            _ => of_currency,
         }
     }
 
@@ -143,6 +198,67 @@ pub(super) struct State {
 pub(super) struct AlternateKey {
     pub(super) schema: &'static str,
     pub(super) column: &'static str,
+    pub(super) index: Index,
+}
+
+/// How far the job is that builds the unique index of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Index {
+    /// Finished once somebody has looked this often, or at this moment.
+    Building { looks: u32, due: Timestamp },
+    /// The key can be used, and holds.
+    Active,
+    /// Rows were in the way.
+    Failed,
+}
+
+impl Index {
+    /// As a definition shows it.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Building { looks: 0 | 1, .. } => "InProgress",
+            Self::Building { .. } => "Pending",
+            Self::Active => "Active",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+impl AlternateKey {
+    pub(super) fn is_active(&self) -> bool {
+        self.index == Index::Active
+    }
+}
+
+/// What only an administrator's tools look at in a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct More {
+    /// Display name, its plural and a description by language; without any, the schema name serves.
+    pub(super) display: Labels,
+    pub(super) plural: Labels,
+    pub(super) description: Labels,
+    /// Whether rows have owners; else they are the organization's.
+    pub(super) user_owned: bool,
+    /// Change tracking was asked for and waits to be published.
+    pub(super) tracking_unpublished: bool,
+    /// Made by an administrator here.
+    pub(super) made_here: bool,
+    /// Members of the definition that mean nothing to rows, where they differ from those of any table.
+    pub(super) said: BTreeMap<String, Value>,
+}
+
+impl Default for More {
+    fn default() -> Self {
+        Self {
+            display: Labels::new(),
+            plural: Labels::new(),
+            description: Labels::new(),
+            user_owned: true,
+            tracking_unpublished: false,
+            made_here: false,
+            said: BTreeMap::new(),
+        }
+    }
 }
 
 /// A table.
@@ -162,6 +278,7 @@ pub(super) struct Table {
     /// Whether the connector's role may create, change and delete rows.
     pub(super) writable: bool,
     pub(super) tracked: bool,
+    pub(super) more: More,
 }
 
 impl Table {

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Environment;
 use super::body::{Changes, Writing, assignments};
 use super::refusal::Refusal;
 use super::rows::Row;
 use super::write::Author;
+use super::{Crm, Environment};
 
 /// US dollar, the base currency.
 pub const USD: Uuid = Uuid::from_u128(0x0c9d_4b7e_0001_4e2e_8b7a_000d_3a3b_e645);
@@ -25,11 +25,17 @@ pub const ORGANIZATION: Uuid = Uuid::from_u128(0xabcd_abcd_0000_4000_8000_000d_3
 pub const BUSINESS_UNIT: Uuid = Uuid::from_u128(0xabcd_abcd_0001_4000_8000_000d_3a3b_e645);
 /// The connector's application user, owner of what it creates.
 pub const APPLICATION_USER: Uuid = Uuid::from_u128(0x9d0e_1f2a_0001_4c0f_9a55_000d_3a3b_e645);
+/// The publisher of what is made without one.
+pub const DEFAULT_PUBLISHER: Uuid = Uuid::from_u128(0xd21a_ab71_79e7_11dd_8874_0018_8b01_e34f);
+/// The publisher of the co-sell solution.
+pub const CO_SELL_PUBLISHER: Uuid = Uuid::from_u128(0xabcd_abcd_0002_4000_8000_000d_3a3b_e645);
+/// The co-sell solution.
+pub const CO_SELL_SOLUTION: Uuid = Uuid::from_u128(0xabcd_abcd_0003_4000_8000_000d_3a3b_e645);
 /// The seller, owner of what people create.
 pub const SELLER: Uuid = Uuid::from_u128(0x9d0e_1f2a_0002_4c0f_9a55_000d_3a3b_e645);
 
 impl Environment {
-    pub(super) fn seed(&mut self) -> Result<(), Refusal> {
+    pub(super) fn seed(&mut self, crm: Crm) -> Result<(), Refusal> {
         let currency = |code: &str, name: &str, symbol: &str, rate: f64| {
             json!({ "isocurrencycode": code, "currencyname": name, "currencysymbol": symbol,
                     "currencyprecision": 2, "exchangerate": rate })
@@ -46,7 +52,19 @@ impl Environment {
         let seller = json!({ "firstname": "Ana", "lastname": "Silva", "title": "Account Executive",
                              "internalemailaddress": "ana.silva@partner.example",
                              "mobilephone": "+49 170 5550100", "address1_telephone1": "+49 30 5550100" });
-        self.plant("systemuser", SELLER, &seller)
+        self.plant("systemuser", SELLER, &seller)?;
+        let standard = json!({ "uniquename": "DefaultPublisherorgabcd", "friendlyname": "Default Publisher for orgabcd",
+                               "customizationprefix": "new", "customizationoptionvalueprefix": 10000 });
+        self.plant("publisher", DEFAULT_PUBLISHER, &standard)?;
+        if crm == Crm::Plain {
+            return Ok(());
+        }
+        let publisher = json!({ "uniquename": "cosellsync", "friendlyname": "Co-sell Sync",
+                                "customizationprefix": "cosell", "customizationoptionvalueprefix": 72700 });
+        self.plant("publisher", CO_SELL_PUBLISHER, &publisher)?;
+        let solution = json!({ "uniquename": "CoSellSync", "friendlyname": "Co-sell Sync", "version": "1.0.0.0",
+                               "publisherid@odata.bind": format!("/publishers({CO_SELL_PUBLISHER})") });
+        self.plant("solution", CO_SELL_SOLUTION, &solution)
     }
 
     /// Puts a row in place as an administrator would, before anyone looks.

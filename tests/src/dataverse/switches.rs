@@ -30,6 +30,12 @@ pub(super) struct Switches {
     pub(super) stale_reads: Duration,
     pub(super) trims_text: bool,
     pub(super) closed_rows_read_only: bool,
+    pub(super) key_looks: u32,
+    pub(super) key_delay: Duration,
+    pub(super) key_index_fails: bool,
+    pub(super) metadata_lag: Duration,
+    pub(super) customization_takes: Duration,
+    pub(super) customizations_refused: usize,
 }
 
 impl Default for Switches {
@@ -46,6 +52,12 @@ impl Default for Switches {
             stale_reads: Duration::ZERO,
             trims_text: false,
             closed_rows_read_only: false,
+            key_looks: 2,
+            key_delay: Duration::from_secs(5),
+            key_index_fails: false,
+            metadata_lag: Duration::ZERO,
+            customization_takes: Duration::ZERO,
+            customizations_refused: 0,
         }
     }
 }
@@ -132,6 +144,38 @@ impl Dataverse {
     /// Whether rows that are not open refuse every update but a reopening, with 0x8004022e.
     pub fn closed_rows_read_only(&self, enabled: bool) {
         self.environment().switches.closed_rows_read_only = enabled;
+    }
+
+    /// When the index of a key that is made from now on is built: after so many looks at the table's keys, or after this
+    /// time, whichever is first.
+    pub fn key_index(&self, looks: u32, delay: Duration) {
+        let mut environment = self.environment();
+        environment.switches.key_looks = looks;
+        environment.switches.key_delay = delay;
+    }
+
+    /// How long a new column stays hidden from requests that do not ask for strong consistency.
+    pub fn metadata_lag(&self, lag: Duration) {
+        self.environment().switches.metadata_lag = lag;
+    }
+
+    /// How long each customization takes; another one meanwhile is refused with 0x80071151.
+    pub fn customization_takes(&self, time: Duration) {
+        self.environment().switches.customization_takes = time;
+    }
+
+    /// Another customization, somebody else's, is running while the next so many are asked for.
+    pub fn refuse_customizations(&self, times: usize) {
+        self.environment().switches.customizations_refused = times;
+    }
+
+    /// Takes the alternate keys of a table away, as if they had never been installed.
+    pub fn remove_keys(&self, table: &str) {
+        self.environment().schema.alter(|definition| {
+            if definition.name == table || definition.set == table {
+                definition.keys.clear();
+            }
+        });
     }
 
     /// Takes a column out of a table definition, as if it had never been installed.

@@ -3,8 +3,8 @@
 //! Knows: names, types, limits, choices, navigation names. Refuses to know: rows and requests. Guarantee: a column that
 //! is not listed here or in `neighbours` does not exist for any request.
 
-use super::neighbours;
-use super::schema::{AlternateKey, Column, Kind, Named, State, Table, Target};
+use super::schema::{AlternateKey, Column, Index, Kind, More, Named, State, Table, Target};
+use super::{components, neighbours};
 
 use Kind::{Boolean, Choice, Date, Decimal, Guid, Instant, Lookup, Memo, Money, Text, Whole};
 
@@ -110,6 +110,8 @@ pub(super) fn all() -> Vec<Table> {
         neighbours::opportunity_close(),
         neighbours::organization(),
         neighbours::deal_solution(),
+        components::publisher(),
+        components::solution(),
     ]
 }
 
@@ -120,12 +122,20 @@ pub(super) fn is_co_sell(name: &str) -> bool {
 
 /// Columns that every user-owned table carries.
 pub(super) fn owned(key: &'static str) -> Vec<Column> {
+    let mut columns = unowned(key);
+    columns.extend([
+        Column::new("ownerid", lookup!("ownerid" => "systemuser")),
+        Column::new("owninguser", lookup!("owninguser" => "systemuser")).read_only(),
+    ]);
+    columns
+}
+
+/// Columns that every table of the organization carries.
+pub(super) fn unowned(key: &'static str) -> Vec<Column> {
     let mut columns = stamped(key);
     columns.extend([
         Column::new("statecode", Kind::State).update_only(),
         Column::new("statuscode", Kind::Status),
-        Column::new("ownerid", lookup!("ownerid" => "systemuser")),
-        Column::new("owninguser", lookup!("owninguser" => "systemuser")).read_only(),
         Column::new("overriddencreatedon", Instant).create_only(),
         Column::new("importsequencenumber", Whole(i32::MIN as i64, i32::MAX as i64)).create_only(),
     ]);
@@ -184,6 +194,7 @@ fn co_sell() -> [Column; 12] {
 const REFERRAL_KEY: AlternateKey = AlternateKey {
     schema: "cosell_ReferralKey",
     column: "cosell_referralidentifier",
+    index: Index::Active,
 };
 
 fn opportunity() -> Table {
@@ -284,6 +295,12 @@ fn opportunity() -> Table {
         states: OPPORTUNITY_STATES,
         writable: true,
         tracked: true,
+        // A second language, which a careless replacement of the definition loses.
+        more: More {
+            display: vec![(1033, "Opportunity".to_owned()), (1031, "Verkaufschance".to_owned())],
+            plural: vec![(1033, "Opportunities".to_owned()), (1031, "Verkaufschancen".to_owned())],
+            ..More::default()
+        },
     }
 }
 
@@ -321,5 +338,6 @@ fn lead() -> Table {
         states: LEAD_STATES,
         writable: true,
         tracked: true,
+        more: More::default(),
     }
 }

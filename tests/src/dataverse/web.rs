@@ -82,6 +82,7 @@ pub(super) struct Call<'a> {
     pub(super) query: &'a str,
     pub(super) preferences: Preferences,
     pub(super) condition: Condition,
+    pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
 }
 
@@ -96,6 +97,14 @@ pub(super) async fn handle(State(dataverse): State<Dataverse>, request: Request)
     }
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let access = dataverse.authorize(authorization);
+    let customizing = match access {
+        Access::Granted => dataverse.customizing(&parts.method, path).await,
+        Access::Unauthorized | Access::NotAMember => Ok(None),
+    };
+    let _customizing = match customizing {
+        Ok(held) => held,
+        Err(refusal) => return refused(&refusal, &Annotations::default()).response(),
+    };
     let mut environment = dataverse.environment();
     let answer = match access {
         Access::Unauthorized => unauthorized(&environment.url),
@@ -173,8 +182,10 @@ fn enter(
         query,
         preferences,
         condition,
+        headers,
         body,
     };
+    environment.settle(headers);
     match environment.dispatch(&call) {
         Ok(answer) => match call.preferences.applied() {
             Some(applied) => answer.with("preference-applied", applied),
@@ -188,8 +199,13 @@ impl Environment {
     fn dispatch(&mut self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let segments = segments(call.path)?;
         let (first, rest) = segments.split_first().ok_or_else(|| Refusal::no_segment(call.path))?;
+        if let Some(answer) = self.customization(call, first, rest)? {
+            return Ok(answer);
+        }
         if first.name == "EntityDefinitions" {
-            return self.metadata(call, first, rest);
+            let answer = self.metadata(call, first, rest)?;
+            self.looked(call, first, rest);
+            return Ok(answer);
         }
         if let Some(answer) = self.unbound(call, first, rest)? {
             return Ok(answer);
@@ -197,9 +213,14 @@ impl Environment {
         let table = self
             .schema
             .set(&first.name)
+            .and_then(|table| self.seen(&table))
             .ok_or_else(|| Refusal::no_segment(&first.name))?;
         if *call.method != Method::GET && !table.writable {
             return Err(Refusal::no_privilege("write", table.name));
+        }
+        self.check_privilege(call, &table, rest.is_empty())?;
+        if let Some(answer) = self.of_user(call, &table, first, rest)? {
+            return Ok(answer);
         }
         match (&first.arguments, rest) {
             (None, []) => match *call.method {

@@ -64,6 +64,7 @@ impl Environment {
         if self.store.row(table.name, id).is_some() {
             return Err(Refusal::exists_already());
         }
+        self.check_component(table, &assigned)?;
         let row = self.new_row(author, table, id, assigned)?;
         Ok(self.save(author, table, row))
     }
@@ -215,7 +216,7 @@ impl Environment {
             if let Kind::Money(..) = column.kind
                 && let Some(amount) = row.get(column.name).and_then(Cell::decimal)
             {
-                row.set(column.name, Some(Cell::Decimal(rounded(amount, places))));
+                row.set(column.name, Some(Cell::Decimal(rounded(amount, column.places(places)))));
             }
         }
         for column in &table.columns {
@@ -237,7 +238,7 @@ impl Environment {
     }
 
     fn check_keys(&self, table: &Table, row: &Row) -> Result<(), Refusal> {
-        for key in &table.keys {
+        for key in table.keys.iter().filter(|key| key.is_active()) {
             let Some(value) = row.get(key.column).and_then(Cell::text) else {
                 continue;
             };

@@ -251,7 +251,7 @@ impl Request {
         };
         if with_id_token {
             self.required("nonce")?;
-            if !self.optional("response_mode").is_some_and(|mode| mode != "query") {
+            if self.optional("response_mode").is_none_or(|mode| mode == "query") {
                 return Err(Denial::new(
                     "invalid_request",
                     70_007,
