@@ -65,8 +65,10 @@ pub struct Setup {
     pub workers: usize,
     /// Whether the webhook is registered from the start.
     pub registered: bool,
-    /// What is installed in Dynamics 365.
-    pub crm: Crm,
+    /// Whether Dynamics 365 is as Microsoft delivers it, without the columns, the key and the table of the solution.
+    pub plain_crm: bool,
+    /// Whether both secrets are there without any version, as Terraform leaves them.
+    pub empty_secrets: bool,
     /// Where the functions' output goes.
     pub log_folder: Option<PathBuf>,
     /// A folder of `make build` whose programs are run; absent, those that cargo compiled beside the caller.
@@ -81,7 +83,8 @@ impl Default for Setup {
             settings: Vec::new(),
             workers: 2,
             registered: true,
-            crm: Crm::default(),
+            plain_crm: false,
+            empty_secrets: false,
             log_folder: None,
             programs: None,
         }
@@ -146,6 +149,8 @@ pub struct World {
     pub source: EventSource,
     schedules: Vec<Schedule>,
     tolerated: Vec<&'static str>,
+    /// What the secrets hold, or are to hold: name and value.
+    secrets: [(&'static str, Value); 2],
     client: reqwest::Client,
     folder: Folder,
 }
@@ -206,7 +211,7 @@ impl World {
             entra,
             partner_center,
             dataverse,
-        } = Vendors::start(ports, setup.crm)
+        } = Vendors::start(ports, if setup.plain_crm { Crm::Plain } else { Crm::WithCoSell })
             .await
             .map_err(|taken| StartError::Port(taken.listener, taken.port, taken.error))?;
         let aws = Aws::start(&switchboard, &clock, at(aws_port))
@@ -234,14 +239,23 @@ impl World {
         let queue = aws.create_fifo_queue("cosell-hints", Duration::from_secs(60), 50);
         let refresh_token = entra.add_delegated_client(TENANT, "partner-app", "partner-secret");
         entra.add_app_client(TENANT, "dataverse-app", "dataverse-secret");
-        aws.create_secret(
-            PARTNER_CENTER_SECRET,
-            &json!({"client_id": "partner-app", "client_secret": "partner-secret", "refresh_token": refresh_token}),
-        );
-        aws.create_secret(
-            DATAVERSE_SECRET,
-            &json!({"client_id": "dataverse-app", "client_secret": "dataverse-secret"}),
-        );
+        let secrets = [
+            (
+                PARTNER_CENTER_SECRET,
+                json!({"client_id": "partner-app", "client_secret": "partner-secret", "refresh_token": refresh_token}),
+            ),
+            (
+                DATAVERSE_SECRET,
+                json!({"client_id": "dataverse-app", "client_secret": "dataverse-secret"}),
+            ),
+        ];
+        for (name, value) in &secrets {
+            if setup.empty_secrets {
+                aws.create_empty_secret(name);
+            } else {
+                aws.create_secret(name, value);
+            }
+        }
 
         let folder = Folder(std::env::temp_dir().join(format!("cosell-world-{}", Uuid::new_v4())));
         let anchors = folder.0.join("anchors.pem");
@@ -352,10 +366,18 @@ impl World {
             source,
             schedules,
             tolerated: Vec::new(),
+            secrets,
             // Partner Center's courier has chosen the TLS provider by now.
             client: reqwest::Client::new(),
             folder,
         })
+    }
+
+    /// An administrator stores both secrets, which [`Setup::empty_secrets`] left without a value.
+    pub fn store_secrets(&self) {
+        for (name, value) in &self.secrets {
+            self.aws.create_secret(name, value);
+        }
     }
 
     /// A run or a command of `sync`.

@@ -162,6 +162,11 @@ impl Aws {
         self.services.secrets.store(name, &content.to_string())
     }
 
+    /// Makes a secret that has no version, as Terraform leaves one that a person is to fill; answers its ARN.
+    pub fn create_empty_secret(&self, name: &str) -> String {
+        self.services.secrets.store_nothing(name)
+    }
+
     /// The current string of a secret.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<String> {

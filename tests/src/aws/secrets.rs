@@ -2,7 +2,7 @@
 //!
 //! Knows: tokens as version ids, `AWSCURRENT` and `AWSPREVIOUS`, and which moves of a label are refused. Refuses to
 //! know: what a secret holds. Guarantee: a label sits on at most one version of a secret, and `AWSCURRENT` on exactly
-//! one.
+//! one as soon as there is any.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -124,6 +124,17 @@ struct Describe {
     secret_id: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct ListVersions {
+    secret_id: String,
+    /// Whether versions without a label are listed.
+    #[serde(default)]
+    include_deprecated: bool,
+    /// At most 100; no secret here has more versions, so there is no second page.
+    max_results: Option<u8>,
+}
+
 /// All secrets of the account.
 pub(super) struct Secrets {
     clock: Clock,
@@ -160,6 +171,19 @@ impl Secrets {
         arn
     }
 
+    /// Makes a secret without a version, as one is before anybody stored a value; one that is there is left alone.
+    /// Answers its ARN.
+    pub(super) fn store_nothing(&self, name: &str) -> String {
+        let mut secrets = self.lock();
+        if let Some(secret) = secrets.iter().find(|secret| secret.name == name) {
+            return secret.arn.clone();
+        }
+        let secret = new_secret(name, None, None, self.clock.now());
+        let arn = secret.arn.clone();
+        secrets.push(secret);
+        arn
+    }
+
     pub(super) fn current(&self, name: &str) -> Option<String> {
         self.lock()
             .iter()
@@ -185,6 +209,7 @@ impl Secrets {
             "GetSecretValue" => self.get(&read(input)?),
             "UpdateSecretVersionStage" => self.move_stage(&read(input)?),
             "DescribeSecret" => self.describe(&read(input)?),
+            "ListSecretVersionIds" => self.list_versions(&read(input)?),
             _ => Err(Refusal::new(
                 "UnknownOperationException",
                 format!("no operation {operation:?} here"),
@@ -380,6 +405,28 @@ impl Secrets {
         }
         secret.changed = self.clock.now();
         Ok(Value::Object(secret.identity()))
+    }
+
+    fn list_versions(&self, input: &ListVersions) -> Result<Value, Refusal> {
+        if input.max_results.is_some_and(|most| most == 0 || most > 100) {
+            let message = "MaxResults must be a number from 1 to 100.";
+            return Err(Refusal::new("InvalidParameterException", message));
+        }
+        let mut secrets = self.lock();
+        let secret = find(&mut secrets, &input.secret_id)?;
+        let versions: Vec<Value> = secret
+            .versions
+            .iter()
+            .filter(|version| input.include_deprecated || !version.stages.is_empty())
+            .map(|version| {
+                json!({
+                    "VersionId": version.id, "VersionStages": version.stages, "CreatedDate": epoch(version.created),
+                })
+            })
+            .collect();
+        let mut output = secret.identity();
+        output.insert("Versions".to_owned(), json!(versions));
+        Ok(Value::Object(output))
     }
 
     fn describe(&self, input: &Describe) -> Result<Value, Refusal> {

@@ -9,9 +9,9 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Dataverse;
 use super::refusal::Refusal;
 use super::web::Answer;
+use super::{Dataverse, Depth};
 
 /// Answers a request for the control door; `path` is what follows `/_control`.
 pub(super) fn answer(dataverse: &Dataverse, method: &Method, path: &str, query: &str, body: &[u8]) -> Answer {
@@ -87,6 +87,12 @@ fn help() -> Value {
             "repeat_rows_in_delta": true, "reverse_delta": true, "delta_link_before_value": true,
             "omit_delta_link": true, "plugin_refuses": "a text, or null to stop", "plugin_bumps_version": true,
             "member": false, "stale_reads_ms": 2000, "trims_text": true, "closed_rows_read_only": true,
+            "roles": { "System Customizer": false }, "privileges": { "prvReadOpportunity": "Basic" },
+            "key_index_fails": true, "break_keys": ["opportunity"], "remove_keys": ["opportunity"],
+            "remove_columns": ["opportunity.cosell_audit"], "remove_tables": ["cosell_dealsolution"],
+            "column_types": { "opportunity.cosell_audit": "String" },
+            "column_lengths": { "opportunity.cosell_audit": 2000 }, "tracking": { "lead": false },
+            "metadata_lag_ms": 500, "customization_takes_ms": 500, "refuse_customizations": 2,
         },
     })
 }
@@ -98,6 +104,16 @@ fn switch(dataverse: &Dataverse, wanted: &Value) -> Result<Value, Refusal> {
     for (name, value) in wanted {
         let unfit = || Refusal::query(format!("'{name}' does not take {value}"));
         let flag = || value.as_bool().ok_or_else(unfit);
+        let time = || value.as_u64().map(Duration::from_millis).ok_or_else(unfit);
+        let pairs = || value.as_object().ok_or_else(unfit);
+        let names = || {
+            let names = value.as_array().into_iter().flatten().map(Value::as_str);
+            names
+                .collect::<Option<Vec<&str>>>()
+                .filter(|names| !names.is_empty())
+                .ok_or_else(unfit)
+        };
+        let known = |known: bool| if known { Ok(()) } else { Err(unfit()) };
         match name.as_str() {
             "expire_delta_tokens" => dataverse.expire_delta_tokens(),
             "expired_status" => {
@@ -115,7 +131,52 @@ fn switch(dataverse: &Dataverse, wanted: &Value) -> Result<Value, Refusal> {
             },
             "plugin_bumps_version" => dataverse.plugin_bumps_version(flag()?),
             "member" => dataverse.member(flag()?),
-            "stale_reads_ms" => dataverse.stale_reads(Duration::from_millis(value.as_u64().ok_or_else(unfit)?)),
+            "stale_reads_ms" => dataverse.stale_reads(time()?),
+            "roles" => {
+                for (role, held) in pairs()? {
+                    known(dataverse.role(role, held.as_bool().ok_or_else(unfit)?))?;
+                }
+            }
+            "privileges" => {
+                for (privilege, depth) in pairs()? {
+                    let depth = depth.as_str().map(|name| Depth::named(name).ok_or_else(unfit));
+                    dataverse.privilege(privilege, depth.transpose()?);
+                }
+            }
+            "key_index_fails" => dataverse.key_index_fails(flag()?),
+            "break_keys" => names()?.into_iter().for_each(|table| dataverse.break_keys(table)),
+            "remove_keys" => names()?.into_iter().for_each(|table| dataverse.remove_keys(table)),
+            "remove_tables" => names()?.into_iter().for_each(|table| dataverse.remove_table(table)),
+            "remove_columns" => {
+                for place in names()? {
+                    let (table, column) = place.split_once('.').ok_or_else(unfit)?;
+                    dataverse.remove_column(table, column);
+                }
+            }
+            "column_types" => {
+                for (place, kind) in pairs()? {
+                    let (table, column) = place.split_once('.').ok_or_else(unfit)?;
+                    known(dataverse.retype_column(table, column, kind.as_str().unwrap_or_default()))?;
+                }
+            }
+            "column_lengths" => {
+                for (place, length) in pairs()? {
+                    let (table, column) = place.split_once('.').ok_or_else(unfit)?;
+                    let length = length.as_u64().and_then(|length| usize::try_from(length).ok());
+                    known(dataverse.column_length(table, column, length.ok_or_else(unfit)?))?;
+                }
+            }
+            "tracking" => {
+                for (table, enabled) in pairs()? {
+                    dataverse.track(table, enabled.as_bool().ok_or_else(unfit)?);
+                }
+            }
+            "metadata_lag_ms" => dataverse.metadata_lag(time()?),
+            "customization_takes_ms" => dataverse.customization_takes(time()?),
+            "refuse_customizations" => {
+                let times = value.as_u64().and_then(|times| usize::try_from(times).ok());
+                dataverse.refuse_customizations(times.ok_or_else(unfit)?);
+            }
             "trims_text" => dataverse.trims_text(flag()?),
             "closed_rows_read_only" => dataverse.closed_rows_read_only(flag()?),
             _ => return Err(Refusal::query(format!("there is no switch '{name}'"))),

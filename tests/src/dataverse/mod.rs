@@ -115,6 +115,19 @@ impl Dataverse {
         Self::start_with(switchboard, clock, address, authorize, Crm::default()).await
     }
 
+    /// Starts an environment as Microsoft delivers it: no co-sell columns, no key, no table, change tracking off.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_plain(
+        switchboard: &Switchboard,
+        clock: &Clock,
+        address: SocketAddr,
+        authorize: Authorize,
+    ) -> std::io::Result<Self> {
+        Self::start_with(switchboard, clock, address, authorize, Crm::Plain).await
+    }
+
     /// Starts a freshly seeded environment in which this is installed.
     ///
     /// # Errors
@@ -188,6 +201,11 @@ impl Schema {
 
     fn get(&self, name: &str) -> Result<Arc<Table>, Refusal> {
         self.table(name).cloned().ok_or_else(|| Refusal::no_segment(name))
+    }
+
+    fn named_mut(&mut self, name: &str) -> Option<&mut Table> {
+        let found = self.0.iter_mut().find(|table| table.name == name || table.set == name);
+        found.map(Arc::make_mut)
     }
 
     /// Takes out what the co-sell solution brings.

@@ -33,6 +33,13 @@ pub enum Depth {
 }
 
 impl Depth {
+    /// The depth of this name, as the Web API spells it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Basic, Self::Local, Self::Deep, Self::Global];
+        all.into_iter().find(|depth| depth.name() == name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Basic => "Basic",
@@ -69,6 +76,9 @@ const CUSTOMIZING: [&str; 18] = [
     "prvWriteCustomization",
     "prvPublishCustomization",
 ];
+
+/// What is shown of a role.
+const ROLE_COLUMNS: [&str; 2] = ["roleid", "name"];
 
 /// What may be done to rows of a table.
 const VERBS: [&str; 7] = ["Create", "Read", "Write", "Delete", "Append", "AppendTo", "Assign"];
@@ -222,7 +232,13 @@ impl Environment {
         match rest {
             [] if call.query.contains("systemuserroles_association") => {
                 only(call.method, &Method::GET, "a user's roles")?;
+                self.require("prvReadRole")?;
                 self.with_roles(call, table, arguments).map(Some)
+            }
+            [roles] if roles.name == "systemuserroles_association" && roles.arguments.is_none() => {
+                only(call.method, &Method::GET, "a user's roles")?;
+                self.require("prvReadRole")?;
+                self.roles_of(call, table, arguments).map(Some)
             }
             [function] => match named(function).as_deref() {
                 Some("RetrieveUserPrivileges") => {
@@ -297,9 +313,41 @@ impl Environment {
         Ok(found == seed::APPLICATION_USER)
     }
 
+    /// `GET systemusers(id)/systemuserroles_association?$select=name`.
+    fn roles_of(&self, call: &Call<'_>, table: &Table, arguments: &Arguments) -> Result<Answer, Refusal> {
+        call.condition.refuse_any()?;
+        let options = Options::read(call.query, &["$select"])?;
+        let is_ours = self.application_user(table, arguments)?;
+        let described = options.select.as_ref().map(|select| format!("({select})"));
+        let context = format!("{}/$metadata#roles{}", self.root(), described.unwrap_or_default());
+        let selected = match &options.select {
+            Some(select) => select.split(',').map(str::trim).collect(),
+            None => ROLE_COLUMNS.to_vec(),
+        };
+        let roles = self.held(&selected, is_ours)?;
+        let object = Object::default().with("@odata.context", &context);
+        Ok(Answer::json(StatusCode::OK, &object.with("value", &roles)))
+    }
+
+    /// The roles of a user, as rows with the selected columns and the key.
+    fn held(&self, selected: &[&str], is_ours: bool) -> Result<Vec<Object>, Refusal> {
+        if let Some(unknown) = selected.iter().find(|column| !ROLE_COLUMNS.contains(column)) {
+            return Err(Refusal::no_property(unknown, "role"));
+        }
+        let held = self.roles.0.iter().filter(|role| role.held && is_ours);
+        Ok(held
+            .map(|role| {
+                let mut shown = Object::default();
+                if selected.contains(&"name") {
+                    shown.put("name", role.name);
+                }
+                shown.with("roleid", &role_id(role.name).to_string())
+            })
+            .collect())
+    }
+
     /// `GET systemusers(id)?$expand=systemuserroles_association($select=name)`, with or without a `$select`.
     fn with_roles(&self, call: &Call<'_>, table: &Table, arguments: &Arguments) -> Result<Answer, Refusal> {
-        const COLUMNS: [&str; 2] = ["roleid", "name"];
         call.condition.refuse_any()?;
         let options = Options::read(call.query, &["$select", "$expand"])?;
         let expand = options.expand.unwrap_or_default();
@@ -313,12 +361,9 @@ impl Environment {
             .unwrap_or_default();
         let selected = match inside.strip_prefix("($select=").and_then(|rest| rest.strip_suffix(')')) {
             Some(selected) => selected.split(',').map(str::trim).collect(),
-            None if inside.is_empty() => COLUMNS.to_vec(),
+            None if inside.is_empty() => ROLE_COLUMNS.to_vec(),
             None => return Err(Refusal::query(format!("'{part}' is not understood."))),
         };
-        if let Some(unknown) = selected.iter().find(|column| !COLUMNS.contains(column)) {
-            return Err(Refusal::no_property(unknown, "role"));
-        }
         let projection = self.projection(table, options.select.as_deref(), None)?;
         let key = self.key(table, arguments)?;
         let view = self.view();
@@ -327,19 +372,7 @@ impl Environment {
             .and_then(|id| view.row(table.name, id))
             .ok_or_else(|| Key::missing(&key, table))?;
         let is_ours = row.id == seed::APPLICATION_USER;
-        let roles: Vec<_> = self
-            .roles
-            .0
-            .iter()
-            .filter(|role| role.held && is_ours)
-            .map(|role| {
-                let mut shown = Object::default();
-                if selected.contains(&"name") {
-                    shown.put("name", role.name);
-                }
-                shown.with("roleid", &role_id(role.name).to_string())
-            })
-            .collect();
+        let roles = self.held(&selected, is_ours)?;
         let context = self.context(table, &projection) + "/$entity";
         let object = Object::default().with("@odata.context", &context);
         let object = self.shape(&view, table, row, &projection, &call.preferences.annotations, object);

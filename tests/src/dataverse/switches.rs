@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use super::Dataverse;
 use super::body::Changes;
+use super::rows::Row;
+use super::schema::{Column, Index, Kind, Table};
 use super::status;
+use super::tables::AMOUNT;
 
 /// A customer's synchronous plug-in: may change a write, or refuse it with its own text.
 type Plugin = Arc<dyn Fn(&str, Uuid, &mut Changes) -> Result<(), String> + Send + Sync>;
@@ -169,22 +172,131 @@ impl Dataverse {
         self.environment().switches.customizations_refused = times;
     }
 
+    /// Whether the index of a key fails when its job ends, as it does by itself where rows are in each other's way.
+    pub fn key_index_fails(&self, fails: bool) {
+        self.environment().switches.key_index_fails = fails;
+    }
+
+    /// Breaks the alternate keys that a table has; they stay, and can no longer be used.
+    pub fn break_keys(&self, table: &str) {
+        self.change(table, |table| {
+            table.keys.iter_mut().for_each(|key| key.index = Index::Failed);
+        });
+    }
+
     /// Takes the alternate keys of a table away, as if they had never been installed.
     pub fn remove_keys(&self, table: &str) {
-        self.environment().schema.alter(|definition| {
-            if definition.name == table || definition.set == table {
-                definition.keys.clear();
-            }
-        });
+        self.change(table, |table| table.keys.clear());
     }
 
     /// Takes a column out of a table definition, as if it had never been installed.
     pub fn remove_column(&self, table: &str, column: &str) {
-        self.environment().schema.alter(|definition| {
-            if definition.name == table || definition.set == table {
-                definition.columns.retain(|found| found.name != column);
-                definition.keys.retain(|key| key.column != column);
+        self.change(table, |table| {
+            table.columns.retain(|found| found.name != column);
+            table.keys.retain(|key| key.column != column);
+        });
+    }
+
+    /// Takes a table away, with the look-ups that lead to it.
+    pub fn remove_table(&self, table: &str) {
+        let mut environment = self.environment();
+        environment
+            .schema
+            .0
+            .retain(|found| found.name != table && found.set != table);
+        environment.schema.alter(|found| {
+            let leads = |column: &Column| column.targets().iter().any(|target| target.table == table);
+            found.columns.retain(|column| !leads(column));
+        });
+    }
+
+    /// Gives a column another type, as if another publisher had installed one of the same name; its values are lost.
+    ///
+    /// The type goes by its `AttributeType`: String, Memo, Boolean, Picklist, Integer, Decimal, Money or DateTime. False
+    /// when there is no such column or type.
+    pub fn retype_column(&self, table: &str, column: &str, attribute_type: &str) -> bool {
+        let whole = (i64::from(i32::MIN), i64::from(i32::MAX));
+        let kind = match attribute_type {
+            "String" => Kind::Text(100),
+            "Memo" => Kind::Memo(2000),
+            "Boolean" => Kind::Boolean,
+            "Picklist" => Kind::Choice(&[(100_000_000, "Other")]),
+            "Integer" => Kind::Whole(whole.0, whole.1),
+            "Decimal" => Kind::Number(2, whole.0, whole.1),
+            "Money" => AMOUNT,
+            "DateTime" => Kind::Instant,
+            _ => return false,
+        };
+        let Some((table, column)) = self.change_column(table, column, |found| {
+            (found.kind, found.default, found.about) = (kind, None, None);
+        }) else {
+            return false;
+        };
+        let mut environment = self.environment();
+        let now = environment.clock.now();
+        environment.schema.alter(|found| {
+            if found.name == table {
+                found.keys.retain(|key| key.column != column);
             }
         });
+        let rows: Vec<Row> = environment.store.table(table).map(|row| (**row).clone()).collect();
+        for mut row in rows.into_iter().filter(|row| row.get(column).is_some()) {
+            row.set(column, None);
+            environment.store.commit(table, row, now);
+        }
+        true
+    }
+
+    /// Gives a text column another greatest length; false when there is no such column of text.
+    pub fn column_length(&self, table: &str, column: &str, length: usize) -> bool {
+        let mut text = false;
+        self.change_column(table, column, |found| {
+            let kind = match found.kind {
+                Kind::Text(_) => Kind::Text(length),
+                Kind::Link(_) => Kind::Link(length),
+                Kind::Memo(_) => Kind::Memo(length),
+                _ => return,
+            };
+            (found.kind, found.about, text) = (kind, None, true);
+        });
+        text
+    }
+
+    /// Takes an option out of a choice; false when it is not there.
+    pub fn remove_option(&self, table: &str, column: &str, value: i64) -> bool {
+        let mut removed = false;
+        self.change_column(table, column, |found| {
+            if let Kind::Choice(options) = found.kind {
+                let left: Vec<_> = options.iter().copied().filter(|(option, _)| *option != value).collect();
+                removed = left.len() < options.len();
+                (found.kind, found.about) = (Kind::Choice(Box::leak(left.into_boxed_slice())), None);
+            }
+        });
+        removed
+    }
+
+    /// Whether change tracking is enabled for one table.
+    pub fn track(&self, table: &str, enabled: bool) {
+        self.change(table, |table| table.tracked = enabled);
+    }
+
+    fn change(&self, table: &str, change: impl FnOnce(&mut Table)) {
+        if let Some(table) = self.environment().schema.named_mut(table) {
+            change(table);
+        }
+    }
+
+    /// Changes a column and answers where it is; none when there is no such column.
+    fn change_column(
+        &self,
+        table: &str,
+        column: &str,
+        change: impl FnOnce(&mut Column),
+    ) -> Option<(&'static str, &'static str)> {
+        let mut environment = self.environment();
+        let table = environment.schema.named_mut(table)?;
+        let found = table.columns.iter_mut().find(|found| found.name == column)?;
+        change(found);
+        Some((table.name, found.name))
     }
 }

@@ -16,8 +16,11 @@ use crate::clock::Clock;
 use crate::switchboard::Switchboard;
 
 mod conditions;
+mod customizing;
+mod installing;
 mod money;
 mod querying;
+mod roles;
 mod stages;
 mod tracking;
 mod writing;
@@ -75,6 +78,23 @@ impl Bench {
             .await
             .unwrap();
         Self { dataverse, clock }
+    }
+
+    /// An environment in which nothing of ours is installed.
+    async fn plain() -> Self {
+        let clock = Clock::default();
+        let anyone = Arc::new(|_: Option<&str>| Access::Granted);
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let dataverse = Dataverse::start_plain(&Switchboard::new(), &clock, address, anyone)
+            .await
+            .unwrap();
+        Self { dataverse, clock }
+    }
+
+    /// A customization on behalf of the co-sell solution.
+    async fn customize(&self, method: Method, target: &str, body: &Value) -> Reply {
+        let solution = [("mscrm.solutionuniquename", "CoSellSync")];
+        self.send(method, target, &solution, &body.to_string()).await
     }
 
     async fn send(&self, method: Method, target: &str, headers: &[(&'static str, &str)], body: &str) -> Reply {
