@@ -60,6 +60,29 @@ pub struct Order {
     overwrite: bool,
 }
 
+impl Order {
+    /// To put the registration right; with `overwrite` somebody else's, too.
+    #[must_use]
+    pub const fn register(overwrite: bool) -> Self {
+        Self::of(Action::Register, overwrite)
+    }
+
+    /// To show that events arrive.
+    #[must_use]
+    pub const fn prove() -> Self {
+        Self::of(Action::Prove, false)
+    }
+
+    const fn of(action: Action, overwrite: bool) -> Self {
+        Self {
+            action,
+            webhook_url: None,
+            events: None,
+            overwrite,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
@@ -82,9 +105,12 @@ pub struct Report {
 /// A registration in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shown {
-    webhook_url: String,
-    events: Vec<String>,
-    signature_in_own_header: bool,
+    /// Where events go, with its query: not for logs.
+    pub webhook_url: String,
+    /// Which ones.
+    pub events: Vec<String>,
+    /// Whether the signature travels in a header of its own.
+    pub signature_in_own_header: bool,
 }
 
 impl From<&Registration> for Shown {
@@ -139,7 +165,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const fn code(self) -> &'static str {
+    /// As it is written.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
         match self {
             Self::InStep => "in_step",
             Self::Drifted => "drifted",
@@ -406,7 +434,11 @@ impl Registrar {
         }
     }
 
-    async fn carry_out(&self, order: Order, run: &Run) -> Result<Report, Error> {
+    /// Carries out an order for whoever tells of it in another way than a function does.
+    ///
+    /// # Errors
+    /// Why it was not carried out.
+    pub async fn carry_out(&self, order: Order, run: &Run) -> Result<Report, Error> {
         let desired = self.desired(&order)?;
         let api = self.api.during(run);
         let found = match api.read().await {

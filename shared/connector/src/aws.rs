@@ -110,6 +110,12 @@ impl CallError {
         }
     }
 
+    /// Whether the service gave this code as its reason.
+    #[must_use]
+    pub fn has_code(&self, code: &str) -> bool {
+        self.reason.split_once(':').is_some_and(|(said, _)| said == code)
+    }
+
     /// Whether the service understood the call and would not take this input.
     pub(crate) fn is_rejected(&self) -> bool {
         self.kind == Kind::Rejected

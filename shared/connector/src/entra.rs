@@ -50,14 +50,21 @@ enum Grant {
     Application { scope: String },
 }
 
+/// Where the credential comes from.
+#[derive(Debug)]
+enum Source {
+    /// From Secrets Manager, where a rotated refresh token goes back to.
+    Stored { secrets: Secrets, id: String },
+    /// From a person, who wants to know whether it works before it is stored. Nothing is written anywhere.
+    Given(SecretString),
+}
+
 /// The tokens for one audience.
 #[derive(Debug)]
 pub struct Tokens {
-    client: reqwest::Client,
-    url: String,
+    endpoint: TokenEndpoint,
     grant: Grant,
-    secret_id: String,
-    secrets: Secrets,
+    source: Source,
     /// Held across a refresh, so that all who wait get the token that the first one fetches.
     cached: Mutex<Option<Bearer>>,
 }
@@ -70,7 +77,9 @@ pub struct Bearer {
 }
 
 impl Bearer {
-    pub(crate) const fn secret(&self) -> &SecretString {
+    /// The token itself.
+    #[must_use]
+    pub const fn secret(&self) -> &SecretString {
         &self.secret
     }
 }
@@ -87,8 +96,9 @@ impl Tokens {
         secrets: Secrets,
         secret_id: impl Into<String>,
     ) -> Self {
-        let url = format!("{entra}/{tenant}/oauth2/token");
-        Self::new(client, url, Grant::Delegated { resource }, secrets, secret_id.into())
+        let id = secret_id.into();
+        let endpoint = TokenEndpoint::first_version(client, entra, tenant);
+        Self::new(endpoint, Grant::Delegated { resource }, Source::Stored { secrets, id })
     }
 
     /// Tokens of the application itself, for a Dataverse environment. The secret holds `client_id` and `client_secret`.
@@ -101,24 +111,40 @@ impl Tokens {
         secrets: Secrets,
         secret_id: impl Into<String>,
     ) -> Self {
-        let url = format!("{entra}/{tenant}/oauth2/v2.0/token");
+        let id = secret_id.into();
         let scope = format!("{dataverse}/.default");
-        Self::new(client, url, Grant::Application { scope }, secrets, secret_id.into())
+        let endpoint = TokenEndpoint::second_version(client, entra, tenant);
+        Self::new(endpoint, Grant::Application { scope }, Source::Stored { secrets, id })
     }
 
-    fn new(client: reqwest::Client, url: String, grant: Grant, secrets: Secrets, secret_id: String) -> Self {
+    /// The same with a credential that is not stored yet: JSON as it would stand in the secret.
+    #[must_use]
+    pub fn application_with(
+        client: reqwest::Client,
+        entra: &Endpoint,
+        tenant: TenantId,
+        dataverse: &Endpoint,
+        credential: SecretString,
+    ) -> Self {
+        let scope = format!("{dataverse}/.default");
+        let endpoint = TokenEndpoint::second_version(client, entra, tenant);
+        Self::new(endpoint, Grant::Application { scope }, Source::Given(credential))
+    }
+
+    fn new(endpoint: TokenEndpoint, grant: Grant, source: Source) -> Self {
         Self {
-            client,
-            url,
+            endpoint,
             grant,
-            secret_id,
-            secrets,
+            source,
             cached: Mutex::new(None),
         }
     }
 
     /// The current token, fetched if there is none or the one there is about to lapse.
-    pub(crate) async fn bearer(&self, run: &Run) -> Result<Bearer, Error> {
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn bearer(&self, run: &Run) -> Result<Bearer, Error> {
         let mut cached = self.cached.lock().await;
         if let Some(bearer) = cached.as_ref()
             && Instant::now() < bearer.renew_at
@@ -159,24 +185,30 @@ impl Tokens {
     }
 
     async fn credential(&self) -> Result<(Credential, String), Error> {
-        // Read anew each time: a renewed client secret then takes effect without a new deployment.
         let is_delegated = matches!(self.grant, Grant::Delegated { .. });
         let (members, cure) = if is_delegated {
             (DELEGATED, "cosell consent")
         } else {
             (APPLICATION, "cosell credentials")
         };
-        let secret = self.secrets.read(&self.secret_id).await.map_err(|error| match error {
-            secrets::Error::NoValue { id } => Error::SecretEmpty { id, members, cure },
-            error @ (secrets::Error::Call { .. } | secrets::Error::NoText { .. }) => Error::Secret(error),
-        })?;
+        let (id, secret, version) = match &self.source {
+            // Read anew each time: a renewed client secret then takes effect without a new deployment.
+            Source::Stored { secrets, id } => {
+                let secret = secrets.read(id).await.map_err(|error| match error {
+                    secrets::Error::NoValue { id } => Error::SecretEmpty { id, members, cure },
+                    error @ (secrets::Error::Call { .. } | secrets::Error::NoText { .. }) => Error::Secret(error),
+                })?;
+                (id.as_str(), secret.value, secret.version)
+            }
+            Source::Given(value) => ("that was given", value.clone(), String::new()),
+        };
         let credential =
-            Credential::parse(secret.value.expose_secret(), is_delegated).ok_or_else(|| Error::SecretIncomplete {
-                id: self.secret_id.clone(),
+            Credential::parse(secret.expose_secret(), is_delegated).ok_or_else(|| Error::SecretIncomplete {
+                id: id.to_owned(),
                 members,
                 cure,
             })?;
-        Ok((credential, secret.version))
+        Ok((credential, version))
     }
 
     /// Stores a rotated refresh token and works out when to renew. A token that cannot be stored is no failure: redeeming
@@ -184,10 +216,11 @@ impl Tokens {
     async fn keep(&self, granted: Granted, credential: Credential, version: &str) -> Result<Bearer, Error> {
         if let Some(rotated) = granted.refresh_token
             && matches!(self.grant, Grant::Delegated { .. })
+            && let Source::Stored { secrets, id } = &self.source
             && rotated.expose_secret() != credential.refresh_token()
         {
             let json = credential.with_refresh_token(rotated.expose_secret());
-            match self.secrets.store_rotated(&self.secret_id, version, &json).await {
+            match secrets.store_rotated(id, version, &json).await {
                 Ok(Rotation::Stored(_)) => tracing::debug!("the rotated refresh token was stored"),
                 Ok(Rotation::Superseded(_)) => tracing::info!("another worker has stored a newer refresh token"),
                 Err(error) => {
@@ -208,10 +241,10 @@ impl Tokens {
     /// Asks for a token, and once more after an outage of moments.
     async fn redeem(&self, credential: &Credential, run: &Run) -> Result<Granted, Error> {
         let form = self.form(credential);
-        match self.ask(&form, run).await {
+        match self.endpoint.ask(&form, run).await {
             Err(error) if error.may_pass_at_once() && run.deadline().left() > PAUSE * 2 => {
                 pause(run).await;
-                self.ask(&form, run).await
+                self.endpoint.ask(&form, run).await
             }
             result => result,
         }
@@ -232,8 +265,35 @@ impl Tokens {
         };
         form.finish().into()
     }
+}
 
-    async fn ask(&self, form: &SecretString, run: &Run) -> Result<Granted, Error> {
+/// The token endpoint of a tenant.
+#[derive(Clone, Debug)]
+pub struct TokenEndpoint {
+    client: reqwest::Client,
+    url: String,
+}
+
+impl TokenEndpoint {
+    /// Version 1, which takes `resource`.
+    #[must_use]
+    pub fn first_version(client: reqwest::Client, entra: &Endpoint, tenant: TenantId) -> Self {
+        let url = format!("{entra}/{tenant}/oauth2/token");
+        Self { client, url }
+    }
+
+    /// Version 2, which takes `scope`.
+    #[must_use]
+    pub fn second_version(client: reqwest::Client, entra: &Endpoint, tenant: TenantId) -> Self {
+        let url = format!("{entra}/{tenant}/oauth2/v2.0/token");
+        Self { client, url }
+    }
+
+    /// Asks once, with a form as browsers send it.
+    ///
+    /// # Errors
+    /// What Entra said instead of granting.
+    pub async fn ask(&self, form: &SecretString, run: &Run) -> Result<Granted, Error> {
         let lost = |error: reqwest::Error| Error::Lost(error.without_url());
         let mut response = self
             .client
@@ -296,14 +356,16 @@ impl Credential {
 }
 
 /// A successful answer of the token endpoint.
-#[derive(Deserialize)]
-struct Granted {
-    access_token: SecretString,
+#[derive(Debug, Deserialize)]
+pub struct Granted {
+    /// For the audience that was asked for.
+    pub access_token: SecretString,
+    /// How long the access token is good.
     #[serde(deserialize_with = "seconds")]
-    expires_in: Duration,
+    pub expires_in: Duration,
     /// Version 1 leaves it out at times; then the old one stays.
     #[serde(default)]
-    refresh_token: Option<SecretString>,
+    pub refresh_token: Option<SecretString>,
 }
 
 /// Version 1 prints numbers as strings, version 2 as numbers.

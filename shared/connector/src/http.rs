@@ -164,6 +164,7 @@ pub struct Tally {
 struct Notes {
     tally: Tally,
     request_ids: Vec<RequestId>,
+    date: Option<HeaderValue>,
 }
 
 impl Run {
@@ -186,6 +187,12 @@ impl Run {
         std::mem::take(&mut self.notes().request_ids)
     }
 
+    /// What the last answer said the time was, as it said it: for whoever doubts the clock.
+    #[must_use]
+    pub fn vendors_date(&self) -> Option<String> {
+        self.notes().date.as_ref()?.to_str().ok().map(str::to_owned)
+    }
+
     /// How much was called so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -198,6 +205,7 @@ impl Run {
 
     fn note(&self, status: StatusCode, headers: &HeaderMap) {
         let mut notes = self.notes();
+        notes.date = headers.get(header::DATE).cloned();
         if status == StatusCode::TOO_MANY_REQUESTS {
             notes.tally.throttles += 1;
         } else if status.is_client_error() {
@@ -216,7 +224,7 @@ impl Run {
 
 /// What it does to the remote when a request is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// It reads.
     Nothing,
     /// It writes under a precondition or under an id of our choice: the second time it is refused or changes nothing.
@@ -227,7 +235,7 @@ pub(crate) enum Effect {
 
 /// A request, built anew for each attempt from these parts.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     operation: &'static str,
     method: Method,
     url: Url,
@@ -237,11 +245,15 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn get(operation: &'static str, url: Url) -> Self {
+    /// A read.
+    #[must_use]
+    pub fn get(operation: &'static str, url: Url) -> Self {
         Self::new(operation, Method::GET, url, Effect::Nothing)
     }
 
-    pub(crate) fn new(operation: &'static str, method: Method, url: Url, effect: Effect) -> Self {
+    /// A request without a body.
+    #[must_use]
+    pub fn new(operation: &'static str, method: Method, url: Url, effect: Effect) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -255,9 +267,21 @@ impl Request {
         }
     }
 
-    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+    /// Adds a header, or replaces it.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.insert(name, HeaderValue::from_static(value));
         self
+    }
+
+    /// Adds a header whose value is not known before.
+    ///
+    /// # Errors
+    /// When the value holds characters that no header may hold.
+    pub fn header_of(mut self, name: HeaderName, value: &str) -> Result<Self, Error> {
+        let value = HeaderValue::from_str(value).map_err(|_| Error::HeaderUnusable(name.clone()))?;
+        self.headers.insert(name, value);
+        Ok(self)
     }
 
     /// A new GUID under this name.
@@ -269,7 +293,11 @@ impl Request {
         self
     }
 
-    pub(crate) fn json<T: Serialize>(mut self, content_type: &'static str, body: &T) -> Result<Self, Error> {
+    /// Gives it a body.
+    ///
+    /// # Errors
+    /// When the body cannot be written as JSON.
+    pub fn json<T: Serialize>(mut self, content_type: &'static str, body: &T) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(Error::Unwritable)?;
         self.body = Some(body.into());
         Ok(self.header(header::CONTENT_TYPE, content_type))
@@ -290,7 +318,7 @@ impl Request {
 
 /// A successful answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     operation: Operation,
     headers: HeaderMap,
     body: Bytes,
@@ -301,7 +329,9 @@ impl Answer {
         self.operation
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether it has no body.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.body.trim_ascii().is_empty()
     }
 
@@ -311,7 +341,11 @@ impl Answer {
         Some(Etag(text.to_owned()))
     }
 
-    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    /// The body.
+    ///
+    /// # Errors
+    /// When it is not what was expected; the error names the place.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         decode(self.operation, &self.body)
     }
 
@@ -432,7 +466,10 @@ impl Http {
     }
 
     /// A URL below the root. Blanks, quotes and the like are encoded; what is encoded already stays as it is.
-    pub(crate) fn url(&self, path_and_query: &str) -> Result<Url, Error> {
+    ///
+    /// # Errors
+    /// When the result would not stay below the root.
+    pub fn url(&self, path_and_query: &str) -> Result<Url, Error> {
         self.checked(&format!("{}{path_and_query}", self.remote.base), "/")
     }
 
@@ -451,7 +488,10 @@ impl Http {
     }
 
     /// Sends a request until it succeeds, is refused for good, or must not be repeated any more.
-    pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
+    ///
+    /// # Errors
+    /// Why it did not succeed.
+    pub async fn send(&self, request: Request) -> Result<Answer, Error> {
         let mut may_have_been_applied = false;
         let mut repeats = 0;
         let mut is_token_renewed = false;
@@ -707,6 +747,9 @@ pub enum Error {
     /// A body could not be written.
     #[error("the request cannot be written as JSON")]
     Unwritable(#[source] serde_json::Error),
+    /// A header's value holds characters that no header may hold.
+    #[error("the value of the header {0} cannot be sent")]
+    HeaderUnusable(HeaderName),
     /// An entity tag holds characters that no header may hold.
     #[error("the stored entity tag cannot be sent; reading the record again gives a new one")]
     EtagUnusable,
@@ -781,6 +824,7 @@ impl Error {
             Self::TooLarge { .. }
             | Self::Unreadable { .. }
             | Self::Unwritable(_)
+            | Self::HeaderUnusable(_)
             | Self::ForeignLink { .. }
             | Self::Endless { .. } => Class::Permanent,
             Self::InDoubt(error) => error.class(),
@@ -801,7 +845,7 @@ impl Error {
             Self::Refused(refusal) => refusal.code(),
             Self::TooLarge { .. } => "answer_too_large",
             Self::Unreadable { .. } | Self::NoList(_) | Self::LinkCut(_) => "answer_unreadable",
-            Self::Unwritable(_) => "request_unwritable",
+            Self::Unwritable(_) | Self::HeaderUnusable(_) => "request_unwritable",
             Self::EtagUnusable => "etag_unusable",
             Self::ForeignLink { .. } => "foreign_link",
             Self::Endless { .. } => "endless_list",
@@ -825,11 +869,15 @@ impl Error {
         }
     }
 
-    pub(crate) fn has_status(&self, status: StatusCode) -> bool {
+    /// Whether the vendor answered with this status.
+    #[must_use]
+    pub fn has_status(&self, status: StatusCode) -> bool {
         self.refusal().is_some_and(|refusal| refusal.status == status)
     }
 
-    pub(crate) fn has_code(&self, code: &str) -> bool {
+    /// Whether the vendor gave this code among its reasons.
+    #[must_use]
+    pub fn has_code(&self, code: &str) -> bool {
         self.refusal().is_some_and(|refusal| refusal.has_code(code))
     }
 
@@ -850,6 +898,7 @@ impl Error {
             | Self::OutOfTime(_)
             | Self::Blocked { .. }
             | Self::Unwritable(_)
+            | Self::HeaderUnusable(_)
             | Self::EtagUnusable
             | Self::ForeignLink { .. } => true,
         }

@@ -106,6 +106,18 @@ impl Error {
         }
     }
 
+    /// Whether there is no such secret, or none with a value.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.has_code("ResourceNotFoundException"))
+    }
+
+    /// Whether the caller's AWS permissions do not suffice.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.has_code("AccessDeniedException"))
+    }
+
     /// A bounded name.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -168,6 +180,33 @@ impl Secrets {
             }),
             _ => Err(Error::NoText { id: id.to_owned() }),
         }
+    }
+
+    /// Whether there is a secret of this name at all. One that Terraform has made and nobody has filled has no version,
+    /// and reading it looks just like reading one that does not exist.
+    ///
+    /// # Errors
+    /// When Secrets Manager does not answer or refuses.
+    pub async fn exists(&self, id: &str) -> Result<bool, Error> {
+        match self.client.describe_secret().secret_id(id).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                let error = call(id, CallError::new("DescribeSecret", &error));
+                if error.is_absence() { Ok(false) } else { Err(error) }
+            }
+        }
+    }
+
+    /// Puts a person's new credential in force, whatever was before; answers its version. A refresh token that a function
+    /// rotates at the same moment does not replace it: [`Secrets::store_rotated`] is refused then.
+    ///
+    /// # Errors
+    /// When Secrets Manager does not answer or refuses.
+    pub async fn store(&self, id: &str, value: &SecretString) -> Result<String, Error> {
+        let request = self.client.put_secret_value().secret_id(id);
+        let stored = request.secret_string(value.expose_secret()).send().await;
+        let stored = stored.map_err(|error| call(id, CallError::new("PutSecretValue", &error)))?;
+        Ok(stored.version_id.unwrap_or_default())
     }
 
     /// Puts a renewed secret in force, if `expected` still is.

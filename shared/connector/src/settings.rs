@@ -14,13 +14,13 @@ use transport::aws::SdkConfig;
 use url::{Host, Url};
 
 /// Where tokens come from, for the commercial cloud: the only one in which Partner Center offers co-sell.
-const ENTRA_URL: &str = "https://login.microsoftonline.com";
+pub const ENTRA_URL: &str = "https://login.microsoftonline.com";
 
 /// Host of the Referrals API.
-const PARTNER_CENTER_URL: &str = "https://api.partner.microsoft.com";
+pub const PARTNER_CENTER_URL: &str = "https://api.partner.microsoft.com";
 
 /// Host of the webhook registration API.
-const PARTNER_CENTER_WEBHOOKS_URL: &str = "https://api.partnercenter.microsoft.com";
+pub const PARTNER_CENTER_WEBHOOKS_URL: &str = "https://api.partnercenter.microsoft.com";
 
 /// How long a new referral may take until lists show it, at worst. The vendor names no figure; ten minutes is far beyond
 /// anything reported, and a deal that waits that long is rare: it takes a lost answer.
@@ -40,7 +40,7 @@ const PARTNER_CENTER_RATE: u64 = 5;
 const WORKERS: u64 = 5;
 
 /// The events that concern referrals, and the one without which the registration cannot be tested.
-const WEBHOOK_EVENTS: &str =
+pub const WEBHOOK_EVENTS: &str =
     "referral-created,referral-updated,related-referral-created,related-referral-updated,test-created";
 
 /// Why a function cannot start.
@@ -182,7 +182,7 @@ pub struct Rate {
 /// | `PARTNER_CENTER_URL` | the Referrals API; its audience is fixed whatever the URL |
 /// | `PARTNER_CENTER_SECRET`, `DATAVERSE_SECRET` | none; ids in Secrets Manager |
 /// | `DATAVERSE_URL` | none |
-/// | `MAPPING_FILE` | unset: the mapping packed into the function |
+/// | `MAPPING_FILE` | unset: the mapping built into the function; a relative path starts where the program lies |
 /// | `SYNC_COSELL_ONLY` | `true`: leads stay out, as in the replaced product |
 /// | `DISPLAY_CHECKMARK` | `true`, as in the replaced product |
 /// | `SETTLE_SECONDS` | 600 |
@@ -261,6 +261,11 @@ impl Sync {
         });
         let dataverse_secret = reader.required("DATAVERSE_SECRET", name);
         let mapping_file = reader.optional("MAPPING_FILE", |text| Ok(PathBuf::from(text)));
+        // Lambda names the folder it unpacked the program into; that it is also the working directory is nobody's promise.
+        let mapping_file = match reader.text("LAMBDA_TASK_ROOT") {
+            Some(root) => mapping_file.map(|path| PathBuf::from(root).join(path)),
+            None => mapping_file,
+        };
         let cosell_only = reader.or_default("SYNC_COSELL_ONLY", "true", flag);
         let display_checkmark = reader.or_default("DISPLAY_CHECKMARK", "true", flag);
         let settle = reader.number("SETTLE_SECONDS", SETTLE_SECONDS, 1..=86_400);
@@ -487,27 +492,32 @@ impl EventName {
 }
 
 /// Collects problems instead of stopping at the first.
-struct Reader<'a> {
+pub struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    /// Reads from this lookup.
+    #[must_use]
+    pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let problems = Vec::new();
         Self { lookup, problems }
     }
 
     /// Blank counts as unset: Terraform passes empty strings for what is left out.
-    fn text(&self, variable: &str) -> Option<String> {
+    #[must_use]
+    pub fn text(&self, variable: &str) -> Option<String> {
         (self.lookup)(variable).filter(|text| !text.trim().is_empty())
     }
 
-    fn complain(&mut self, variable: &'static str, complaint: String) {
+    /// Notes a problem.
+    pub fn complain(&mut self, variable: &'static str, complaint: String) {
         self.problems.push(Problem { variable, complaint });
     }
 
-    fn optional<T>(&mut self, variable: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    /// A value that may be left out.
+    pub fn optional<T>(&mut self, variable: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let text = self.text(variable)?;
         match parse(text.trim()) {
             Ok(value) => Some(value),
@@ -521,14 +531,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn required<T>(&mut self, variable: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    /// A value that must be set.
+    pub fn required<T>(&mut self, variable: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         if self.text(variable).is_none() {
             self.complain(variable, "is not set".to_owned());
         }
         self.optional(variable, parse)
     }
 
-    fn or_default<T>(
+    /// A value with a default.
+    pub fn or_default<T>(
         &mut self,
         variable: &'static str,
         default: &str,
@@ -560,7 +572,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn finish<T>(self, all: impl FnOnce() -> Option<T>) -> Result<T, SettingsError> {
+    /// What was read, if nothing was complained about.
+    ///
+    /// # Errors
+    /// All problems.
+    pub fn finish<T>(self, all: impl FnOnce() -> Option<T>) -> Result<T, SettingsError> {
         // An optional setting that cannot be read leaves nothing missing, so the list is asked first.
         if self.problems.is_empty()
             && let Some(settings) = all()
@@ -571,16 +587,28 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+/// The root of a remote.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn endpoint(text: &str) -> Result<Endpoint, String> {
     Endpoint::parse(text).map_err(str::to_owned)
 }
 
-fn tenant(text: &str) -> Result<TenantId, String> {
+/// A tenant's id.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn tenant(text: &str) -> Result<TenantId, String> {
     text.parse()
         .map_err(|_| "must be the tenant's GUID; domain names and `common` are not accepted".to_owned())
 }
 
-fn flag(text: &str) -> Result<bool, String> {
+/// `true` or `false`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn flag(text: &str) -> Result<bool, String> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -599,14 +627,21 @@ fn direction(text: &str) -> Result<Option<Side>, String> {
 }
 
 /// Names of tables and secrets are AWS's to judge; what holds a blank or a control character was never meant as one.
-fn name(text: &str) -> Result<String, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn name(text: &str) -> Result<String, String> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("must be a name without blanks".to_owned());
     }
     Ok(text.to_owned())
 }
 
-fn queue_url(text: &str) -> Result<Url, String> {
+/// URL of a FIFO queue.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn queue_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "is not a URL")?;
     if !transport::is_private(&url) {
         return Err("must be an https URL, or a loopback one for tests".to_owned());
@@ -618,7 +653,11 @@ fn queue_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn event_names(text: &str) -> Result<Vec<EventName>, String> {
+/// A comma-separated list.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn event_names(text: &str) -> Result<Vec<EventName>, String> {
     let mut names = text
         .split(',')
         .map(EventName::parse)

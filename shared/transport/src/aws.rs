@@ -13,7 +13,7 @@ use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -99,24 +99,70 @@ pub fn sdk_config(lookup: &dyn Fn(&str) -> Option<String>, client: reqwest::Clie
     }
 
     let credentials = Credentials::new(key_id, secret, session, None, "environment");
+    let source = Source {
+        credentials: SharedCredentialsProvider::new(credentials),
+        region: Region::new(region),
+        endpoint,
+    };
+    Ok(sdk_config_from(source, client, Patience::default()))
+}
+
+/// Where the SDK gets what it needs to know about its caller.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Asked before each call; it may renew what it gives.
+    pub credentials: SharedCredentialsProvider,
+    /// Where the services are.
+    pub region: Region,
+    /// Where they really are, in tests.
+    pub endpoint: Option<String>,
+}
+
+/// How long the SDK waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For one attempt.
+    pub attempt: Duration,
+    /// For all attempts of one call, with the waits between them.
+    pub operation: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempt: ATTEMPT_TIMEOUT,
+            operation: OPERATION_TIMEOUT,
+        }
+    }
+}
+
+/// Lends the SDK our HTTP client and our limits.
+#[must_use]
+pub fn sdk_config_from(source: Source, client: reqwest::Client, patience: Patience) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
-        .read_timeout(ATTEMPT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
+        .read_timeout(patience.attempt)
+        .operation_attempt_timeout(patience.attempt)
+        .operation_timeout(patience.operation)
         .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(Adapter { client })
+        .region(source.region)
+        .credentials_provider(source.credentials)
+        .http_client(http_client(client))
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts)
         // It would wrap request bodies in a stream; ours are small, in memory and bounded by the limits above.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .sleep_impl(TokioSleep::new())
         .time_source(SystemTimeSource::new());
-    config.set_endpoint_url(endpoint);
-    Ok(config.build())
+    config.set_endpoint_url(source.endpoint);
+    config.build()
+}
+
+/// Our client, for whatever else of the SDK makes calls: a person's chain of credentials does.
+#[must_use]
+pub fn http_client(client: reqwest::Client) -> SharedHttpClient {
+    SharedHttpClient::new(Adapter { client })
 }
 
 /// Our client in the shape the SDK asks for. Pooling and the connect limit are the client's own.

@@ -120,6 +120,23 @@ fn an_optional_setting_that_cannot_be_read_is_a_problem_all_the_same() {
 }
 
 #[test]
+fn a_relative_mapping_lies_beside_the_program() {
+    let mapping = |changes: &[(&str, &str)]| sync(changes).unwrap().mapping_file;
+    let in_lambda = ("LAMBDA_TASK_ROOT", "/var/task");
+    let is_at = |path: &str| Some(PathBuf::from(path));
+    assert_eq!(
+        mapping(&[("MAPPING_FILE", "mapping.toml"), in_lambda]),
+        is_at("/var/task/mapping.toml")
+    );
+    assert_eq!(
+        mapping(&[("MAPPING_FILE", "/opt/own.toml"), in_lambda]),
+        is_at("/opt/own.toml")
+    );
+    assert_eq!(mapping(&[("MAPPING_FILE", "mapping.toml")]), is_at("mapping.toml"));
+    assert_eq!(mapping(&[in_lambda]), None);
+}
+
+#[test]
 fn a_direction_is_paused_by_its_name() {
     for (text, side) in [
         ("none", None),

@@ -1,0 +1,282 @@
+//! What may be typed, and the help that explains it.
+//!
+//! Knows: names, defaults and explanations of commands and options. Refuses to know: what the commands do. Guarantee: no
+//! option takes a secret, because arguments are seen by everybody on the machine and stay in the shell's history.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+const AFTER: &str = "\
+In this order on the first day:
+  cosell credentials   the Dynamics application's id and secret
+  cosell columns       the columns the connector needs in Dynamics
+  cosell consent       the sign-in for Partner Center
+  cosell register      the webhook at Partner Center; `make deploy` does it as well
+  cosell doctor        everything at once: what works, what does not, and how to cure it
+  cosell prove         a test event from Partner Center to the webhook
+
+Settings are the variables of the deployment. They are read from the environment and, where it does not set one, from the
+file named with --settings: a JSON object, as `make output ENV=staging` writes it.
+
+AWS is reached with your own profile, as the `aws` command reaches it: AWS_PROFILE, `aws sso login`, or AWS_ACCESS_KEY_ID.
+
+Exit codes: 0 all is well, 1 something failed or differs, 2 the call was wrong, 130 interrupted.
+Colours are used on a terminal only, and not at all when NO_COLOR is set.";
+
+/// Sets up and examines the co-sell connector between Partner Center and Dynamics 365.
+#[derive(Debug, Parser)]
+#[command(name = "cosell", version, after_help = AFTER, max_term_width = 100, subcommand_required = true)]
+pub(crate) struct Arguments {
+    /// JSON file with the deployment's variables; the environment wins over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Print one JSON document on standard output; what a person should see goes to standard error.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sign in for Partner Center and store the credential.
+    Consent(Consent),
+    /// Try the Dynamics application's id and secret and store them.
+    Credentials(Credentials),
+    /// Create or check the columns, table and key the connector needs in Dynamics.
+    Columns(Columns),
+    /// Register the webhook at Partner Center, or put its registration right.
+    Register(Register),
+    /// Have Partner Center send a test event to the webhook.
+    Prove(Prove),
+    /// Examine everything and name the cure of what does not work.
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Sign in for Partner Center and store the credential.
+
+Partner Center works only with a person's sign-in. This command opens Microsoft's sign-in page, takes the answer on this
+machine, makes sure that it carries a second factor and works for both of Partner Center's APIs, and stores it in the
+secret PARTNER_CENTER_SECRET. Nothing of it is printed. Until everything has been checked the previous credential stays
+as it is. It can be repeated at any time.",
+    after_long_help = "\
+Needs:
+  - An application in Microsoft Entra (App registrations) with a client secret, the delegated permissions
+    `user_impersonation` of \"Microsoft Partner\" and of \"Microsoft Partner Center\", admin consent for both, and under
+    Authentication the platform \"Web\" with the redirect URI http://localhost:8400/consent
+  - A user for the connector: Referrals admin in Partner Center, with a second factor
+  - AWS permissions on the secret: GetSecretValue, DescribeSecret, PutSecretValue
+  - Settings: PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
+
+Example:
+  cosell --settings staging.json consent
+
+  Without a terminal, the secret comes from a pipe or from the variable CLIENT_SECRET:
+  pass show cosell/entra | cosell --settings staging.json consent --client-id 1b2c... --secret-stdin
+
+Next:
+  `cosell doctor` shows that the credential works; the next deployment registers the webhook with it."
+)]
+pub(crate) struct Consent {
+    #[command(flatten)]
+    pub(crate) application: Application,
+    /// Port on this machine to which the sign-in returns; 0 picks a free one. Entra ignores the port when it compares
+    /// redirect URIs.
+    #[arg(long, default_value_t = 8400, value_name = "PORT")]
+    pub(crate) port: u16,
+    /// Do not open a browser; print the address only.
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// How long to wait for the sign-in, in seconds.
+    #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Try the Dynamics application's id and secret and store them.
+
+Asks for both, fetches a token with them, calls the CRM once, and only then stores them in the secret DATAVERSE_SECRET.
+What does not work is not stored. What is stored already is not stored again.",
+    after_long_help = "\
+Needs:
+  - An application in Microsoft Entra (App registrations) with a client secret
+  - An application user for it in the environment (Power Platform admin center, Environments, your environment, Settings,
+    Users + permissions, Application users) with a security role
+  - AWS permissions on the secret: GetSecretValue, DescribeSecret, PutSecretValue
+  - Settings: DATAVERSE_URL, DATAVERSE_SECRET, and DATAVERSE_TENANT_ID or PARTNER_TENANT_ID
+
+Example:
+  cosell --settings staging.json credentials
+
+  Without a terminal, the secret comes from a pipe or from the variable CLIENT_SECRET:
+  pass show cosell/dynamics | cosell --settings staging.json credentials --client-id 4d5e... --secret-stdin
+
+Next:
+  `cosell columns` prepares the CRM."
+)]
+pub(crate) struct Credentials {
+    #[command(flatten)]
+    pub(crate) application: Application,
+}
+
+/// An application of Entra. Its secret comes from the terminal, a pipe or the environment.
+#[derive(Debug, Args)]
+pub(crate) struct Application {
+    /// Application (client) id, as the app registration's overview shows it. Left out, the stored one is used, or asked for.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// Ask for the client secret although one is stored: after a new one was made.
+    #[arg(long)]
+    pub(crate) new_secret: bool,
+    /// Read the client secret from standard input: its first line.
+    #[arg(long)]
+    pub(crate) secret_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Create or check the columns, table and key the connector needs in Dynamics.
+
+Reads what is there, shows the difference to what is wanted, asks, and then creates what is missing, in the solution of
+our own publisher. Nothing that exists is altered or deleted. It can be interrupted and repeated: what is there already
+is left alone. A column that exists with another kind stops it before anything is written.",
+    after_long_help = "\
+Needs:
+  - The credentials stored by `cosell credentials`
+  - For the application user, while it creates: the security role System Customizer
+  - Settings: DATAVERSE_URL, DATAVERSE_SECRET, and DATAVERSE_TENANT_ID or PARTNER_TENANT_ID
+
+Example:
+  cosell --settings staging.json columns --check
+  cosell --settings staging.json columns
+
+Next:
+  Put the columns on the forms your sellers use; Dynamics shows a new column on none. Then `cosell doctor`."
+)]
+pub(crate) struct Columns {
+    /// Show the difference only; exit with 1 when there is one.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Do not ask before creating.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Folder with solution.toml, columns.toml and tables.toml that replace the built-in definitions.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) definitions: Option<PathBuf>,
+    /// How long to wait until the key's index is built, in seconds. Large tables take minutes.
+    #[arg(long, default_value = "900", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Register the webhook at Partner Center, or put its registration right.
+
+A tenant has one registration. Where there is none, it is created; where ours lacks something, it is completed; where
+nothing differs, nothing is written. One that leads to another deployment or product is left alone and shown, unless
+--overwrite says that it shall be replaced. What was written is read back.",
+    after_long_help = "\
+Needs:
+  - The credential stored by `cosell consent`
+  - AWS permissions on its secret: GetSecretValue, and PutSecretValue and UpdateSecretVersionStage, since Entra hands out a
+    new refresh token with every use and it is kept
+  - Settings: WEBHOOK_URL, PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
+
+Example:
+  cosell --settings staging.json register
+  cosell --settings staging.json register --overwrite
+
+Next:
+  `cosell prove` shows that events arrive."
+)]
+pub(crate) struct Register {
+    /// Replace a registration that leads elsewhere. What it served gets no events from then on.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Have Partner Center send a test event to the webhook.
+
+Partner Center posts a signed test event to the registered address and tells what the webhook answered. It changes nothing
+on either side.",
+    after_long_help = "\
+Needs:
+  - A registration: `cosell register`
+  - What `cosell register` needs
+
+Example:
+  cosell --settings staging.json prove
+
+Next:
+  Share one test opportunity in the CRM and see it appear in Partner Center."
+)]
+pub(crate) struct Prove {}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Examine everything and name the cure of what does not work.
+
+Goes through settings, AWS, secrets, tokens, roles on both sides, columns, change tracking, the webhook's registration,
+tables, queue and clock, in the order in which they depend on one another. It only reads. A check that cannot be made
+says what it waits for.",
+    after_long_help = "\
+Needs:
+  - All settings of the deployment: see `make output`
+  - AWS permissions: GetSecretValue and DescribeSecret on both secrets, PutSecretValue and UpdateSecretVersionStage on
+    Partner Center's (Entra hands out a new refresh token with every use, and it is kept), dynamodb:DescribeTable on both
+    tables, sqs:GetQueueAttributes on the queue
+
+Example:
+  cosell --settings staging.json doctor
+
+Next:
+  Cure what failed from the top, and run it again."
+)]
+pub(crate) struct Doctor {}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
+    if !(1..=86_400).contains(&number) {
+        return Err("must be between 1 and 86400".to_owned());
+    }
+    Ok(Duration::from_secs(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_option_takes_a_secret() {
+        let command = Arguments::command();
+        let options = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for option in options {
+            let name = option.get_id().as_str();
+            let takes_value = option.get_action().takes_values();
+            assert!(
+                !(takes_value && (name.contains("secret") || name.contains("token"))),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What the deployment made: tables, queue, the webhook's registration; and whether everybody means the same time.
+//!
+//! Knows: how each is asked whether it is there. Refuses to know: what they are used for.
+
+use aws_sdk_dynamodb as dynamodb;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_sqs as sqs;
+use aws_types::SdkConfig;
+use connector::http::{Deadline, Run, chain};
+use connector::registration_api::RegistrationApi;
+use connector::settings::public_webhook;
+
+use super::needs;
+use super::sheet::Sheet;
+use crate::registration::foreign;
+use crate::settings::Everything;
+use crate::trouble::Trouble;
+
+/// AWS and Entra refuse signatures and tokens beyond five minutes; a minute is a clock that is on its way there.
+const SKEW_NOTED: i64 = 60;
+const SKEW_BAD: i64 = 300;
+
+pub(super) async fn tables(sheet: &mut Sheet, settings: &Everything, aws: Option<&SdkConfig>) {
+    let ids = [
+        (
+            "links_table",
+            "the table of links",
+            &settings.links_table,
+            "LINKS_TABLE",
+        ),
+        (
+            "audit_table",
+            "the table of audit records",
+            &settings.audit_table,
+            "AUDIT_TABLE",
+        ),
+    ];
+    for (id, what, name, variable) in ids {
+        let (Some(aws), Some(name)) = (aws, name) else {
+            sheet.skipped(id, what, needs(aws, variable));
+            continue;
+        };
+        sheet.looking(what);
+        let answer = dynamodb::Client::new(aws)
+            .describe_table()
+            .table_name(name)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                let status = answer.table().and_then(|table| table.table_status());
+                if status == Some(&dynamodb::types::TableStatus::Active) {
+                    sheet.good(id, &format!("{what} {name} is there"));
+                } else {
+                    let status = status.map_or("in an unknown state", |status| status.as_str());
+                    let trouble = Trouble::new(
+                        "table_not_active",
+                        format!("{name} is {status}"),
+                        "wait and run it again",
+                    );
+                    sheet.bad(id, what, trouble);
+                }
+            }
+            Err(error) => sheet.bad(id, what, service(&error, name, "dynamodb:DescribeTable")),
+        }
+    }
+}
+
+pub(super) async fn queue(sheet: &mut Sheet, settings: &Everything, aws: Option<&SdkConfig>) {
+    let (id, what) = ("queue", "the queue of hints");
+    let (Some(aws), Some(url)) = (aws, &settings.queue) else {
+        sheet.skipped(id, what, needs(aws, "QUEUE_URL"));
+        return;
+    };
+    sheet.looking(what);
+    let request = sqs::Client::new(aws).get_queue_attributes().queue_url(url.as_str());
+    let request = request.attribute_names(sqs::types::QueueAttributeName::ApproximateNumberOfMessages);
+    match request.send().await {
+        Ok(answer) => {
+            let attributes = answer.attributes();
+            let waiting = attributes
+                .and_then(|all| all.get(&sqs::types::QueueAttributeName::ApproximateNumberOfMessages))
+                .map_or("an unknown number of", String::as_str);
+            sheet.good(id, &format!("the queue is there, {waiting} hints are waiting"));
+        }
+        Err(error) => {
+            let name = url.path().rsplit('/').next().unwrap_or_default();
+            sheet.bad(id, what, service(&error, name, "sqs:GetQueueAttributes"));
+        }
+    }
+}
+
+/// What a service said, and what follows.
+fn service<E>(error: &E, name: &str, permission: &str) -> Trouble
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = error.code().unwrap_or_default();
+    let message = match (code, error.message()) {
+        ("", _) => format!("{name}: {}", chain(error)),
+        (code, message) => format!("{name}: {code} {}", message.unwrap_or_default()),
+    };
+    if code.contains("NotFound") || code.contains("NonExistent") || code.contains("DoesNotExist") {
+        let cure = "deploy (`make deploy ENV=...`), or check AWS_REGION, the AWS profile's account and the name in the settings";
+        return Trouble::new("not_found", message, cure);
+    }
+    if code.contains("AccessDenied") || code.contains("NotAuthorized") {
+        return Trouble::new(
+            "denied",
+            message,
+            format!("ask for the AWS permission {permission} on it"),
+        );
+    }
+    if code.contains("Token") || code.contains("Signature") || code.contains("UnrecognizedClient") {
+        let cure = "the AWS credentials do not count: sign in again (`aws sso login`), and check the clock";
+        return Trouble::new("aws_credentials_refused", message, cure);
+    }
+    Trouble::new(
+        "aws_failed",
+        message,
+        "check that this machine reaches AWS, then run it again",
+    )
+}
+
+/// Whether the tenant's one registration is ours and complete.
+pub(super) async fn registration(
+    sheet: &mut Sheet,
+    settings: &Everything,
+    api: Option<RegistrationApi>,
+    clock: &mut Clock,
+) {
+    let (id, what) = ("registration", "the webhook's registration");
+    let Some(api) = api else {
+        sheet.skipped(id, what, "a token for webhook registration");
+        return;
+    };
+    let Some(wanted) = &settings.webhook_url else {
+        sheet.skipped(id, what, "WEBHOOK_URL");
+        return;
+    };
+    sheet.looking(what);
+    let run = Run::new(Deadline::NEVER);
+    let found = api.during(&run).read().await;
+    clock.hear("the webhook registration", &run);
+    let register = "run `cosell register`; every `make deploy ENV=...` does it as well, as its last step";
+    let trouble = match found {
+        Err(error) => Trouble::from(&error),
+        Ok(None) => Trouble::new("not_registered", "nothing is registered", register),
+        Ok(Some(found)) if !wanted.is_spelled(&found.webhook_url) => {
+            foreign(&public_webhook(&found.webhook_url), &public_webhook(wanted.as_str()))
+        }
+        Ok(Some(found)) => {
+            let is_there = |name: &str| {
+                found
+                    .webhook_events
+                    .iter()
+                    .any(|event| event.eq_ignore_ascii_case(name))
+            };
+            let missing: Vec<&str> = settings
+                .webhook_events
+                .iter()
+                .map(connector::settings::EventName::as_str)
+                .filter(|name| !is_there(name))
+                .collect();
+            if missing.is_empty() && found.signature_in_own_header {
+                sheet.good(id, "the webhook is registered, with all events");
+                return;
+            }
+            let lacks = if missing.is_empty() {
+                "the signature in a header of its own".to_owned()
+            } else {
+                missing.join(", ")
+            };
+            Trouble::new(
+                "registration_drifted",
+                format!("the registration lacks {lacks}"),
+                register,
+            )
+        }
+    };
+    sheet.bad(id, what, trouble);
+}
+
+/// How far this machine's clock is from those of the vendors.
+#[derive(Default)]
+pub(super) struct Clock {
+    /// Seconds by which ours is ahead, and of whom.
+    skews: Vec<(&'static str, i64)>,
+}
+
+impl Clock {
+    /// Notes what the last answer of a run said the time was.
+    pub(super) fn hear(&mut self, whom: &'static str, run: &Run) {
+        #[expect(clippy::disallowed_methods, reason = "the clock itself is what is examined here")]
+        let now = std::time::SystemTime::now();
+        let theirs = run
+            .vendors_date()
+            .and_then(|date| httpdate::parse_http_date(&date).ok());
+        let seconds = |time: std::time::SystemTime| {
+            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_secs()).ok()
+        };
+        if let (Some(theirs), Some(now)) = (theirs.and_then(seconds), seconds(now)) {
+            self.skews.push((whom, now - theirs));
+        }
+    }
+
+    pub(super) fn judge(&self, sheet: &mut Sheet) {
+        let (id, what) = ("clock", "this machine's clock");
+        let worst = self.skews.iter().max_by_key(|(_, skew)| skew.abs());
+        let Some((whom, skew)) = worst else {
+            sheet.skipped(id, what, "an answer of a vendor");
+            return;
+        };
+        let direction = if *skew > 0 { "ahead of" } else { "behind" };
+        let message = format!("{} s {direction} {whom}", skew.abs());
+        let cure = "let the machine set its clock by itself (NTP); Lambda's own clock is right in any case";
+        if skew.abs() > SKEW_BAD {
+            sheet.bad(id, what, Trouble::new("clock_wrong", message, cure));
+        } else if skew.abs() > SKEW_NOTED {
+            sheet.noted(id, &format!("{what} is {message}"), cure);
+        } else {
+            sheet.good(id, &format!("{what} agrees with the vendors'"));
+        }
+    }
+}

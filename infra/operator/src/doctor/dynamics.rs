@@ -1,0 +1,478 @@
+//! The Dynamics side: token, user, privileges, columns against the mapping, key, change tracking, one read.
+//!
+//! Knows: what the connector does in the CRM and which privileges that takes. Refuses to know: how columns are created.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use connector::dataverse::{self, Dataverse};
+use connector::entra::Tokens;
+use connector::http::{self, Budget, Deadline, Http, Limits, Run, Vendor};
+use connector::secrets::Secrets;
+use cosell::deal::Field;
+use cosell::mapping::{self, Mapping};
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use super::deployment::Clock;
+use super::sheet::Sheet;
+use crate::columns::shown_type;
+use crate::command::Context;
+use crate::definitions::Definitions;
+use crate::metadata::{Class, FoundKey, FoundTable, Metadata};
+use crate::settings::Everything;
+use crate::trouble::Trouble;
+
+const TABLE: &str = "opportunity";
+
+/// What the connector does: opportunities both ways; accounts and contacts of new deals; currencies and owners to read;
+/// a closing activity when a deal is won or lost.
+const PRIVILEGES: [&str; 15] = [
+    "prvReadOpportunity",
+    "prvCreateOpportunity",
+    "prvWriteOpportunity",
+    "prvAppendOpportunity",
+    "prvAppendToOpportunity",
+    "prvReadAccount",
+    "prvCreateAccount",
+    "prvAppendToAccount",
+    "prvReadContact",
+    "prvCreateContact",
+    "prvAppendToContact",
+    "prvReadTransactionCurrency",
+    "prvAppendToTransactionCurrency",
+    "prvReadUser",
+    "prvCreateActivity",
+];
+
+pub(super) async fn examine(
+    sheet: &mut Sheet,
+    settings: &Everything,
+    secrets: Option<&Secrets>,
+    context: &Context<'_>,
+    clock: &mut Clock,
+) {
+    let mapping = mapping(sheet, settings);
+    let remote = token(sheet, settings, secrets, context).await;
+    let Some((metadata, dataverse)) = remote else {
+        let rest = [
+            ("application_user", "the application user"),
+            ("privileges", "its privileges"),
+            ("opportunity_read", "reading opportunities"),
+            ("columns", "columns"),
+            ("alternate_key", "the alternate key"),
+            ("change_tracking", "change tracking"),
+        ];
+        for (id, what) in rest {
+            sheet.skipped(id, what, "a token for Dynamics");
+        }
+        return;
+    };
+    let user = user(sheet, &metadata).await;
+    privileges(sheet, &metadata, user).await;
+    read(sheet, &dataverse, user.is_some(), clock).await;
+    if user.is_none() {
+        for (id, what) in [
+            ("columns", "columns"),
+            ("alternate_key", "the alternate key"),
+            ("change_tracking", "change tracking"),
+        ] {
+            sheet.skipped(id, what, "the application user");
+        }
+        return;
+    }
+    columns(sheet, &metadata, mapping.as_ref()).await;
+    key(sheet, &metadata).await;
+    tracking(sheet, &metadata, &dataverse).await;
+}
+
+fn mapping(sheet: &mut Sheet, settings: &Everything) -> Option<Mapping> {
+    let (id, what) = ("mapping", "the mapping");
+    let cure = "correct the file; every mistake is named with its line";
+    let source = match &settings.mapping_file {
+        None => mapping::DEFAULT.to_owned(),
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(source) => source,
+            Err(error) => {
+                let message = format!("{} cannot be read: {error}", path.display());
+                let cure = "name the file you deploy in MAPPING_FILE, or unset it for the built-in mapping";
+                sheet.bad(id, what, Trouble::new("mapping_unreadable", message, cure));
+                return None;
+            }
+        },
+    };
+    match Mapping::parse(&source) {
+        Ok(mapping) => {
+            let which = settings.mapping_file.as_ref().map_or_else(
+                || "the built-in mapping".to_owned(),
+                |path| format!("the mapping {}", path.display()),
+            );
+            sheet.good(id, &format!("{which} is sound"));
+            Some(mapping)
+        }
+        Err(error) => {
+            sheet.bad(id, what, Trouble::new("mapping_invalid", http::chain(&error), cure));
+            None
+        }
+    }
+}
+
+async fn token(
+    sheet: &mut Sheet,
+    settings: &Everything,
+    secrets: Option<&Secrets>,
+    context: &Context<'_>,
+) -> Option<(Metadata, Dataverse)> {
+    let (id, what) = ("dataverse_token", "a token for Dynamics");
+    let ingredients = || {
+        Some((
+            secrets?,
+            settings.entra.as_ref()?,
+            settings.dataverse_tenant?,
+            settings.dataverse.as_ref()?,
+            settings.dataverse_secret.as_deref()?,
+        ))
+    };
+    let Some((secrets, entra, tenant, base, name)) = ingredients() else {
+        sheet.skipped(id, what, "the stored credential and settings");
+        return None;
+    };
+    sheet.looking(what);
+    let tokens = || Tokens::application(context.client.clone(), entra, tenant, base, secrets.clone(), name);
+    let first = tokens();
+    if let Err(error) = first.bearer(&Run::new(Deadline::NEVER)).await {
+        let trouble = Trouble::from(&error);
+        let trouble = if error.code() == "client_secret_refused" {
+            trouble.cured_by(
+                "make a new client secret in the app registration (Certificates & secrets), copy its value, not its id, and \
+                 run `cosell credentials --new-secret`",
+            )
+        } else {
+            trouble
+        };
+        sheet.bad(id, what, trouble);
+        return None;
+    }
+    sheet.good(id, "Entra gives a token for Dynamics");
+    let metadata = Metadata::new(context.client.clone(), base.clone(), first);
+    let http = Http::new(
+        Vendor::Dataverse,
+        context.client.clone(),
+        base.clone(),
+        tokens(),
+        Budget::unlimited(),
+        Limits::default(),
+    );
+    Some((metadata, Dataverse::new(http)))
+}
+
+async fn user(sheet: &mut Sheet, metadata: &Metadata) -> Option<Uuid> {
+    let (id, what) = ("application_user", "the application user");
+    sheet.looking(what);
+    match metadata.who_am_i().await {
+        Ok(identity) => {
+            let user = identity.user_id;
+            sheet.good(id, &format!("Dynamics knows the application as user {user}"));
+            Some(user)
+        }
+        Err(error) => {
+            sheet.bad(id, what, Trouble::from(&error));
+            None
+        }
+    }
+}
+
+async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>) {
+    let (id, what) = ("privileges", "the application user's privileges");
+    let Some(user) = user else {
+        sheet.skipped(id, what, "the application user");
+        return;
+    };
+    sheet.looking(what);
+    let held = match metadata.privileges(user).await {
+        Ok(held) => held,
+        Err(error) => {
+            let is_unknown = [
+                StatusCode::NOT_FOUND,
+                StatusCode::BAD_REQUEST,
+                StatusCode::NOT_IMPLEMENTED,
+            ]
+            .into_iter()
+            .any(|status| error.has_status(status));
+            if is_unknown {
+                let text = "the environment does not list the application user's privileges";
+                sheet.noted(
+                    id,
+                    text,
+                    "the checks below show what it may read; a first deal shows what it may write",
+                );
+            } else {
+                sheet.bad(id, what, Trouble::from(&error));
+            }
+            return;
+        }
+    };
+    let held: HashSet<String> = held
+        .into_iter()
+        .filter_map(|privilege| privilege.privilege_name)
+        .map(|name| name.to_ascii_lowercase())
+        .collect();
+    let missing: Vec<&str> = PRIVILEGES
+        .into_iter()
+        .filter(|name| !held.contains(&name.to_ascii_lowercase()))
+        .collect();
+    if missing.is_empty() {
+        sheet.good(id, "the application user has the privileges the connector needs");
+    } else {
+        let message = format!("missing are {}", missing.join(", "));
+        let cure = "add them to the security role of the application user, each for the whole organisation (Power Platform \
+                    admin center, Environments, Settings, Users + permissions, Security roles), and wait half a minute";
+        sheet.bad(id, what, Trouble::new("privilege_missing", message, cure));
+    }
+}
+
+/// One read, of what nobody changed in the future: an empty list is enough.
+async fn read(sheet: &mut Sheet, dataverse: &Dataverse, is_admitted: bool, clock: &mut Clock) {
+    let (id, what) = ("opportunity_read", "reading opportunities");
+    if !is_admitted {
+        sheet.skipped(id, what, "the application user");
+        return;
+    }
+    sheet.looking(what);
+    let run = Run::new(Deadline::NEVER);
+    let future = Timestamp::from_second(32_503_680_000).unwrap_or(Timestamp::MAX);
+    let page = dataverse
+        .during(&run)
+        .modified_since(future, "opportunityid,modifiedon")
+        .await;
+    clock.hear("Dynamics", &run);
+    match page {
+        Ok(_) => sheet.good(id, "the application user may read opportunities"),
+        Err(error) => sheet.bad(id, what, trouble(&error)),
+    }
+}
+
+fn trouble(error: &dataverse::Error) -> Trouble {
+    match error {
+        dataverse::Error::Http(error) | dataverse::Error::KeyTaken(error) => Trouble::from(error),
+        dataverse::Error::TrackingDisabled => tracking_off(),
+        dataverse::Error::DeltaExpired | dataverse::Error::DeltaMissing => {
+            Trouble::new(error.code(), error.to_string(), "run it again")
+        }
+    }
+}
+
+fn tracking_off() -> Trouble {
+    Trouble::new(
+        "tracking_disabled",
+        "the table opportunity does not track changes",
+        "run `cosell columns`: it switches change tracking on, after asking",
+    )
+}
+
+/// What a mapped column has to be.
+struct Need {
+    types: &'static [&'static str],
+    length: Option<usize>,
+}
+
+const TEXTS: &[&str] = &["String", "Memo"];
+
+/// The columns a mapping names, with what they have to hold.
+fn needs(mapping: &Mapping) -> BTreeMap<String, Need> {
+    let of = |types: &'static [&'static str]| Need { types, length: None };
+    let c = &mapping.columns;
+    let mut needs: BTreeMap<String, Need> = BTreeMap::new();
+    for (column, need) in [
+        (&c.sync, of(&["Boolean"])),
+        (&c.referral_identifier, of(&["String"])),
+        (&c.referral_link, of(TEXTS)),
+        (&c.help, of(&["Picklist"])),
+        (&c.message, of(TEXTS)),
+        (&c.microsoft_crm_id, of(TEXTS)),
+        (&c.close_reason, of(TEXTS)),
+        (&c.audit, of(TEXTS)),
+        (&c.sync_status, of(&["Picklist"])),
+    ] {
+        needs.insert(column.clone(), need);
+    }
+    for rule in Field::ALL.into_iter().filter_map(|field| mapping.rule(field)) {
+        let types: &'static [&'static str] = match rule.kind {
+            mapping::Kind::Text | mapping::Kind::Lines => TEXTS,
+            mapping::Kind::Money => &["Money"],
+            mapping::Kind::Date => &["DateTime"],
+            mapping::Kind::Flag => &["Boolean"],
+        };
+        let length = rule.limit;
+        needs.insert(rule.column.clone(), Need { types, length });
+    }
+    needs
+}
+
+async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mapping>) {
+    let (id, what) = ("columns", "columns");
+    let Some(mapping) = mapping else {
+        sheet.skipped(id, what, "a sound mapping");
+        return;
+    };
+    sheet.looking(what);
+    let needs = needs(mapping);
+    let names: Vec<String> = needs.keys().cloned().collect();
+    let (types, lengths) = match found(metadata, &names).await {
+        Ok(found) => found,
+        Err(error) => {
+            sheet.bad(id, what, Trouble::from(&error));
+            return;
+        }
+    };
+    let mut wrong = Vec::new();
+    let mut is_only_missing = true;
+    for (column, need) in &needs {
+        let Some(found) = types.get(column) else {
+            wrong.push(format!("{column} is missing"));
+            continue;
+        };
+        if !need.types.contains(&found.as_str()) {
+            is_only_missing = false;
+            let wanted: Vec<String> = need.types.iter().map(|name| shown_type(name)).collect();
+            wrong.push(format!(
+                "{column} is {}, wanted is {}",
+                shown_type(found),
+                wanted.join(" or ")
+            ));
+            continue;
+        }
+        let holds = lengths
+            .get(column)
+            .copied()
+            .and_then(|length| usize::try_from(length).ok());
+        if let (Some(wanted), Some(holds)) = (need.length, holds)
+            && holds < wanted
+        {
+            is_only_missing = false;
+            wrong.push(format!("{column} holds {holds} characters, the mapping says {wanted}"));
+        }
+    }
+    if wrong.is_empty() {
+        sheet.good(id, &format!("all {} mapped columns exist and fit", needs.len()));
+        return;
+    }
+    let cure = if is_only_missing {
+        "run `cosell columns`, or correct the names in the mapping"
+    } else {
+        "`cosell columns --check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
+    };
+    let code = if is_only_missing {
+        "columns_missing"
+    } else {
+        "columns_unfit"
+    };
+    sheet.bad(id, what, Trouble::new(code, wrong.join("; "), cure));
+}
+
+/// Types of the columns that are there, and lengths of those that hold text.
+async fn found(
+    metadata: &Metadata,
+    names: &[String],
+) -> Result<(HashMap<String, String>, HashMap<String, u32>), http::Error> {
+    let columns = metadata.columns(TABLE, names).await?;
+    let types: HashMap<String, String> = columns
+        .into_iter()
+        .map(|column| (column.logical_name, column.attribute_type))
+        .collect();
+    let mut lengths = HashMap::new();
+    for (class, attribute_type) in [(Class::Text, "String"), (Class::Memo, "Memo")] {
+        let of_class: Vec<String> = names
+            .iter()
+            .filter(|name| types.get(*name).is_some_and(|found| found == attribute_type))
+            .cloned()
+            .collect();
+        let details = metadata.details(TABLE, class, &of_class).await?;
+        lengths.extend(
+            details
+                .into_iter()
+                .filter_map(|column| column.max_length.map(|length| (column.logical_name, length))),
+        );
+    }
+    Ok((types, lengths))
+}
+
+async fn key(sheet: &mut Sheet, metadata: &Metadata) {
+    let (id, what) = ("alternate_key", "the alternate key");
+    sheet.looking(what);
+    let definitions = match Definitions::load(None) {
+        Ok(definitions) => definitions,
+        Err(trouble) => {
+            sheet.bad(id, what, trouble);
+            return;
+        }
+    };
+    let keys = match metadata.keys(TABLE).await {
+        Ok(keys) => keys,
+        Err(error) => {
+            sheet.bad(id, what, Trouble::from(&error));
+            return;
+        }
+    };
+    for wanted in definitions.keys.iter().filter(|key| key.table == TABLE) {
+        let found = keys.iter().find(|found| {
+            found.key_attributes == wanted.columns || found.schema_name.eq_ignore_ascii_case(&wanted.name)
+        });
+        let name = &wanted.name;
+        match found {
+            Some(found) if found.is_active() => sheet.good(id, &format!("the alternate key {name} is active")),
+            Some(found) => sheet.bad(id, what, unready(name, found)),
+            None => {
+                let message = format!("{name} is missing, so Dynamics would take two rows for one referral");
+                sheet.bad(id, what, Trouble::new("key_missing", message, "run `cosell columns`"));
+            }
+        }
+    }
+}
+
+fn unready(name: &str, found: &FoundKey) -> Trouble {
+    let message = format!("the index of {name} is {}", found.entity_key_index_status);
+    let cure = if found.is_failed() {
+        "two opportunities carry the same referral id: clear it in the copy, then run `cosell columns`, which builds it again"
+    } else {
+        "it is built in the background; wait, or run `cosell columns`, which waits for it"
+    };
+    Trouble::new("key_not_active", message, cure)
+}
+
+async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse) {
+    let (id, what) = ("change_tracking", "change tracking");
+    sheet.looking(what);
+    match metadata.table(TABLE).await {
+        Ok(Some(FoundTable {
+            is_optimistic_concurrency_enabled: Some(false),
+            ..
+        })) => {
+            let message = "the table opportunity has no optimistic concurrency, without which edits could be lost";
+            let cure = "ask Microsoft support to switch on IsOptimisticConcurrencyEnabled for the table opportunity";
+            sheet.bad(id, what, Trouble::new("concurrency_control_off", message, cure));
+        }
+        Ok(Some(table)) if table.change_tracking_enabled => match dataverse.changes(None, "modifiedon").await {
+            Ok(_) => sheet.good(id, "the table opportunity tracks changes, and they can be read"),
+            Err(error) => {
+                let trouble = trouble(&error);
+                let trouble = if trouble.code == "privilege_missing" {
+                    trouble.cured_by(
+                        "reading changes takes the privilege to read opportunities of the whole organisation, not of a business \
+                         unit: raise it in the security role of the application user",
+                    )
+                } else {
+                    trouble
+                };
+                sheet.bad(id, what, trouble);
+            }
+        },
+        Ok(Some(_)) => sheet.bad(id, what, tracking_off()),
+        Ok(None) => {
+            let message = "there is no table opportunity";
+            let cure = "check DATAVERSE_URL: the connector needs an environment with Dynamics 365 Sales";
+            sheet.bad(id, what, Trouble::new("table_missing", message, cure));
+        }
+        Err(error) => sheet.bad(id, what, Trouble::from(&error)),
+    }
+}

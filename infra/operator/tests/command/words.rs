@@ -1,0 +1,146 @@
+//! What is said before anything is done: help, settings, refusals of the call itself.
+
+use cosell_tests::dataverse::Crm;
+use serde_json::Value;
+
+use crate::place::{CRM_APP_SECRET, Place};
+
+const COMMANDS: [&str; 6] = ["credentials", "columns", "consent", "register", "doctor", "prove"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_help_names_every_command_in_the_order_of_the_first_day() {
+    let place = Place::bare(Crm::Plain).await;
+    let outcome = place.run(&["--help"]).await;
+    outcome.ended(0).says("In this order on the first day").says("NO_COLOR");
+    let order = outcome.stdout.split("In this order").nth(1).unwrap();
+    let found: Vec<usize> = COMMANDS
+        .iter()
+        .map(|name| order.find(&format!("  cosell {name} ")).unwrap())
+        .collect();
+    assert!(found.is_sorted(), "{order}");
+    for name in COMMANDS {
+        let outcome = place.run(&[name, "--help"]).await;
+        outcome
+            .ended(0)
+            .says("Needs:")
+            .says("Settings")
+            .says("Example:")
+            .says("Next:");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_call_ends_with_two() {
+    let place = Place::bare(Crm::Plain).await;
+    place.run(&[]).await.ended(2);
+    place
+        .run(&["colums"])
+        .await
+        .ended(2)
+        .says("a similar subcommand exists: 'columns'");
+    place
+        .run(&["columns", "--wait", "soon"])
+        .await
+        .ended(2)
+        .says("not a whole number of seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_missing_or_unusable_are_named_together_before_anything_is_asked() {
+    let mut place = Place::prepared().await;
+    place.unset("DATAVERSE_SECRET");
+    place.set("DATAVERSE_URL", "https://contoso.crm.dynamics.com/main.aspx");
+    place.set("PARTNER_TENANT_ID", "contoso.onmicrosoft.com");
+    place.unset("DATAVERSE_TENANT_ID");
+    let mark = place.mark();
+    for command in ["credentials", "columns"] {
+        let outcome = place.run(&[command, "--json"]).await;
+        let document = outcome.ended(2).json();
+        assert_eq!(document["code"], "settings_invalid");
+        for part in [
+            "DATAVERSE_SECRET is not set",
+            "DATAVERSE_URL is",
+            "PARTNER_TENANT_ID is",
+            "make output",
+        ] {
+            outcome.says(part);
+        }
+    }
+    assert_eq!(place.since(mark).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_wins_over_the_file() {
+    let mut place = Place::prepared().await;
+    let url = place.vendors.dataverse.url();
+    place.set("DATAVERSE_URL", "http://127.0.0.1:1");
+    place
+        .run_with(&["columns", "--check"], &[("DATAVERSE_URL", url.as_str())])
+        .await
+        .says(&format!("Environment {url}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settings_file_that_holds_a_secret_or_no_object_is_refused() {
+    let mut place = Place::bare(Crm::Plain).await;
+    place.set("DATAVERSE_CLIENT_SECRET", CRM_APP_SECRET);
+    place
+        .run(&["doctor"])
+        .await
+        .ended(2)
+        .says("holds DATAVERSE_CLIENT_SECRET: secrets do not belong in a file");
+    place.unset("DATAVERSE_CLIENT_SECRET");
+    place
+        .settings
+        .insert("AWS_REGION".to_owned(), serde_json::json!(["eu-west-1"]));
+    place
+        .run(&["doctor"])
+        .await
+        .ended(2)
+        .says("holds AWS_REGION, which is no text");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn off_a_terminal_there_is_no_colour_and_nothing_moves() {
+    let place = Place::prepared().await;
+    for arguments in [&["doctor"][..], &["doctor", "--json"], &["columns", "--check"]] {
+        let outcome = place.run(arguments).await;
+        let seen = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!seen.contains('\u{1b}') && !seen.contains('\r'), "{seen}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_aws_credentials_the_way_to_sign_in_is_named() {
+    let place = Place::prepared().await;
+    let nothing = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    let outcome = place.run_with(&["columns", "--check", "--json"], &nothing).await;
+    let document: Value = outcome.ended(1).json();
+    assert_eq!(document["code"], "aws_credentials_missing");
+    outcome.says("aws sso login");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_come_from_a_profile_as_the_aws_command_takes_them() {
+    let place = Place::prepared().await;
+    std::fs::create_dir_all(place.folder().join(".aws")).unwrap();
+    place.file(
+        ".aws/credentials",
+        "[partner]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = profile~secret~key\n",
+    );
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_PROFILE", "partner"),
+    ];
+    let mark = place.mark();
+    place.run_with(&["columns", "--check"], &variables).await;
+    let signed = place.since(mark).into_iter().filter(|exchange| exchange.api == "aws");
+    let signed: Vec<bool> = signed
+        .map(|exchange| {
+            let header = exchange.headers.get("authorization").unwrap();
+            header.to_str().unwrap().contains("AKIDPROFILE")
+        })
+        .collect();
+    assert!(!signed.is_empty() && signed.iter().all(|is_profile| *is_profile));
+}
