@@ -612,6 +612,10 @@ secret_recovery_days        = 0
         webhooks = vendors.partner_center.webhooks_url(),
         port = cloud.port(),
         // The emulator runs the programs on this machine.
-        architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { std::env::consts::ARCH },
+        architecture = if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            std::env::consts::ARCH
+        },
     )
 }
