@@ -466,7 +466,7 @@ variable "kms_key_arn" {
 
   validation {
     # An alias could be pointed at another key later, and what was encrypted before would be lost.
-    condition     = var.kms_key_arn == null || can(regex("^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]+$", var.kms_key_arn))
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]+$", var.kms_key_arn))
     error_message = "kms_key_arn must be the ARN of a key, such as \"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-...\"; aliases are not accepted."
   }
 }

@@ -1,7 +1,8 @@
+#!/usr/bin/env python3
 """Starts ministack, the AWS emulator of the rehearsal, with two answers put right.
 
-Run it with the Python of an environment that holds ministack (tried with 1.5.33); it takes the same environment
-variables, such as GATEWAY_PORT. Both corrections concern what Terraform reads back, not what was stored:
+The first python3 on the path has to be that of an environment that holds ministack (tried with 1.5.33). It takes the same
+environment variables as ministack, such as GATEWAY_PORT. Both corrections concern what Terraform reads back, not what was stored:
 
 - DescribeAlarms in the query protocol, which the provider speaks, leaves out most of an alarm, so that every plan
   would put all alarms right again. The JSON protocol has everything; its answer is rendered here.

@@ -146,57 +146,109 @@ run "every_statement_has_a_sid_and_no_wildcard" {
   }
 }
 
-run "resource_policies_name_who_may" {
-  assert {
-    condition = toset(flatten([
-      for s in jsondecode(aws_kms_key.this[0].policy).Statement : [for a in s.Action : "${s.Sid} ${jsonencode(s.Principal)} ${a}"]
-      if s.Sid != "AccountDecides"
-      ])) == toset([
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:Decrypt",
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:DescribeKey",
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:Encrypt",
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:GenerateDataKey",
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:GenerateDataKeyWithoutPlaintext",
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:ReEncryptFrom",
-      "LogsEncrypt {\"Service\":\"logs.eu-west-1.amazonaws.com\"} kms:ReEncryptTo",
-      "AlarmsReachTheTopic {\"Service\":\"cloudwatch.amazonaws.com\"} kms:Decrypt",
-      "AlarmsReachTheTopic {\"Service\":\"cloudwatch.amazonaws.com\"} kms:GenerateDataKey",
-    ])
-    error_message = "Besides the account itself, only logs and alarms use the key directly."
-  }
+run "only_lambda_acts_as_a_function" {
   assert {
     condition = alltrue([
-      for s in jsondecode(aws_kms_key.this[0].policy).Statement :
-      s.Sid != "AccountDecides" || (s.Principal == { AWS = "arn:aws:iam::111122223333:root" } && alltrue([for a in s.Action : !strcontains(a, "*")]))
+      for trust in [module.webhook.trust, module.sync.trust, module.registration.trust] :
+      jsondecode(trust).Statement == [{
+        Sid       = "LambdaRunsAs"
+        Effect    = "Allow"
+        Principal = { Service = "lambda.amazonaws.com" }
+        Action    = "sts:AssumeRole"
+      }]
     ])
-    error_message = "The account's statement names its actions one by one."
+    error_message = "Somebody else may act as a function."
+  }
+}
+
+run "resource_policies_name_who_may" {
+  assert {
+    condition     = jsondecode(aws_kms_key.this[0].policy).Statement[*].Sid == ["AccountDecides", "LogsEncrypt", "AlarmsReachTheTopic"]
+    error_message = "The key's policy has another statement."
   }
   assert {
-    condition = toset([for s in jsondecode(aws_kms_key.this[0].policy).Statement : s.Condition if s.Sid == "LogsEncrypt"][0].ArnEquals["kms:EncryptionContext:aws:logs:arn"]) == toset([
-      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-webhook",
-      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-sync",
-      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-registration",
-      "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/vendedlogs/cosell-staging-access",
-    ])
+    condition = jsondecode(aws_kms_key.this[0].policy).Statement[0] == {
+      Sid       = "AccountDecides"
+      Effect    = "Allow"
+      Principal = { AWS = "arn:aws:iam::111122223333:root" }
+      Action = [
+        "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:CreateGrant", "kms:Decrypt", "kms:DeleteAlias", "kms:DescribeKey",
+        "kms:DisableKey", "kms:DisableKeyRotation", "kms:EnableKey", "kms:EnableKeyRotation", "kms:Encrypt",
+        "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus",
+        "kms:ListGrants", "kms:ListKeyPolicies", "kms:ListKeyRotations", "kms:ListResourceTags", "kms:PutKeyPolicy",
+        "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:RetireGrant", "kms:RevokeGrant", "kms:RotateKeyOnDemand",
+        "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:UpdateAlias", "kms:UpdateKeyDescription",
+      ]
+      Resource = "*"
+    }
+    error_message = "The account is handed other rights on its key than those of AWS's default policy, one by one."
+  }
+  assert {
+    condition = jsondecode(aws_kms_key.this[0].policy).Statement[1] == {
+      Sid       = "LogsEncrypt"
+      Effect    = "Allow"
+      Principal = { Service = "logs.eu-west-1.amazonaws.com" }
+      Action = [
+        "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
+        "kms:ReEncryptFrom", "kms:ReEncryptTo",
+      ]
+      Resource = "*"
+      Condition = { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = [
+        "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-webhook",
+        "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-sync",
+        "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/cosell-staging-registration",
+        "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/vendedlogs/cosell-staging-access",
+      ] } }
+    }
     error_message = "The key encrypts our four logs and no others."
   }
   assert {
-    condition = alltrue([
-      for policy in values(aws_sqs_queue_policy.tls_only)[*].policy :
-      jsondecode(policy).Statement[*].Effect == ["Deny"] && jsondecode(policy).Statement[0].Condition == { Bool = { "aws:SecureTransport" = "false" } }
-    ]) && toset(keys(aws_sqs_queue_policy.tls_only)) == toset(["hints", "dead_letters", "missed_runs"])
+    condition = jsondecode(aws_kms_key.this[0].policy).Statement[2] == {
+      Sid       = "AlarmsReachTheTopic"
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = "*"
+      Condition = { StringEquals = { "aws:SourceAccount" = "111122223333" } }
+    }
+    error_message = "The key encrypts what alarms of this account send, and no others'."
+  }
+  assert {
+    condition = { for name, policy in aws_sqs_queue_policy.tls_only : name => jsondecode(policy.policy).Statement } == {
+      for name, queue in { hints = "hints.fifo", dead_letters = "dead-letters.fifo", missed_runs = "missed-runs" } : name => [{
+        Sid       = "RefusePlainHttp"
+        Effect    = "Deny"
+        Principal = "*"
+        Action = [
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:PurgeQueue",
+          "sqs:ReceiveMessage", "sqs:SendMessage",
+        ]
+        Resource  = "arn:aws:sqs:eu-west-1:111122223333:cosell-staging-${queue}"
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }]
+    }
     error_message = "Each queue refuses plain HTTP, and its policy allows nobody anything."
   }
   assert {
-    condition = jsondecode(aws_sns_topic_policy.alarms.policy).Statement[0] == {
-      Sid       = "AlarmsPublish"
-      Effect    = "Allow"
-      Principal = { Service = "cloudwatch.amazonaws.com" }
-      Action    = "sns:Publish"
-      Resource  = "arn:aws:sns:eu-west-1:111122223333:cosell-staging-alarms"
-      Condition = { StringEquals = { "aws:SourceAccount" = "111122223333" } }
-    }
-    error_message = "Only alarms of this account publish to the topic."
+    condition = jsondecode(aws_sns_topic_policy.alarms.policy).Statement == [
+      {
+        Sid       = "AlarmsPublish"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = "arn:aws:sns:eu-west-1:111122223333:cosell-staging-alarms"
+        Condition = { StringEquals = { "aws:SourceAccount" = "111122223333" } }
+      },
+      {
+        Sid       = "RefusePlainHttp"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sns:Publish"
+        Resource  = "arn:aws:sns:eu-west-1:111122223333:cosell-staging-alarms"
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+    error_message = "Only alarms of this account publish to the topic, over TLS."
   }
   assert {
     condition = (
@@ -216,6 +268,8 @@ run "a_function_url_has_both_permissions" {
     condition = (
       aws_lambda_permission.function_url[0].action == "lambda:InvokeFunctionUrl"
       && aws_lambda_permission.function_url[0].function_url_auth_type == "NONE"
+      && aws_lambda_permission.function_url[0].function_name == "cosell-staging-webhook"
+      && aws_lambda_function_url.webhook[0].function_name == "cosell-staging-webhook"
     )
     error_message = "The URL may be invoked without credentials."
   }

@@ -25,6 +25,11 @@ output "policy" {
   value       = aws_iam_role_policy.this.policy
 }
 
+output "trust" {
+  description = "Who may act as the role, as rendered."
+  value       = aws_iam_role.this.assume_role_policy
+}
+
 output "settings" {
   description = "The environment variables, as set."
   value       = aws_lambda_function.this.environment[0].variables
