@@ -440,7 +440,9 @@ impl Secrets {
             .filter(|version| !version.stages.is_empty())
             .map(|version| (version.id.clone(), json!(version.stages)))
             .collect();
-        output.insert("VersionIdsToStages".to_owned(), Value::Object(stages));
+        if !stages.is_empty() {
+            output.insert("VersionIdsToStages".to_owned(), Value::Object(stages));
+        }
         output.insert("CreatedDate".to_owned(), epoch(secret.created));
         output.insert("LastChangedDate".to_owned(), epoch(secret.changed));
         if let Some(description) = &secret.description {

@@ -255,6 +255,62 @@ async fn a_new_secret_value_moves_the_current_and_the_previous_label() {
 }
 
 #[tokio::test]
+async fn an_empty_secret_waits_for_its_first_value() {
+    let Account { aws, secrets, .. } = account().await;
+    let arn = aws.create_empty_secret("partner");
+    assert_eq!(aws.create_empty_secret("partner"), arn, "there is one");
+    let read = || secrets.get_secret_value().secret_id("partner").send();
+    let nothing = read().await.unwrap_err().into_service_error();
+    assert!(nothing.is_resource_not_found_exception());
+    assert_eq!(
+        nothing.meta().message(),
+        Some("Secrets Manager can't find the specified secret value for staging label: AWSCURRENT")
+    );
+    let list = || secrets.list_secret_version_ids().secret_id("partner");
+    assert!(list().send().await.unwrap().versions().is_empty());
+    let described = secrets.describe_secret().secret_id("partner").send().await.unwrap();
+    assert_eq!(
+        (described.arn(), described.version_ids_to_stages()),
+        (Some(arn.as_str()), None)
+    );
+    let put = secrets
+        .put_secret_value()
+        .secret_id("partner")
+        .secret_string("first")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(put.version_stages(), ["AWSCURRENT"]);
+    let first = read().await.unwrap();
+    assert_eq!(
+        (first.secret_string(), first.version_id()),
+        (Some("first"), put.version_id())
+    );
+    let stored = aws.secret_versions("partner")[0].created;
+    assert_eq!(first.created_date().unwrap().secs(), stored.as_second());
+    for text in ["second", "third"] {
+        secrets
+            .put_secret_value()
+            .secret_id("partner")
+            .secret_string(text)
+            .send()
+            .await
+            .unwrap();
+    }
+    let listed = list().send().await.unwrap();
+    let stages: Vec<_> = listed
+        .versions()
+        .iter()
+        .map(|version| version.version_stages().to_vec())
+        .collect();
+    assert_eq!(stages, [vec!["AWSPREVIOUS"], vec!["AWSCURRENT"]]);
+    assert_eq!(
+        list().include_deprecated(true).send().await.unwrap().versions().len(),
+        3
+    );
+}
+
+#[tokio::test]
 async fn a_repeated_token_stores_once_and_never_another_value() {
     let Account { aws, secrets, .. } = account().await;
     aws.create_secret("partner", &json!({}));
