@@ -66,7 +66,7 @@ pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report
     screen.moving("reading what is there ...");
     let lines = difference::inspect(&metadata, &definitions).await;
     screen.still();
-    let lines = lines.map_err(|error| Trouble::from(&error))?;
+    let lines = lines.map_err(|error| act::customising(&error))?;
     show(context, &lines);
 
     let blocked = lines.iter().filter(|line| line.verdict.is_blocked()).count();

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use connector::entra::Tokens;
 use connector::http::{Deadline, Run};
-use connector::secrets::Secrets;
+use connector::secrets::{self, Secrets};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -90,20 +90,18 @@ impl Stored {
     pub(crate) async fn read(secrets: &Secrets, id: &str) -> Result<Self, Trouble> {
         let value = match secrets.read(id).await {
             Ok(secret) => secret.value,
+            // What is no text was never ours, and is replaced.
+            Err(secrets::Error::NoValue { .. } | secrets::Error::NoText { .. }) => return Ok(Self::default()),
             Err(error) if error.is_absence() => {
-                let exists = secrets.exists(id).await.map_err(|error| Trouble::from(&error))?;
-                if exists {
+                // An empty secret is told from a missing one by the service's words. Should they change, this still helps.
+                if secrets.exists(id).await.map_err(|error| Trouble::from(&error))? {
                     return Ok(Self::default());
                 }
-                return Err(Trouble::new(
-                    "secret_missing",
-                    format!("there is no secret {id} in this account and region"),
-                    "deploy first (`make deploy ENV=...` creates it, empty), and check AWS_REGION and the AWS profile",
-                ));
+                return Err(Trouble::from(&error));
             }
             Err(error) => return Err(Trouble::from(&error)),
         };
-        // What is no JSON object was never ours, and is replaced.
+        // Nor was what is no JSON object.
         let members = serde_json::from_str(value.expose_secret()).unwrap_or_default();
         Ok(Self { members })
     }

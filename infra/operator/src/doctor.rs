@@ -10,7 +10,7 @@ mod partner_center;
 mod sheet;
 
 use aws_types::SdkConfig;
-use connector::secrets::Secrets;
+use connector::secrets::{self, Secrets};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,12 @@ pub(crate) async fn run(_: &Doctor, context: &Context<'_>) -> Result<Report, Tro
     .await;
     let usable = secrets.as_ref().filter(|_| has_secret);
     let registered_with = partner_center::examine(&mut sheet, &settings, usable, context, &mut clock).await;
-    registration(&mut sheet, &settings, registered_with, &mut clock).await;
+    let needs = if has_secret {
+        "a token for webhook registration"
+    } else {
+        "the sign-in that `cosell consent` stores"
+    };
+    registration(&mut sheet, &settings, registered_with.ok_or(needs), &mut clock).await;
 
     sheet.part("Dynamics 365");
     let has_secret = stored(
@@ -155,16 +160,14 @@ async fn stored(sheet: &mut Sheet, wanted: &Wanted, name: Option<&str>, secrets:
                 wanted.command,
             )
         }
-        Err(error) if error.is_absence() => match secrets.exists(name).await {
-            Ok(true) => Trouble::new(
-                "secret_empty",
-                format!("the secret {name} is still empty"),
-                wanted.command,
-            ),
-            Ok(false) => Trouble::from(&error),
-            Err(error) => Trouble::from(&error),
-        },
-        Err(error) => Trouble::from(&error),
+        Err(error) => {
+            let trouble = Trouble::from(&error);
+            if matches!(error, secrets::Error::NoValue { .. }) {
+                trouble.cured_by(wanted.command)
+            } else {
+                trouble
+            }
+        }
     };
     sheet.bad(wanted.id, "the stored credential", trouble);
     false

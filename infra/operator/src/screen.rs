@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +15,9 @@ use crate::trouble::Trouble;
 
 /// Width that fits every terminal, in characters.
 const WIDTH: usize = 96;
+
+/// Whether what was written last ends with an empty line, or nothing was written yet.
+static IS_APART: AtomicBool = AtomicBool::new(true);
 
 /// Indent of what belongs to a line above.
 const INDENT: usize = 2;
@@ -86,6 +90,7 @@ impl Screen {
     }
 
     fn write(self, text: &str) {
+        IS_APART.store(text == "\n", Ordering::Relaxed);
         // Nobody is left to tell when the reader of a pipe has gone.
         if self.is_json {
             let mut out = stderr().lock();
@@ -182,6 +187,9 @@ impl Screen {
 
     /// Why the command ends here.
     pub(crate) fn trouble(self, trouble: &Trouble) {
+        if !IS_APART.load(Ordering::Relaxed) {
+            self.gap();
+        }
         self.marked(Mark::Bad, &trouble.message);
         self.cure(&trouble.cure);
     }

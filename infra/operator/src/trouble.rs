@@ -68,16 +68,24 @@ impl Trouble {
 
 impl From<&secrets::Error> for Trouble {
     fn from(error: &secrets::Error) -> Self {
-        let cure = if error.is_absence() {
-            "check AWS_REGION, the account of your AWS profile, and the secret's name in the settings; `make output` shows \
-             it"
-        } else if error.is_denial() {
+        let (code, message) = (error.code(), chain(error));
+        if let secrets::Error::NoValue { id } = error {
+            let message = format!("the secret {id} is still empty");
+            return Self::new(code, message, "run `cosell consent` or `cosell credentials`, whichever fills it");
+        }
+        if error.is_absence() {
+            let message = format!("{message}: there is no such secret in this account and region");
+            let cure = "deploy first (`make deploy ENV=...` creates it, empty), and check AWS_REGION, the account of your AWS \
+                        profile, and the secret's name in the settings";
+            return Self::new("secret_missing", message, cure);
+        }
+        let cure = if error.is_denial() {
             "ask for the AWS permissions GetSecretValue, DescribeSecret and PutSecretValue on this secret and, if it is \
              encrypted with a key of its own, Decrypt and GenerateDataKey on that key"
         } else {
             "check AWS_REGION and the AWS profile, then run it again"
         };
-        Self::new(error.code(), chain(error), cure)
+        Self::new(code, message, cure)
     }
 }
 

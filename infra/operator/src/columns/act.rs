@@ -129,7 +129,7 @@ impl<'a> Act<'a> {
             match published {
                 Ok(()) => break,
                 Err(error) if error.has_code(LOCK) && started.elapsed() < LOCKED => {}
-                Err(error) => return Err(Trouble::from(&error)),
+                Err(error) => return Err(customising(&error)),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
@@ -199,7 +199,7 @@ impl<'a> Act<'a> {
             self.screen.moving("reading it again ...");
             let lines = inspect(self.metadata, self.definitions).await;
             self.screen.still();
-            let lines = lines.map_err(|error| Trouble::from(&error))?;
+            let lines = lines.map_err(|error| customising(&error))?;
             let open: Vec<String> = lines
                 .iter()
                 .filter(|line| line.verdict != Verdict::InStep)
@@ -234,19 +234,24 @@ fn is_about_us(error: &Error) -> bool {
 }
 
 fn trouble(error: &Error, part: Part<'_>) -> Trouble {
-    let trouble = Trouble::from(error);
+    let trouble = customising(error);
     let message = format!("{} {}: {}", part.word(), part.name(), trouble.message);
-    let cure = match error.code() {
-        "privilege_missing" => {
-            "give the application user the security role System Customizer while this runs (Power Platform admin center, \
-             Environments, Settings, Users + permissions, Application users), wait half a minute, and run it again"
-                .to_owned()
-        }
-        _ => format!("{}; what was created stays, and a new run goes on from here", trouble.cure),
-    };
+    let cure = format!("{}; what was created stays, and a new run goes on from here", trouble.cure);
     Trouble {
         message,
         cure,
         ..trouble
     }
+}
+
+/// What a refusal means to whoever reads or writes definitions.
+pub(super) fn customising(error: &Error) -> Trouble {
+    let trouble = Trouble::from(error);
+    if trouble.code != "privilege_missing" {
+        return trouble;
+    }
+    trouble.cured_by(
+        "give the application user the security role System Customizer while this runs (Power Platform admin center, \
+         Environments, Settings, Users + permissions, Application users), wait half a minute, and run it again",
+    )
 }

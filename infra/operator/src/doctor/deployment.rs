@@ -126,13 +126,16 @@ where
 pub(super) async fn registration(
     sheet: &mut Sheet,
     settings: &Everything,
-    api: Option<RegistrationApi>,
+    api: Result<RegistrationApi, &str>,
     clock: &mut Clock,
 ) {
     let (id, what) = ("registration", "the webhook's registration");
-    let Some(api) = api else {
-        sheet.skipped(id, what, "a token for webhook registration");
-        return;
+    let api = match api {
+        Ok(api) => api,
+        Err(needs) => {
+            sheet.skipped(id, what, needs);
+            return;
+        }
     };
     let Some(wanted) = &settings.webhook_url else {
         sheet.skipped(id, what, "WEBHOOK_URL");

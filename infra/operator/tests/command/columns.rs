@@ -227,7 +227,7 @@ async fn a_column_of_another_kind_stops_it_before_anything_is_written() {
     let outcome = place.run(&CREATE).await;
     outcome
         .ended(1)
-        .says("column opportunity.cosell_Audit is text, 100, wanted is multi-line text, 100000")
+        .says("column opportunity.cosell_Audit is text, wanted is multi-line text, 100000")
         .says("Dataverse cannot change the kind of a column")
         .says("column lead.cosell_Solutions is multi-line text, 50, wanted is multi-line text, 4000")
         .says("make the column longer by hand")

@@ -333,7 +333,8 @@ async fn a_missing_secret_and_a_taken_port_are_named_before_anybody_signs_in() {
         .run_with(&CONSENT, &SECRET)
         .await
         .ended(1)
-        .says("there is no secret cosell/nowhere in this account and region")
+        .says("secret cosell/nowhere")
+        .says("there is no such secret in this account and region")
         .says("deploy first");
 }
 

@@ -334,7 +334,7 @@ async fn a_dynamics_client_secret_that_lapsed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn privileges_that_are_missing_or_too_narrow() {
+async fn a_privilege_that_is_missing_or_too_narrow() {
     let place = Place::prepared().await;
     place.vendors.dataverse.privilege("prvAppendToContact", None);
     let outcome = fails(&place, &["privileges"], "privilege_missing", "security role").await;
@@ -345,13 +345,7 @@ async fn privileges_that_are_missing_or_too_narrow() {
         .vendors
         .dataverse
         .privilege("prvReadOpportunity", Some(Depth::Local));
-    let outcome = fails(
-        &place,
-        &["privileges", "change_tracking"],
-        "privilege_missing",
-        "whole organisation",
-    )
-    .await;
+    let outcome = fails(&place, &["change_tracking"], "privilege_missing", "of the whole organisation").await;
     outcome.says("prvReadOpportunity");
 }
 
