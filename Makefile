@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
-	doctor tools binaries format lints docs examples policy environment
+	register prove doctor tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
@@ -24,7 +24,7 @@ run: binaries ## play the scenarios in a local world, no account needed; with ON
 test: binaries ## run all tests against the compiled functions
 	cargo $(RUNNER) --workspace
 
-check: format lints docs examples test policy size ## everything CI runs, nothing more and nothing less
+check: format lints docs examples test policy size infra rehearse ## everything CI runs, nothing more and nothing less
 
 build: tools ## the release zips, in target/lambda; ARCH=arm64 (default) or x86_64
 	.ci/build webhook sync registration
@@ -49,6 +49,12 @@ consent: environment ## sign in to Partner Center once for ENV=<environment>, an
 
 columns: environment ## create or check the columns in the Dynamics of ENV=<environment>
 	@$(COSELL) columns $(ARGS)
+
+register: environment ## put the webhook's registration right in ENV=<environment>; ARGS=--overwrite replaces a foreign one
+	@$(COSELL) register $(ARGS)
+
+prove: environment ## have Partner Center send a test event to the webhook of ENV=<environment>
+	@$(COSELL) prove $(ARGS)
 
 doctor: environment ## look whether everything is right in ENV=<environment>, with a cure for what is not
 	@$(COSELL) doctor $(ARGS)

@@ -17,8 +17,11 @@ In this order on the first day:
   cosell doctor        everything at once: what works, what does not, and how to cure it
   cosell prove         a test event from Partner Center to the webhook
 
+And whenever the mapping is changed:
+  cosell mapping-check what is wrong with a mapping file, line by line
+
 Settings are the variables of the deployment. They are read from the environment and, where it does not set one, from the
-file named with --settings: a JSON object, as `make output ENV=staging` writes it.
+file named with --settings: a JSON object, as `infra/run operator staging` writes it.
 
 AWS is reached with your own profile, as the `aws` command reaches it: AWS_PROFILE, `aws sso login`, or AWS_ACCESS_KEY_ID.
 
@@ -53,6 +56,8 @@ pub(crate) enum Command {
     Prove(Prove),
     /// Examine everything and name the cure of what does not work.
     Doctor(Doctor),
+    /// Check a mapping file before it is packed.
+    MappingCheck(MappingCheck),
 }
 
 #[derive(Debug, Args)]
@@ -234,7 +239,7 @@ tables, queue and clock, in the order in which they depend on one another. It on
 says what it waits for.",
     after_long_help = "\
 Needs:
-  - All settings of the deployment: see `make output`
+  - Settings: all of the deployment's, as `infra/run operator staging` writes them
   - AWS permissions: GetSecretValue and DescribeSecret on both secrets, PutSecretValue and UpdateSecretVersionStage on
     Partner Center's (Entra hands out a new refresh token with every use, and it is kept), dynamodb:DescribeTable on both
     tables, sqs:GetQueueAttributes on the queue
@@ -246,6 +251,29 @@ Next:
   Cure what failed from the top, and run it again."
 )]
 pub(crate) struct Doctor {}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Check a mapping file before it is packed.
+
+Names every mistake with its line, as the function would when it starts. `make build MAPPING=...` calls it, so that a mapping
+with mistakes is never deployed. Whether Dynamics has the columns is for `cosell doctor` to say.",
+    after_long_help = "\
+Needs:
+  - The file. No settings, no account, no network
+
+Example:
+  cosell mapping-check my-mapping.toml
+
+Next:
+  make build MAPPING=my-mapping.toml, then make deploy ENV=..."
+)]
+pub(crate) struct MappingCheck {
+    /// The mapping file, in TOML.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;

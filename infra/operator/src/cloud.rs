@@ -62,7 +62,7 @@ pub(crate) async fn connect(variables: &Variables<'_>, client: &reqwest::Client)
         return Err(Trouble::usage(
             "aws_region_missing",
             "no AWS region is known",
-            "set AWS_REGION to the region of the deployment; `make output` writes it into the settings file",
+            "set AWS_REGION to the region of the deployment; `infra/run operator ENV` writes it into the settings file",
         ));
     };
 

@@ -15,7 +15,7 @@ use crate::prompt::Terminal;
 use crate::screen::Screen;
 use crate::settings::{Variables, transport_trouble};
 use crate::trouble::{Exit, Trouble};
-use crate::{columns, consent, credentials, doctor, registration};
+use crate::{columns, consent, credentials, doctor, mapping_check, registration};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -75,7 +75,7 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
         Command::Consent(_) | Command::Credentials(_) => "nothing was stored; the previous credential is untouched",
         Command::Columns(_) => "what was created stays; run it again and it goes on from there",
         Command::Register(_) => "the registration is as it was, or as it should be; `cosell register` shows which",
-        Command::Prove(_) | Command::Doctor(_) => "nothing was changed",
+        Command::Prove(_) | Command::Doctor(_) | Command::MappingCheck(_) => "nothing was changed",
     };
     let work = async {
         let variables = Variables::load(environment, arguments.settings.as_deref())?;
@@ -93,6 +93,7 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
             Command::Register(order) => Box::pin(registration::register(order, &context)).await,
             Command::Prove(order) => Box::pin(registration::prove(order, &context)).await,
             Command::Doctor(order) => Box::pin(doctor::run(order, &context)).await,
+            Command::MappingCheck(order) => mapping_check::run(order, screen),
         }
     };
     tokio::select! {

@@ -9,6 +9,7 @@ mod credentials;
 mod definitions;
 mod doctor;
 mod loopback;
+mod mapping_check;
 mod metadata;
 mod page;
 mod prompt;

@@ -54,7 +54,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, Trouble> {
         Trouble::usage(
             "settings_file_unusable",
             message,
-            "name a JSON object of variables, as `make output` writes it",
+            "name a JSON object of variables, as `infra/run operator ENV` writes one",
         )
     };
     let shown = path.display();
@@ -100,7 +100,7 @@ pub(crate) fn problems_trouble(problems: &[Problem]) -> Trouble {
     Trouble::usage(
         "settings_invalid",
         format!("settings are missing or unusable: {}", list.join("; ")),
-        "name the deployment's settings with --settings FILE (`make output ENV=...` writes them), or set the variables",
+        "name the deployment's settings with --settings FILE (`infra/run operator ENV` writes one), or set the variables",
     )
 }
 

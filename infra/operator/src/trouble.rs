@@ -71,7 +71,11 @@ impl From<&secrets::Error> for Trouble {
         let (code, message) = (error.code(), chain(error));
         if let secrets::Error::NoValue { id } = error {
             let message = format!("the secret {id} is still empty");
-            return Self::new(code, message, "run `cosell consent` or `cosell credentials`, whichever fills it");
+            return Self::new(
+                code,
+                message,
+                "run `cosell consent` or `cosell credentials`, whichever fills it",
+            );
         }
         if error.is_absence() {
             let message = format!("{message}: there is no such secret in this account and region");

@@ -338,6 +338,17 @@ pub(super) fn shown(labels: &[(i64, String)]) -> Value {
     json!({ "LocalizedLabels": all, "UserLocalizedLabel": mine })
 }
 
+/// The options of a column that has its own, by its type.
+pub(super) fn option_set(of: &str, options: &[Value]) -> Value {
+    json!({ "@odata.type": format!("#{CRM}OptionSetMetadata"), "OptionSetType": of, "IsGlobal": false, "Options": options })
+}
+
+/// The two options of a column that is yes or no.
+pub(super) fn two_options(yes: &Value, no: &Value) -> Value {
+    json!({ "@odata.type": format!("#{CRM}BooleanOptionSetMetadata"), "OptionSetType": "Boolean", "IsGlobal": false,
+            "TrueOption": yes, "FalseOption": no })
+}
+
 /// The text of a label in the language of the environment.
 pub(super) fn text(labels: &[(i64, String)]) -> &str {
     let base = labels.iter().find(|(code, _)| *code == BASE_LANGUAGE);
@@ -480,10 +491,7 @@ fn boolean(definition: &Definition<'_>) -> Result<Typed, Refusal> {
             .ok_or_else(|| option.missing("Value"))?;
         Ok(json!({ "Value": value, "Label": shown(&option.required_labels("Label")?) }))
     };
-    let options = json!({
-        "@odata.type": format!("#{CRM}BooleanOptionSetMetadata"), "OptionSetType": "Boolean", "IsGlobal": false,
-        "TrueOption": side("TrueOption", 1)?, "FalseOption": side("FalseOption", 0)?,
-    });
+    let options = two_options(&side("TrueOption", 1)?, &side("FalseOption", 0)?);
     let facts = vec![
         ("DefaultValue", default.into()),
         ("OptionSet", options),
@@ -564,13 +572,9 @@ fn choice(definition: &Definition<'_>, naming: &Naming) -> Result<Typed, Refusal
     if default.is_some_and(|default| named.iter().all(|(value, _)| *value != default)) {
         return Err(invalid("'DefaultFormValue' is not the value of an option."));
     }
-    let options = json!({
-        "@odata.type": format!("#{CRM}OptionSetMetadata"), "OptionSetType": "Picklist", "IsGlobal": false,
-        "Options": facts,
-    });
     let facts = vec![
         ("DefaultFormValue", default.unwrap_or(-1).into()),
-        ("OptionSet", options),
+        ("OptionSet", option_set("Picklist", &facts)),
         ("GlobalOptionSet", Value::Null),
     ];
     Ok((Kind::Choice(Box::leak(named.into_boxed_slice())), default, facts))

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Environment;
 use super::address::{Arguments, Segment, split_outside_quotes, unquote};
 use super::cell::{Cell, Object, raw};
-use super::definition::{BASE_LANGUAGE, managed, required_level, shown};
+use super::definition::{BASE_LANGUAGE, managed, option_set, required_level, shown, two_options};
 use super::filter::Filter;
 use super::query::Options;
 use super::refusal::Refusal;
@@ -515,14 +515,14 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
             let options: Vec<Value> = options.iter().map(|named| option(*named, None)).collect();
             facts
                 .with("DefaultFormValue", &column.default.unwrap_or(-1))
-                .with("OptionSet", &json!({ "Options": options }))
+                .with("OptionSet", &option_set("Picklist", &options))
                 .with("GlobalOptionSet", &Value::Null)
         }
         Kind::Boolean => {
             let [yes, no] = [(1, "Yes"), (0, "No")].map(|named| option(named, None));
             facts
                 .with("DefaultValue", &(column.default == Some(1)))
-                .with("OptionSet", &json!({ "TrueOption": yes, "FalseOption": no }))
+                .with("OptionSet", &two_options(&yes, &no))
                 .with("GlobalOptionSet", &Value::Null)
         }
         Kind::Number(places, least, most) => facts
@@ -536,7 +536,7 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
                 .map(|state| option((state.value, state.label), None))
                 .collect();
             facts
-                .with("OptionSet", &json!({ "Options": options }))
+                .with("OptionSet", &option_set("State", &options))
                 .with("GlobalOptionSet", &Value::Null)
         }
         Kind::Status => {
@@ -546,7 +546,7 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
                 .flat_map(|state| state.statuses.iter().map(move |named| (state.value, *named)));
             let options: Vec<Value> = pairs.map(|(state, named)| option(named, Some(state))).collect();
             facts
-                .with("OptionSet", &json!({ "Options": options }))
+                .with("OptionSet", &option_set("Status", &options))
                 .with("GlobalOptionSet", &Value::Null)
         }
         Kind::Lookup(targets) => facts.with(
@@ -558,9 +558,7 @@ fn attribute(table: &Table, column: &Column, details: bool) -> Facts {
 }
 
 fn option((value, label): Named, state: Option<i64>) -> Value {
-    let label = json!({ "Label": label, "LanguageCode": 1033 });
-    let mut option =
-        json!({ "Value": value, "Label": { "LocalizedLabels": [label.clone()], "UserLocalizedLabel": label } });
+    let mut option = json!({ "Value": value, "Label": shown(&[(BASE_LANGUAGE, label.to_owned())]) });
     if let (Some(state), Some(option)) = (state, option.as_object_mut()) {
         option.insert("State".to_owned(), state.into());
     }

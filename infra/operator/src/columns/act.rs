@@ -236,7 +236,10 @@ fn is_about_us(error: &Error) -> bool {
 fn trouble(error: &Error, part: Part<'_>) -> Trouble {
     let trouble = customising(error);
     let message = format!("{} {}: {}", part.word(), part.name(), trouble.message);
-    let cure = format!("{}; what was created stays, and a new run goes on from here", trouble.cure);
+    let cure = format!(
+        "{}; what was created stays, and a new run goes on from here",
+        trouble.cure
+    );
     Trouble {
         message,
         cure,

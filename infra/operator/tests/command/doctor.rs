@@ -135,7 +135,7 @@ async fn settings_that_are_missing_skip_what_needs_them() {
     let mut place = Place::prepared().await;
     place.unset("LINKS_TABLE");
     place.set("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/plain");
-    let outcome = fails(&place, &["settings"], "settings_invalid", "make output").await;
+    let outcome = fails(&place, &["settings"], "settings_invalid", "infra/run operator").await;
     outcome.says("LINKS_TABLE is not set").says("must name a FIFO queue");
     assert_eq!(check(&outcome, "links_table")["needs"], "LINKS_TABLE");
     assert_eq!(check(&outcome, "queue")["needs"], "QUEUE_URL");
@@ -345,7 +345,13 @@ async fn a_privilege_that_is_missing_or_too_narrow() {
         .vendors
         .dataverse
         .privilege("prvReadOpportunity", Some(Depth::Local));
-    let outcome = fails(&place, &["change_tracking"], "privilege_missing", "of the whole organisation").await;
+    let outcome = fails(
+        &place,
+        &["change_tracking"],
+        "privilege_missing",
+        "of the whole organisation",
+    )
+    .await;
     outcome.says("prvReadOpportunity");
 }
 

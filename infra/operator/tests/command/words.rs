@@ -23,7 +23,7 @@ async fn the_help_names_every_command_in_the_order_of_the_first_day() {
         outcome
             .ended(0)
             .says("Needs:")
-            .says("Settings")
+            .says("Settings:")
             .says("Example:")
             .says("Next:");
     }
@@ -61,7 +61,7 @@ async fn settings_that_are_missing_or_unusable_are_named_together_before_anythin
             "DATAVERSE_SECRET is not set",
             "DATAVERSE_URL is",
             "PARTNER_TENANT_ID is",
-            "make output",
+            "infra/run operator",
         ] {
             outcome.says(part);
         }
@@ -143,4 +143,33 @@ async fn credentials_come_from_a_profile_as_the_aws_command_takes_them() {
         })
         .collect();
     assert!(!signed.is_empty() && signed.iter().all(|is_profile| *is_profile));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_checked_without_any_settings() {
+    let place = Place::bare(Crm::Plain).await;
+    let file = place.folder().join("own.toml");
+    std::fs::write(&file, cosell::mapping::DEFAULT).unwrap();
+    let file = file.to_str().unwrap();
+    place
+        .run(&["mapping-check", file])
+        .await
+        .ended(0)
+        .says("own.toml is sound");
+
+    let broken = cosell::mapping::DEFAULT.replace("version = 1", "version = 1\ncolour = 3");
+    let line = broken.lines().position(|line| line == "colour = 3").unwrap() + 1;
+    std::fs::write(file, broken).unwrap();
+    let outcome = place.run(&["mapping-check", file]).await;
+    outcome
+        .ended(1)
+        .says(&format!("own.toml:{line}: "))
+        .says("colour")
+        .says("correct that line");
+
+    place
+        .run(&["mapping-check", "nowhere.toml"])
+        .await
+        .ended(1)
+        .says("nowhere.toml cannot be read");
 }
