@@ -113,7 +113,9 @@ async fn columns(from: &Administrator, table: &str) -> Vec<Value> {
     let mut definitions = Vec::new();
     for one in list["value"].as_array().unwrap() {
         let (name, class) = (text(one, "LogicalName"), text(one, "@odata.type"));
-        if ["Lookup", "Uniqueidentifier"].contains(&one["AttributeType"].as_str().unwrap()) {
+        let is_own = !["Lookup", "Uniqueidentifier"].contains(&one["AttributeType"].as_str().unwrap());
+        // Dataverse adds to a column of money its value in the base currency.
+        if !is_own || name.ends_with("_base") {
             continue;
         }
         let expand = if ["Boolean", "Picklist"].contains(&one["AttributeType"].as_str().unwrap()) {
