@@ -426,6 +426,10 @@ async fn change_tracking_that_is_off() {
 }
 
 /// Partner Center answers the list of referrals once, by a clock that is this far from ours.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command compares with the machine's own clock"
+)]
 fn skew(place: &Place, by: Duration) {
     let behind = Timestamp::now() - SignedDuration::try_from(by).unwrap();
     let date = behind.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();

@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// The emulator's own default; any commercial region would do.
 pub(crate) const REGION: &str = "us-east-1";
 
+/// The one account that the emulator has.
+pub(crate) const ACCOUNT: &str = "000000000000";
+
 /// How long the emulator may take to come up: it is Python and loads dozens of services.
 const START: Duration = Duration::from_secs(60);
 

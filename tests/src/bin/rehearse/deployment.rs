@@ -1,6 +1,6 @@
-//! The deployment under rehearsal: its settings file, Terraform by way of `infra/run`, and the admin's command.
+//! The deployment under rehearsal: its settings file, the commands that an admin types, and Terraform by way of `infra/run`.
 //!
-//! Knows: how an admin calls both, and where they leave what they say. Refuses to know: what they do. Guarantee: the
+//! Knows: how an admin calls them, and where they leave what they say. Refuses to know: what they do. Guarantee: the
 //! settings, the state and the plug-ins of the rehearsal lie in files of its own, which are removed when it ends well.
 
 use std::fs::{self, OpenOptions};
@@ -17,8 +17,8 @@ use crate::cloud::{Cloud, REGION};
 /// A first apply takes a minute here; in AWS three.
 const TERRAFORM: Duration = Duration::from_secs(900);
 
-/// Creating two dozen columns one by one, with the pauses that the CRM asks for.
-const COMMAND: Duration = Duration::from_secs(300);
+/// The longest is a first deployment.
+const COMMAND: Duration = TERRAFORM;
 
 /// Lines of a log that are shown when a program failed.
 const TAIL: usize = 30;
@@ -29,12 +29,11 @@ pub(crate) struct Deployment {
     root: PathBuf,
     logs: PathBuf,
     environment: &'static str,
-    cosell: PathBuf,
     variables: Vec<(String, String)>,
 }
 
 impl Deployment {
-    pub(crate) fn new(root: &Path, logs: &Path, environment: &'static str, cosell: &Path, cloud: &Cloud) -> Self {
+    pub(crate) fn new(root: &Path, logs: &Path, environment: &'static str, cloud: &Cloud) -> Self {
         let variables = [
             ("AWS_ENDPOINT_URL", cloud.url()),
             ("AWS_ACCESS_KEY_ID", "test"),
@@ -50,7 +49,6 @@ impl Deployment {
             root: root.to_owned(),
             logs: logs.to_owned(),
             environment,
-            cosell: cosell.to_owned(),
             variables: variables
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
@@ -61,10 +59,25 @@ impl Deployment {
         self.root.join("infra/environments")
     }
 
-    /// Writes the settings file, as the guide has the admin do.
+    /// Edits the copy of the example: lines of `settings` replace those of the same name, others are added.
     pub(crate) fn configure(&self, settings: &str) -> Result<(), String> {
         let path = self.folder().join(format!("{}.tfvars", self.environment));
-        fs::write(&path, settings).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let mut lines: Vec<String> = fs::read_to_string(&path)
+            .map_err(failed)?
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        for setting in settings.lines() {
+            let same = lines
+                .iter_mut()
+                .find(|line| name_of(line).is_some() && name_of(line) == name_of(setting));
+            match same {
+                Some(line) => setting.clone_into(line),
+                None => lines.push(setting.to_owned()),
+            }
+        }
+        fs::write(&path, lines.join("\n") + "\n").map_err(failed)
     }
 
     /// Removes every file of the environment.
@@ -125,21 +138,19 @@ impl Deployment {
         Ok(text.trim().to_owned())
     }
 
-    /// `cosell ARGUMENTS` until it ends, with what it asks for in variables.
-    pub(crate) async fn cosell(&self, arguments: &[&str], answers: &[(&str, &str)]) -> Result<String, String> {
-        let mut command = self.cosell_command(arguments, answers);
-        command.stdin(Stdio::null());
-        let what = format!("cosell {}", arguments.join(" "));
-        self.finish(&what, "cosell.log", command, COMMAND).await
+    /// What an admin types, until it ends; `answers` are variables that spare a question.
+    pub(crate) async fn types(&self, line: &str, answers: &[(&str, &str)]) -> Result<String, String> {
+        self.finish(line, "commands.log", self.typed(line, answers), COMMAND)
+            .await
     }
 
-    /// `cosell ARGUMENTS` left running, for a test that plays the browser.
-    pub(crate) fn cosell_started(
+    /// What an admin types, left running, for a test that plays the browser.
+    pub(crate) fn started(
         &self,
-        arguments: &[&str],
+        line: &str,
         answers: &[(&str, &str)],
     ) -> Result<(Child, tokio::io::Lines<BufReader<ChildStdout>>), String> {
-        let mut command = self.cosell_command(arguments, answers);
+        let mut command = self.typed(line, answers);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -147,15 +158,19 @@ impl Deployment {
             .kill_on_drop(true);
         let mut child = command
             .spawn()
-            .map_err(|error| format!("{} does not start: {error}", self.cosell.display()))?;
-        let lines = child.stdout.take().ok_or("cosell has no standard output")?;
+            .map_err(|error| format!("\"{line}\" does not start: {error}"))?;
+        let lines = child.stdout.take().ok_or("it has no standard output")?;
         Ok((child, BufReader::new(lines).lines()))
     }
 
-    fn cosell_command(&self, arguments: &[&str], answers: &[(&str, &str)]) -> Command {
-        let mut command = self.command(&self.cosell);
-        command.arg("--settings").arg(self.settings_file()).args(arguments);
-        command.envs(answers.iter().copied());
+    fn typed(&self, line: &str, answers: &[(&str, &str)]) -> Command {
+        let mut command = self.command(Path::new("sh"));
+        command.arg("-c").arg(line);
+        // The make that runs the rehearsal is not the one that is typed here.
+        for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+            command.env_remove(name);
+        }
+        command.env("YES", "1").envs(answers.iter().copied());
         command
     }
 
@@ -203,4 +218,12 @@ fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let from = lines.len().saturating_sub(TAIL);
     lines.get(from..).unwrap_or_default().join("\n")
+}
+
+/// The name that a line of settings gives a value to.
+fn name_of(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once('=')?;
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
+    is_name.then_some(name)
 }

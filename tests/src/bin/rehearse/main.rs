@@ -8,6 +8,7 @@
 
 mod cloud;
 mod deployment;
+mod guide;
 mod play;
 mod vendors;
 
@@ -25,7 +26,6 @@ vendors simulated; then the first-day guide is followed, step by step.
 Usage: make rehearse [STAY=1]
 
   STAY=1            keep everything up before it is torn down, until Ctrl-C
-  COSELL=FILE       the admin's command, compiled; `make rehearse` sets it
   EMULATOR=FILE     the emulator's program; `make rehearse` sets it
   --help            this text
 
@@ -53,11 +53,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let (Some(emulator), Some(cosell)) = (lookup("EMULATOR"), lookup("COSELL")) else {
-        screen.trouble("EMULATOR and COSELL are not both set; run it as `make rehearse`, which sets them");
+    let Some(emulator) = lookup("EMULATOR") else {
+        screen.trouble("EMULATOR is not set; run it as `make rehearse`, which sets it");
         return ExitCode::from(2);
     };
-    let play = Play::new(screen, emulator.into(), cosell.into(), lookup("STAY").is_some());
+    let play = Play::new(screen, emulator.into(), lookup("STAY").is_some());
     tokio::select! {
         outcome = play.perform() => match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::cloud::{Cloud, REGION};
+use crate::cloud::{ACCOUNT, Cloud, REGION};
 use crate::deployment::Deployment;
+use crate::guide::Guide;
 use crate::vendors::{self, DATAVERSE_APP, PARTNER_APP, TENANT, Vendors};
 
 /// The environment's name in Terraform. Every name that AWS shows begins with it.
@@ -22,6 +23,13 @@ const ENVIRONMENT: &str = "rehearsal";
 
 /// What every resource has in its name.
 const MARK: &str = "cosell-rehearsal";
+
+/// The emulator runs the programs on this machine.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "x86_64"
+};
 
 /// How long a change in the CRM may take: the schedule fires every minute, the emulator looks whether it is time every few
 /// seconds, and cold functions start on a busy machine.
@@ -44,7 +52,6 @@ const PULSE: Duration = Duration::from_millis(250);
 pub(crate) struct Play {
     screen: Screen,
     emulator: PathBuf,
-    cosell: PathBuf,
     stay: bool,
 }
 
@@ -56,13 +63,8 @@ struct Stage<'a> {
 }
 
 impl Play {
-    pub(crate) fn new(screen: Screen, emulator: PathBuf, cosell: PathBuf, stay: bool) -> Self {
-        Self {
-            screen,
-            emulator,
-            cosell,
-            stay,
-        }
+    pub(crate) fn new(screen: Screen, emulator: PathBuf, stay: bool) -> Self {
+        Self { screen, emulator, stay }
     }
 
     /// Plays everything; the error tells what did not hold.
@@ -83,18 +85,20 @@ impl Play {
         let cloud = Cloud::start(&self.emulator, &logs).await?;
         self.screen
             .aside(&format!("AWS is at {}; the logs are in target/rehearsal.", cloud.url()));
-        let deployment = Deployment::new(&root, &logs, ENVIRONMENT, &self.cosell, &cloud);
+        let deployment = Deployment::new(&root, &logs, ENVIRONMENT, &cloud);
         deployment.forget();
-        deployment.configure(&settings(&vendors, &cloud, &anchors.display().to_string()))?;
+        let mut guide = Guide::read(&root, ENVIRONMENT)?;
         let stage = Stage {
             cloud: &cloud,
             vendors: &vendors,
             deployment: &deployment,
         };
 
-        self.first_deployment(&stage).await?;
-        self.first_day(&stage).await?;
-        self.second_deployment(&stage).await?;
+        let settings = settings(&vendors, &cloud, &anchors.display().to_string());
+        self.first_deployment(&stage, &mut guide, &settings).await?;
+        self.first_day(&stage, &mut guide).await?;
+        self.second_deployment(&stage, &mut guide).await?;
+        guide.ended()?;
         let poison = self.poison(&stage).await?;
         self.forgery(&stage).await?;
         self.deals(&stage).await?;
@@ -119,11 +123,26 @@ impl Play {
         Ok(())
     }
 
-    async fn first_deployment(&self, stage: &Stage<'_>) -> Result<(), String> {
+    async fn first_deployment(&self, stage: &Stage<'_>, guide: &mut Guide, settings: &str) -> Result<(), String> {
         self.screen
             .step("1", "The admin deploys for the first time; the secrets are still empty");
+        let deployment = stage.deployment;
         let began = Instant::now();
-        stage.deployment.terraform("deploy", &[]).await?;
+        let build = guide.next("make build")?;
+        deployment.types(&build, &[("ARCH", ARCHITECTURE)]).await?;
+        self.held("`make build` made the zips", began);
+        let copy = guide.next("cp infra/environments/staging.tfvars.example infra/environments/staging.tfvars")?;
+        deployment.types(&copy, &[]).await?;
+        deployment.configure(settings)?;
+        let began = Instant::now();
+        let said = deployment.types(&guide.next("make plan ENV=staging")?, &[]).await?;
+        self.quietly(
+            said.contains("0 to change, 0 to destroy"),
+            &format!("the plan only adds:\n{said}"),
+        )?;
+        self.held("`make plan` shows what there will be", began);
+        let began = Instant::now();
+        deployment.types(&guide.next("make deploy ENV=staging")?, &[]).await?;
         self.held("everything was created", began);
         self.claim(
             stage.vendors.partner_center.registration().is_none(),
@@ -136,47 +155,41 @@ impl Play {
                 &format!("the schedule {name} waits for the credentials"),
             )?;
         }
-        stage.deployment.settings().await.map(drop)
+        Ok(())
     }
 
-    async fn first_day(&self, stage: &Stage<'_>) -> Result<(), String> {
+    async fn first_day(&self, stage: &Stage<'_>, guide: &mut Guide) -> Result<(), String> {
         self.screen.step(
             "2",
             "The admin stores the credentials, signs in once and creates the columns",
         );
         let began = Instant::now();
-        stage
-            .deployment
-            .cosell(
-                &["credentials", "--client-id", DATAVERSE_APP.0],
-                &[("CLIENT_SECRET", DATAVERSE_APP.1)],
-            )
-            .await?;
-        self.held(
-            "`cosell credentials` tried the CRM's credentials and stored them",
-            began,
-        );
+        let typed = guide.next("make credentials ENV=staging")?;
+        let arguments = format!("--client-id {}", DATAVERSE_APP.0);
+        let answers = [("ARGS", arguments.as_str()), ("CLIENT_SECRET", DATAVERSE_APP.1)];
+        stage.deployment.types(&typed, &answers).await?;
+        self.held("`make credentials` tried the CRM's credentials and stored them", began);
         let began = Instant::now();
-        self.consent(stage).await?;
-        self.held("`cosell consent` took the sign-in and stored the refresh token", began);
+        self.consent(stage, &guide.next("make consent ENV=staging")?).await?;
+        self.held("`make consent` took the sign-in and stored the refresh token", began);
         let began = Instant::now();
-        stage.deployment.cosell(&["columns", "--yes"], &[]).await?;
-        self.held("`cosell columns` created columns, key and child table", began);
+        let typed = guide.next("make columns ENV=staging")?;
+        stage.deployment.types(&typed, &[("ARGS", "--yes")]).await?;
+        self.held("`make columns` created columns, key and child table", began);
         let mark = stage.vendors.switchboard.mark();
-        stage.deployment.cosell(&["columns", "--yes"], &[]).await?;
+        stage.deployment.types(&typed, &[("ARGS", "--yes")]).await?;
         let writes = stage.vendors.switchboard.since(mark);
         let writes = writes
             .iter()
             .filter(|exchange| exchange.api == "dataverse" && exchange.is_write());
-        self.claim(writes.count() == 0, "a second `cosell columns` writes nothing")
+        self.claim(writes.count() == 0, "a second `make columns` writes nothing")
     }
 
     /// Plays the browser: asks for the page whose address the command prints, and follows it back to the command.
-    async fn consent(&self, stage: &Stage<'_>) -> Result<(), String> {
-        let (mut child, mut lines) = stage.deployment.cosell_started(
-            &["consent", "--no-browser", "--client-id", PARTNER_APP.0],
-            &[("CLIENT_SECRET", PARTNER_APP.1)],
-        )?;
+    async fn consent(&self, stage: &Stage<'_>, typed: &str) -> Result<(), String> {
+        let arguments = format!("--no-browser --client-id {}", PARTNER_APP.0);
+        let answers = [("ARGS", arguments.as_str()), ("CLIENT_SECRET", PARTNER_APP.1)];
+        let (mut child, mut lines) = stage.deployment.started(typed, &answers)?;
         let address = format!("{}/", stage.vendors.entra.url());
         let page = async {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -184,11 +197,11 @@ impl Play {
                     return Ok(url.to_owned());
                 }
             }
-            Err("cosell consent ended without printing the address of the sign-in".to_owned())
+            Err("the consent ended without printing the address of the sign-in".to_owned())
         };
         let page = tokio::time::timeout(SIGN_IN, page)
             .await
-            .map_err(|_| "cosell consent did not print the address of the sign-in".to_owned())??;
+            .map_err(|_| "the consent did not print the address of the sign-in".to_owned())??;
         let answer = reqwest::get(&page)
             .await
             .map_err(|error| format!("the sign-in: {error}"))?;
@@ -197,19 +210,22 @@ impl Play {
         }
         // What else it says must be read, or it would wait for a reader.
         while let Ok(Some(_)) = lines.next_line().await {}
-        let status = child.wait().await.map_err(|error| format!("cosell consent: {error}"))?;
+        let status = child.wait().await.map_err(|error| format!("the consent: {error}"))?;
         if status.success() {
             Ok(())
         } else {
-            Err(format!("cosell consent ended with {status}"))
+            Err(format!("the consent ended with {status}"))
         }
     }
 
-    async fn second_deployment(&self, stage: &Stage<'_>) -> Result<(), String> {
+    async fn second_deployment(&self, stage: &Stage<'_>, guide: &mut Guide) -> Result<(), String> {
         self.screen
             .step("3", "The admin deploys again, and looks whether all is well");
         let began = Instant::now();
-        stage.deployment.terraform("deploy", &[]).await?;
+        stage
+            .deployment
+            .types(&guide.next("make deploy ENV=staging")?, &[])
+            .await?;
         self.held("the second deployment went through", began);
         let registered = stage.vendors.partner_center.registration();
         let registered = registered.map(|registration| registration.url).unwrap_or_default();
@@ -223,21 +239,24 @@ impl Play {
             self.claim(state == "ENABLED", &format!("the schedule {name} runs"))?;
         }
         let began = Instant::now();
-        let said = stage.deployment.cosell(&["doctor"], &[]).await?;
-        self.held("`cosell doctor` finds nothing wrong", began);
-        self.screen.aside(said.trim_end());
-        let began = Instant::now();
-        let proof = stage
-            .cloud
-            .invoke(&name("registration"), &json!({ "action": "prove" }))
+        let said = stage
+            .deployment
+            .types(&guide.next("make doctor ENV=staging")?, &[])
             .await?;
-        self.claim(
-            proof.pointer("/done/outcome") == Some(&json!("delivered")),
-            &format!(
-                "a test event went from Partner Center to the webhook, in {}",
-                seconds(began.elapsed())
-            ),
-        )
+        self.held("`make doctor` finds nothing wrong", began);
+        for line in said.trim_end().lines() {
+            self.screen.line(format!("       {line}"));
+        }
+        let began = Instant::now();
+        stage
+            .deployment
+            .types(&guide.next("make prove ENV=staging")?, &[])
+            .await?;
+        self.held(
+            "`make prove`: a test event went from Partner Center to the webhook",
+            began,
+        );
+        Ok(())
     }
 
     async fn forgery(&self, stage: &Stage<'_>) -> Result<(), String> {
@@ -427,7 +446,8 @@ impl Play {
             self.quietly(list.contains(MARK), &format!("{what} are listed before: {list}"))?;
         }
         let began = Instant::now();
-        stage.deployment.terraform("destroy", &[]).await?;
+        let typed = format!("make destroy ENV={ENVIRONMENT}");
+        stage.deployment.types(&typed, &[]).await?;
         self.held("everything was destroyed", began);
         for (what, list) in inventory(stage.cloud).await? {
             self.quietly(!list.contains(MARK), &format!("no {what} are left: {list}"))?;
@@ -583,8 +603,8 @@ fn text(value: &Value, member: &str) -> String {
 fn settings(vendors: &Vendors, cloud: &Cloud, anchors: &str) -> String {
     let host = vendors.partner_center.certificate_host();
     format!(
-        r#"environment         = "{ENVIRONMENT}"
-region              = "{REGION}"
+        r#"region              = "{REGION}"
+account_id          = "{ACCOUNT}"
 partner_tenant_id   = "{TENANT}"
 dataverse_url       = "{dataverse}"
 notification_mail   = "crm-team@example.com"
@@ -597,7 +617,7 @@ webhook_url                 = "http://127.0.0.1:{port}/_aws/execute-api/{{api}}/
 certificate_hosts           = ["{host}"]
 issuer_hosts                = ["{host}"]
 trust_anchors_file          = "{anchors}"
-architecture                = "{architecture}"
+architecture                = "{ARCHITECTURE}"
 sync_timeout_seconds        = 30
 max_receives                = 1
 settle_seconds              = 1
@@ -611,11 +631,5 @@ secret_recovery_days        = 0
         referrals = vendors.partner_center.referrals_url(),
         webhooks = vendors.partner_center.webhooks_url(),
         port = cloud.port(),
-        // The emulator runs the programs on this machine.
-        architecture = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            std::env::consts::ARCH
-        },
     )
 }

@@ -1,21 +1,19 @@
-//! A Dynamics 365 as Microsoft delivers it: what is copied into it by the documented requests serves the connector.
+//! An administrator's tool: reads the definitions of one environment and makes the same in another.
 
-use cosell_tests::dataverse::Crm;
 use cosell_tests::entra::Entra;
-use cosell_tests::vendors::Vendors;
-use cosell_tests::world::{Setup, Sharing, TENANT, World};
+use cosell_tests::world::TENANT;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 /// One environment as an administrator's tool reaches it.
-struct Administrator {
+pub(crate) struct Administrator {
     root: String,
     token: String,
     http: reqwest::Client,
 }
 
 impl Administrator {
-    async fn of(entra: &Entra, dynamics: &str) -> Self {
+    pub(crate) async fn of(entra: &Entra, dynamics: &str) -> Self {
         let http = reqwest::Client::new();
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
@@ -103,7 +101,7 @@ fn definition(told: &Value) -> Value {
 }
 
 /// The columns of the solution on a table, except those of no type that is made by itself.
-async fn columns(from: &Administrator, table: &str) -> Vec<Value> {
+pub(crate) async fn columns(from: &Administrator, table: &str) -> Vec<Value> {
     let path = format!("EntityDefinitions(LogicalName='{table}')/Attributes");
     let list = from
         .get(&format!(
@@ -132,7 +130,7 @@ async fn columns(from: &Administrator, table: &str) -> Vec<Value> {
 }
 
 /// Copies what the solution brings from one environment to another.
-async fn install(from: &Administrator, to: &Administrator) {
+pub(crate) async fn install(from: &Administrator, to: &Administrator) {
     let publisher = json!({ "uniquename": "cosellsync", "friendlyname": "Co-sell Sync", "customizationprefix": "cosell",
                             "customizationoptionvalueprefix": 72700 });
     let made = to.make("publishers", &publisher).await;
@@ -195,44 +193,4 @@ async fn install(from: &Administrator, to: &Administrator) {
         });
         to.make("RelationshipDefinitions", &body).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deal_is_shared_from_an_environment_that_was_plain_and_its_secrets_empty() {
-    let setup = Setup {
-        plain_crm: true,
-        empty_secrets: true,
-        ..Setup::default()
-    };
-    let world = World::start_with(setup).await.unwrap();
-    assert!(
-        Sharing::default().enter(&world.dataverse).is_err(),
-        "nothing is installed"
-    );
-    let model = Vendors::start([0; 5], Crm::WithCoSell).await.unwrap();
-    model.entra.add_app_client(TENANT, "dataverse-app", "dataverse-secret");
-    let from = Administrator::of(&model.entra, &model.dataverse.url()).await;
-    let to = Administrator::of(&world.entra, &world.dataverse.url()).await;
-    install(&from, &to).await;
-    for table in ["opportunity", "lead", "cosell_dealsolution"] {
-        assert_eq!(columns(&to, table).await, columns(&from, table).await, "{table}");
-    }
-    world.store_secrets();
-
-    let deal = Sharing {
-        solutions: Some("SOL-20817-KTR".to_owned()),
-        ..Sharing::default()
-    };
-    let opportunity = world.seller_enters(&deal);
-    world.settle().await;
-    let referral = world.referral_of(&opportunity);
-    assert_eq!(world.referral(&referral)["status"], "Active");
-    assert_eq!(
-        world.opportunity(&opportunity)["cosell_referralidentifier"],
-        json!(referral)
-    );
-    world.seller_wins(&opportunity);
-    world.settle().await;
-    assert_eq!(world.referral(&referral)["substatus"], "Won");
-    world.close().await;
 }
