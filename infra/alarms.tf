@@ -205,6 +205,8 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   datapoints_to_alarm = each.value.datapoints # Default: all periods.
   treat_missing_data  = each.value.missing    # Default: missing, which ends in a state of its own that nobody watches.
 
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn] # Default: none. That it is over is worth a mail, too.
+  # A dry run registers nothing, which is what this one would report every day.
+  actions_enabled = !(var.dry_run && each.key == "registration-drift")
+  alarm_actions   = [aws_sns_topic.alarms.arn]
+  ok_actions      = [aws_sns_topic.alarms.arn] # Default: none. That it is over is worth a mail, too.
 }

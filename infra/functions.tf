@@ -3,7 +3,7 @@
 locals {
   zip = { for name in ["webhook", "sync", "registration"] : name => "${path.module}/${var.zip_folder}/${name}.zip" }
 
-  metrics_namespace = "CosellConnector/${var.environment}"
+  metrics_namespace = "CosellConnector/${local.name}"
 
   common_settings = {
     LOG_LEVEL         = var.log_level

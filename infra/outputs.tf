@@ -91,6 +91,7 @@ output "operator" {
     QUEUE_URL                   = aws_sqs_queue.hints.url
     LINKS_TABLE                 = aws_dynamodb_table.links.name
     AUDIT_TABLE                 = aws_dynamodb_table.audit.name
+    MAPPING_FILE                = var.mapping # Relative to where `make` is called: an absolute path would differ with the computer.
     WEBHOOK_URL                 = local.webhook_url
     WEBHOOK_EVENTS              = local.webhook_events
     SYNC_COSELL_ONLY            = tostring(var.sync_cosell_only)

@@ -50,10 +50,12 @@ locals {
 
 # The last step of an apply: everything that receives must be there before Microsoft is told to post. Before the consent the
 # function answers "awaiting_consent" and the apply succeeds; the apply after it registers. A registration that leads
-# elsewhere is left alone: the apply then ends with the function's error, which names that address.
+# elsewhere is left alone: the apply then ends with the function's error, which names that address. Every change of the input
+# or of a trigger runs it again.
 resource "aws_lambda_invocation" "registration" {
   function_name = module.registration.name
-  input         = jsonencode({ action = "register" })
+  # A dry run looks, and leaves the registration to whoever has it.
+  input = jsonencode({ action = var.dry_run ? "inspect" : "register" })
 
   # Default: none, so that it would run once in its life. What is registered depends on these.
   triggers = {

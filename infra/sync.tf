@@ -24,7 +24,7 @@ module "sync" {
     DISPLAY_CHECKMARK   = tostring(var.display_checkmark)
     DRY_RUN             = tostring(var.dry_run)
     LINKS_TABLE         = aws_dynamodb_table.links.name
-    MAPPING_FILE        = var.mapping_file
+    MAPPING_FILE        = "mapping.toml" # Packed beside the program by `make build`; infra/run sees that it is this environment's.
     PARTNER_CENTER_RATE = tostring(var.partner_center_rate)
     PARTNER_CENTER_URL  = var.partner_center_url
     PAUSED              = var.paused

@@ -242,7 +242,7 @@ variable "paused" {
 }
 
 variable "dry_run" {
-  description = "Reads, plans and audits, but writes to neither vendor: for the first days beside a CRM that is in use."
+  description = "Reads, plans and audits, but writes to neither vendor and registers no webhook: for the first days beside a CRM that is in use, or beside another connector."
   type        = bool
   default     = false
   nullable    = false
@@ -262,15 +262,15 @@ variable "display_checkmark" {
   nullable    = false
 }
 
-variable "mapping_file" {
-  description = "Mapping to use: a path inside the function, relative to where its program lies. The default is what `make build` packed; empty is the mapping that is built into the program."
+variable "mapping" {
+  description = "Mapping file of this environment, from the root of the repository. `make build MAPPING=...` packs it; deploying another than the one that is packed is refused."
   type        = string
-  default     = "mapping.toml"
+  default     = "shared/cosell/mapping.toml"
   nullable    = false
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9._/-]*$", var.mapping_file))
-    error_message = "mapping_file must be a path inside the function, such as \"mapping.toml\", or empty; `make build MAPPING=...` packs yours."
+    condition     = fileexists(startswith(var.mapping, "/") ? var.mapping : "${path.root}/../${var.mapping}")
+    error_message = "mapping must name a file, such as \"my-mapping.toml\" in the root of the repository; shared/cosell/mapping.toml is the one to begin with."
   }
 }
 
@@ -369,9 +369,10 @@ variable "schedules" {
   }
   validation {
     condition = alltrue([
-      for run in [var.schedules.compare, var.schedules.inspect] : can(regex("^(rate|cron)\\(.+\\)$", run.rate))
+      for run in [var.schedules.compare, var.schedules.inspect] :
+      can(regex("^(rate\\([1-9][0-9]* (minute|hour|day)s?\\)|cron\\(([^ ]+ ){5}[^ ]+\\))$", run.rate))
     ])
-    error_message = "The rate of compare and inspect must be a rate(...) or cron(...) expression, such as \"cron(17 2 * * ? *)\"."
+    error_message = "The rate of compare and inspect must be rate(...) or cron(...) with the six fields of EventBridge Scheduler, such as \"cron(17 2 * * ? *)\"."
   }
   validation {
     condition     = alltrue([for run in values(var.schedules) : can(regex("^[0-9A-Za-z_.-]{1,64}$", run.name))]) && length(distinct([for run in values(var.schedules) : run.name])) == 4
@@ -466,8 +467,8 @@ variable "kms_key_arn" {
 
   validation {
     # An alias could be pointed at another key later, and what was encrypted before would be lost.
-    condition     = var.kms_key_arn == null || can(regex("^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]+$", var.kms_key_arn))
-    error_message = "kms_key_arn must be the ARN of a key, such as \"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-...\"; aliases are not accepted."
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws:kms:${var.region}:[0-9]{12}:key/(mrk-)?[0-9a-f-]+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key in the deployment's region, such as \"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-...\"; aliases are not accepted."
   }
 }
 

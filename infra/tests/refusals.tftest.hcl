@@ -34,7 +34,7 @@ run "first_mistakes" {
     webhook_burst               = 0                                                  # Burst of nothing.
     webhook_rate                = 0                                                  # Webhook rate of nothing.
     paused                      = "both"                                             # Pause of no direction.
-    mapping_file                = "my mapping.toml"                                  # Mapping with a blank.
+    mapping                     = "shared/cosell/mapping.tmol"                       # Mapping that is not there.
     max_receives                = 0                                                  # No receive at all.
     settle_seconds              = 0                                                  # No time to settle.
     waits_percent               = 101                                                # Waits longer than the built in ones.
@@ -70,7 +70,7 @@ run "first_mistakes" {
     var.webhook_burst,
     var.webhook_rate,
     var.paused,
-    var.mapping_file,
+    var.mapping,
     var.max_receives,
     var.settle_seconds,
     var.waits_percent,
@@ -236,7 +236,6 @@ run "what_a_rehearsal_sets_is_accepted" {
     dataverse_rate              = 1000
     sync_timeout_seconds        = 30
     secret_recovery_days        = 0
-    mapping_file                = ""
   }
   assert {
     condition     = module.sync.settings.DATAVERSE_URL == "http://127.0.0.1:4001"
