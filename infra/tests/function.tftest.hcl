@@ -1,6 +1,30 @@
 # One function by itself: what only the module's own resources show. How the three are called is in the other pages.
 
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_resource "aws_iam_role" {
+    defaults = {
+      arn = "arn:aws:iam::111122223333:role/cosell-staging-eu-west-1-sync"
+      id  = "cosell-staging-eu-west-1-sync"
+    }
+  }
+}
+
+# What is made with this one can be told from what is made later.
+mock_provider "aws" {
+  alias = "first"
+  mock_resource "aws_iam_role" {
+    defaults = {
+      arn = "arn:aws:iam::111122223333:role/cosell-staging-eu-west-1-sync"
+      id  = "cosell-staging-eu-west-1-sync"
+    }
+  }
+  mock_resource "aws_iam_role_policy" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { id = "first" }
+  }
+}
 
 variables {
   name               = "cosell-staging-sync"
@@ -22,13 +46,6 @@ run "a_function_acts_as_its_own_role" {
     source = "./modules/function"
   }
 
-  override_resource {
-    target = aws_iam_role.this
-    values = {
-      arn = "arn:aws:iam::111122223333:role/cosell-staging-eu-west-1-sync"
-      id  = "cosell-staging-eu-west-1-sync"
-    }
-  }
   assert {
     condition     = aws_iam_role.this.name == "cosell-staging-eu-west-1-sync" && aws_lambda_function.this.role == aws_iam_role.this.arn
     error_message = "The function acts as another role."
@@ -58,18 +75,26 @@ run "its_settings_are_encrypted_and_its_program_is_followed" {
   }
 }
 
-run "rights_and_log_are_there_before_the_first_run" {
-  command = plan
+run "a_function_and_what_it_waits_for" {
+  state_key = "before_the_first_run"
+  providers = { aws = aws.first }
 
   module {
     source = "./modules/function"
   }
   plan_options {
-    # Plans what the function waits for, and nothing else.
     target = [aws_lambda_function.this]
   }
+}
+
+run "rights_and_log_are_there_before_the_first_run" {
+  state_key = "before_the_first_run"
+
+  module {
+    source = "./modules/function"
+  }
   assert {
-    condition     = aws_iam_role_policy.this.name == "own" && aws_cloudwatch_log_group.this.name == "/aws/lambda/cosell-staging-sync"
+    condition     = aws_iam_role_policy.this.id == "first" && aws_cloudwatch_log_group.this.id == "first"
     error_message = "The function does not wait for its rights, or Lambda makes a log that is kept for ever."
   }
 }

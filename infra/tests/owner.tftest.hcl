@@ -1,8 +1,56 @@
-# What comes before what. A run plans one thing with all that it waits for, and nothing else (`target`): what it does not
-# wait for is not there, and the assertion about it fails.
+# What comes before what. Of two runs with one state the first makes one thing with all that it waits for and nothing else
+# (`target`), and the second makes the rest; an id tells which of the two made a thing.
 
 mock_provider "aws" {
   source = "./tests/mocks"
+}
+
+mock_provider "aws" {
+  alias  = "first"
+  source = "./tests/mocks"
+
+  mock_resource "aws_apigatewayv2_route" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_apigatewayv2_stage" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_cloudformation_stack" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_cloudwatch_dashboard" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_iam_role_policy" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_kms_alias" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_lambda_event_source_mapping" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_lambda_permission" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_scheduler_schedule" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_sns_topic_policy" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_sns_topic_subscription" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_sqs_queue_policy" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_sqs_queue_redrive_allow_policy" {
+    defaults = { id = "first" }
+  }
+  mock_resource "aws_ssm_parameter" {
+    defaults = { id = "first" }
+  }
 }
 
 variables {
@@ -13,14 +61,22 @@ variables {
   zip_folder        = "tests/zips"
 }
 
-run "the_place_is_compared_before_the_name_is_taken" {
+run "the_mark_and_what_it_waits_for" {
   plan_options {
     target = [aws_ssm_parameter.owner]
   }
-  assert {
-    condition     = terraform_data.home.output == { account = "111122223333", environment = "staging", prefix = "cosell", region = "eu-west-1" }
-    error_message = "The name could be taken in a region or account that is not this state's."
+}
+
+run "another_region_is_another_environment" {
+  # Known already, though only the mark and what it waits for is made.
+  command = plan
+
+  variables {
+    region = "eu-central-1"
   }
+  expect_failures = [
+    terraform_data.home,
+  ]
 }
 
 run "who_came_first_stays" {
@@ -32,17 +88,6 @@ run "who_came_first_stays" {
     condition     = startswith(nonsensitive(aws_ssm_parameter.owner.value), "deployed first by arn:aws:iam::111122223333:user/admin at ")
     error_message = "The mark does not tell who deployed first."
   }
-}
-
-run "another_region_is_another_environment" {
-  command = plan
-
-  variables {
-    region = "eu-central-1"
-  }
-  expect_failures = [
-    terraform_data.home,
-  ]
 }
 
 run "another_name_is_another_environment" {
@@ -79,15 +124,20 @@ run "another_account_is_another_environment" {
   ]
 }
 
-run "the_name_is_taken_before_anything_bears_it" {
-  command   = plan
+run "a_key_and_what_it_waits_for" {
   state_key = "the_name_is_taken_before_anything_bears_it"
+  providers = { aws = aws.first }
 
   plan_options {
     target = [aws_kms_alias.this]
   }
+}
+
+run "the_name_is_taken_before_anything_bears_it" {
+  state_key = "the_name_is_taken_before_anything_bears_it"
+
   assert {
-    condition     = aws_ssm_parameter.owner.name == "/cosell/staging/owner"
+    condition     = aws_ssm_parameter.owner.id == "first"
     error_message = "A name of this environment is used before it is known to be ours."
   }
   assert {
@@ -99,21 +149,27 @@ run "the_name_is_taken_before_anything_bears_it" {
   }
 }
 
-run "schedules_wait_for_their_rights" {
-  command   = plan
+run "schedules_and_what_they_wait_for" {
   state_key = "schedules_wait_for_their_rights"
+  providers = { aws = aws.first }
 
   plan_options {
     target = [aws_scheduler_schedule.this]
   }
+}
+
+run "schedules_wait_for_their_rights" {
+  state_key = "schedules_wait_for_their_rights"
+
   assert {
-    condition     = aws_iam_role_policy.schedules.name == "own"
+    condition     = aws_iam_role_policy.schedules.id == "first"
     error_message = "A schedule could run before its role may start anything."
   }
 }
 
-run "everything_receives_before_microsoft_is_told_to_post" {
+run "a_registration_and_what_it_waits_for" {
   state_key = "everything_receives_before_microsoft_is_told_to_post"
+  providers = { aws = aws.first }
 
   plan_options {
     target = [aws_lambda_invocation.registration]
@@ -121,34 +177,38 @@ run "everything_receives_before_microsoft_is_told_to_post" {
   variables {
     notification_mail = "crm-team@example.com"
   }
+}
+
+run "everything_receives_before_microsoft_is_told_to_post" {
+  state_key = "everything_receives_before_microsoft_is_told_to_post"
+
+  variables {
+    notification_mail = "crm-team@example.com"
+  }
   assert {
-    condition = (
-      aws_apigatewayv2_stage.this[0].name == "$default"
-      && aws_apigatewayv2_route.webhook[0].route_key == "POST /webhook"
-      && aws_lambda_permission.api[0].action == "lambda:InvokeFunction"
-      && aws_lambda_event_source_mapping.hints.batch_size == 10
-      && module.webhook.name == "cosell-staging-webhook"
-    )
+    condition = alltrue([
+      for thing in [aws_apigatewayv2_stage.this[0], aws_apigatewayv2_route.webhook[0], aws_lambda_permission.api[0], aws_lambda_event_source_mapping.hints] :
+      thing.id == "first"
+    ])
     error_message = "Posts could come before there is a way from the front door to sync."
   }
   assert {
-    condition = (
-      length(aws_cloudwatch_metric_alarm.this) > 0
-      && length(aws_scheduler_schedule.this) == 4
-      && length(aws_sqs_queue_policy.tls_only) == 3
-      && length(aws_sns_topic_subscription.mail) == 1
-      && aws_sns_topic_policy.alarms.arn != ""
-      && aws_sqs_queue_redrive_allow_policy.dead_letters.queue_url != ""
-      && aws_cloudwatch_dashboard.this.dashboard_name != ""
-      && length(aws_kms_alias.this) == 1
-    )
-    error_message = "Posts could come before their failures are told and kept."
+    condition = alltrue([
+      for id in concat(
+        [for schedule in aws_scheduler_schedule.this : schedule.id],
+        [for policy in aws_sqs_queue_policy.tls_only : policy.id],
+        [aws_sqs_queue_redrive_allow_policy.dead_letters.id, aws_kms_alias.this[0].id],
+        [aws_sns_topic_policy.alarms.id, aws_sns_topic_subscription.mail[0].id, aws_cloudwatch_dashboard.this.id],
+      ) :
+      id == "first"
+    ])
+    error_message = "Posts could come before what fails is kept and told."
   }
 }
 
-run "a_function_url_receives_before_microsoft_is_told_to_post" {
-  command   = plan
+run "a_function_url_and_what_it_waits_for" {
   state_key = "a_function_url_receives_before_microsoft_is_told_to_post"
+  providers = { aws = aws.first }
 
   plan_options {
     target = [aws_lambda_invocation.registration]
@@ -156,11 +216,16 @@ run "a_function_url_receives_before_microsoft_is_told_to_post" {
   variables {
     front_door = "function-url"
   }
+}
+
+run "a_function_url_receives_before_microsoft_is_told_to_post" {
+  state_key = "a_function_url_receives_before_microsoft_is_told_to_post"
+
+  variables {
+    front_door = "function-url"
+  }
   assert {
-    condition = (
-      aws_lambda_permission.function_url[0].action == "lambda:InvokeFunctionUrl"
-      && aws_cloudformation_stack.function_url_permission[0].name == "cosell-staging-function-url-permission"
-    )
+    condition     = aws_lambda_permission.function_url[0].id == "first" && aws_cloudformation_stack.function_url_permission[0].id == "first"
     error_message = "Posts could come before both permissions are there."
   }
 }
