@@ -21,6 +21,12 @@ run "functions_have_limits" {
     }
     error_message = "Memory, time, concurrency or runtime of a function is another."
   }
+  assert {
+    condition = { for name, hash in { webhook = module.webhook.code_hash, sync = module.sync.code_hash, registration = module.registration.code_hash } : name => hash } == {
+      for name in ["webhook", "sync", "registration"] : name => filebase64sha256("tests/zips/${name}.zip")
+    }
+    error_message = "A function has another's program."
+  }
 }
 
 run "a_new_account_reserves_nothing" {
@@ -30,6 +36,85 @@ run "a_new_account_reserves_nothing" {
   assert {
     condition     = alltrue([for limits in [module.webhook.limits, module.sync.limits, module.registration.limits] : limits.concurrency == -1])
     error_message = "Concurrency was reserved although it must not be."
+  }
+}
+
+run "what_the_customer_sets_is_what_runs" {
+  variables {
+    architecture        = "x86_64"
+    webhook_concurrency = 3
+    webhook_burst       = 7
+    webhook_rate        = 2
+    log_level           = "debug"
+    certificate_hosts   = ["certificates.example.com", "more.example.com"]
+    issuer_hosts        = ["issuers.example.com"]
+    trust_anchors_file  = "roots.pem"
+    webhook_events      = ["referral-updated"]
+    dataverse_tenant_id = "66666666-7777-8888-9999-000000000000"
+    dataverse_rate      = 8
+    partner_center_rate = 3
+    display_checkmark   = false
+    sync_cosell_only    = false
+    mapping_file        = "ours.toml"
+    settle_seconds      = 900
+    waits_percent       = 50
+    alarm_thresholds = {
+      oldest_hint_seconds    = 1800
+      attention_deals        = 4
+      cursor_age_seconds     = 3600
+      refresh_token_age_days = 30
+      refused_posts          = 100
+    }
+  }
+  assert {
+    condition     = alltrue([for limits in [module.webhook.limits, module.sync.limits, module.registration.limits] : limits.architecture == "x86_64"]) && module.webhook.limits.concurrency == 3
+    error_message = "Functions run on another processor, or the webhook more often at a time, than asked."
+  }
+  assert {
+    condition = (
+      aws_apigatewayv2_stage.this[0].default_route_settings[0].throttling_burst_limit == 7
+      && aws_apigatewayv2_stage.this[0].default_route_settings[0].throttling_rate_limit == 2
+    )
+    error_message = "The API takes more posts than asked."
+  }
+  assert {
+    condition     = alltrue([for settings in [module.webhook.settings, module.sync.settings, module.registration.settings] : settings.LOG_LEVEL == "debug"])
+    error_message = "A function logs another level than asked."
+  }
+  assert {
+    condition = (
+      module.webhook.settings.CERTIFICATE_HOSTS == "certificates.example.com,more.example.com"
+      && module.webhook.settings.ISSUER_HOSTS == "issuers.example.com"
+      && module.webhook.settings.TRUST_ANCHORS_FILE == "roots.pem"
+    )
+    error_message = "The webhook trusts others than asked."
+  }
+  assert {
+    condition = { for name, value in module.sync.settings : name => value if contains(["DATAVERSE_RATE", "DATAVERSE_TENANT_ID", "DISPLAY_CHECKMARK", "MAPPING_FILE", "PARTNER_CENTER_RATE", "SETTLE_SECONDS", "SYNC_COSELL_ONLY", "WAITS_PERCENT"], name) } == {
+      DATAVERSE_RATE      = "8"
+      DATAVERSE_TENANT_ID = "66666666-7777-8888-9999-000000000000"
+      DISPLAY_CHECKMARK   = "false"
+      MAPPING_FILE        = "ours.toml"
+      PARTNER_CENTER_RATE = "3"
+      SETTLE_SECONDS      = "900"
+      SYNC_COSELL_ONLY    = "false"
+      WAITS_PERCENT       = "50"
+    }
+    error_message = "sync works by other settings than asked."
+  }
+  assert {
+    condition     = module.registration.settings.WEBHOOK_EVENTS == "referral-updated" && aws_lambda_invocation.registration.triggers.events == "referral-updated"
+    error_message = "Other events are registered than asked, or not at this apply."
+  }
+  assert {
+    condition = { for name in ["oldest-hint", "attention", "cursor-age", "refresh-token-age", "refused-posts"] : name => aws_cloudwatch_metric_alarm.this[name].threshold } == {
+      oldest-hint       = 1800
+      attention         = 4
+      cursor-age        = 3600
+      refresh-token-age = 2592000
+      refused-posts     = 100
+    }
+    error_message = "An alarm rings at another threshold than asked."
   }
 }
 
@@ -142,6 +227,8 @@ run "hints_keep_their_order_and_poison_is_set_aside" {
       && aws_lambda_event_source_mapping.hints.function_name == module.sync.arn
       && aws_lambda_event_source_mapping.hints.function_response_types == toset(["ReportBatchItemFailures"])
       && aws_lambda_event_source_mapping.hints.scaling_config[0].maximum_concurrency == 7
+      && aws_lambda_event_source_mapping.hints.batch_size == 10
+      && aws_lambda_event_source_mapping.hints.enabled != false
     )
     error_message = "sync takes hints, answers for each one, and works on no more at a time than it has workers."
   }
@@ -196,8 +283,8 @@ run "the_tables_are_those_that_the_code_is_tested_with" {
     error_message = "Audit records end at `expires`; links never do."
   }
   assert {
-    condition     = aws_kms_key.this[0].enable_key_rotation
-    error_message = "The key rotates."
+    condition     = aws_kms_key.this[0].enable_key_rotation && aws_kms_alias.this[0].target_key_id == aws_kms_key.this[0].key_id
+    error_message = "The key rotates, and the alias leads to it."
   }
 }
 
@@ -211,6 +298,10 @@ run "production_is_protected_from_deletion" {
     condition     = aws_dynamodb_table.links.deletion_protection_enabled && aws_dynamodb_table.audit.deletion_protection_enabled
     error_message = "Production's tables can be deleted."
   }
+  assert {
+    condition     = output.is_protected
+    error_message = "`infra/run destroy` would not be told that the tables are protected."
+  }
 }
 
 run "protection_is_lifted_only_by_saying_so" {
@@ -223,6 +314,10 @@ run "protection_is_lifted_only_by_saying_so" {
   assert {
     condition     = !aws_dynamodb_table.links.deletion_protection_enabled && !aws_dynamodb_table.audit.deletion_protection_enabled
     error_message = "Production could never be removed."
+  }
+  assert {
+    condition     = !output.is_protected
+    error_message = "`infra/run destroy` would be told that the tables are still protected."
   }
 }
 
@@ -247,6 +342,23 @@ run "schedules_wait_for_the_credentials" {
   assert {
     condition     = output.registration.done.outcome == "awaiting_consent" && aws_lambda_invocation.registration.triggers.has_consent == "false"
     error_message = "The apply ends with the registration, which says what it waits for."
+  }
+  assert {
+    condition = (
+      aws_lambda_invocation.registration.function_name == "cosell-staging-registration"
+      && jsondecode(aws_lambda_invocation.registration.input) == { action = "register" }
+    )
+    error_message = "The apply asks for something else than a registration."
+  }
+  assert {
+    condition = aws_lambda_invocation.registration.triggers == tomap({
+      code        = module.registration.code_hash
+      events      = module.registration.settings.WEBHOOK_EVENTS
+      has_consent = "false"
+      tenant      = module.registration.settings.PARTNER_TENANT_ID
+      url         = module.registration.settings.WEBHOOK_URL
+    })
+    error_message = "Something that decides what is registered may change without a new registration."
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.this["cursor-age"].treat_missing_data == "notBreaching"
@@ -307,10 +419,19 @@ run "with_both_credentials_the_runs_start" {
       for schedule in aws_scheduler_schedule.this :
       schedule.flexible_time_window[0].mode == "OFF"
       && schedule.target[0].dead_letter_config[0].arn == aws_sqs_queue.missed_runs.arn
-      && schedule.target[0].retry_policy[0].maximum_retry_attempts <= 10
-      && schedule.target[0].retry_policy[0].maximum_event_age_in_seconds <= 3600
+      && schedule.target[0].role_arn == aws_iam_role.schedules.arn
+      && schedule.group_name == aws_scheduler_schedule_group.this.name
     ])
-    error_message = "Runs are on time, do not pile up, and what was missed is kept."
+    error_message = "Runs are on time, with the rights of the schedules and in their group, and what was missed is kept."
+  }
+  assert {
+    condition = { for key, schedule in aws_scheduler_schedule.this : key => "${schedule.target[0].retry_policy[0].maximum_retry_attempts} retries within ${schedule.target[0].retry_policy[0].maximum_event_age_in_seconds} s" } == {
+      poll-dynamics       = "0 retries within 60 s"
+      poll-partner-center = "1 retries within 120 s"
+      compare             = "10 retries within 3600 s"
+      inspect             = "10 retries within 3600 s"
+    }
+    error_message = "Polls pile up, or a daily run is given up although its next one is a day away."
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.this["cursor-age"].treat_missing_data == "breaching"
@@ -335,9 +456,13 @@ run "names_and_rates_are_the_customers" {
     error_message = "Names and rates are not as asked."
   }
   assert {
-    # Two runs of ten minutes.
-    condition     = aws_cloudwatch_metric_alarm.this["cursor-age"].period == 1200
-    error_message = "The alarm on the cursor would ring between two polls."
+    # Two runs of ten minutes; two of five.
+    condition = (
+      aws_cloudwatch_metric_alarm.this["cursor-age"].period == 1200
+      && aws_cloudwatch_metric_alarm.this["fatal-sync"].period == 1200
+      && aws_cloudwatch_metric_alarm.this["attention"].period == 600
+    )
+    error_message = "An alarm on what a poll reports would ring, or end, between two polls."
   }
 }
 
@@ -352,6 +477,16 @@ run "there_is_one_route" {
   }
   assert {
     condition = (
+      aws_apigatewayv2_api.this[0].protocol_type == "HTTP" && length(aws_apigatewayv2_api.this[0].cors_configuration) == 0
+      && aws_apigatewayv2_integration.webhook[0].integration_type == "AWS_PROXY"
+      && aws_apigatewayv2_route.webhook[0].target == "integrations/${aws_apigatewayv2_integration.webhook[0].id}"
+      && aws_apigatewayv2_stage.this[0].name == "$default" && aws_apigatewayv2_stage.this[0].auto_deploy
+      && length(toset([for part in [aws_apigatewayv2_integration.webhook, aws_apigatewayv2_route.webhook, aws_apigatewayv2_stage.this] : part[0].api_id])) == 1
+    )
+    error_message = "The route is not deployed, leads nowhere, or may be called by pages of others."
+  }
+  assert {
+    condition = (
       aws_apigatewayv2_stage.this[0].default_route_settings[0].throttling_burst_limit == 50
       && aws_apigatewayv2_stage.this[0].default_route_settings[0].throttling_rate_limit == 25
       && aws_apigatewayv2_stage.this[0].access_log_settings[0].destination_arn == aws_cloudwatch_log_group.access[0].arn
@@ -359,8 +494,19 @@ run "there_is_one_route" {
     error_message = "The API is not throttled, or keeps no access log."
   }
   assert {
-    condition     = !strcontains(aws_apigatewayv2_stage.this[0].access_log_settings[0].format, "authorizer") && !strcontains(aws_apigatewayv2_stage.this[0].access_log_settings[0].format, "header")
-    error_message = "The access log holds more than who asked for what, with which result."
+    condition = jsondecode(aws_apigatewayv2_stage.this[0].access_log_settings[0].format) == {
+      at        = "$context.requestTime"
+      bytes     = "$context.responseLength"
+      error     = "$context.error.message"
+      ip        = "$context.identity.sourceIp"
+      latency   = "$context.responseLatency"
+      method    = "$context.httpMethod"
+      path      = "$context.path"
+      request   = "$context.requestId"
+      status    = "$context.status"
+      userAgent = "$context.identity.userAgent"
+    }
+    error_message = "The access log holds more, or less, than who asked for what, with which result."
   }
 }
 
@@ -439,9 +585,32 @@ run "alarms_cover_what_needs_a_person" {
       for alarm in aws_cloudwatch_metric_alarm.this :
       alarm.comparison_operator == "GreaterThanThreshold"
       && alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn])
-      && length(alarm.alarm_description) > 20 && alarm.treat_missing_data != "missing"
+      && length(alarm.alarm_description) > 20 && alarm.actions_enabled != false
     ])
     error_message = "Each alarm reaches the topic, when it begins and when it is over, and says what to do."
+  }
+  assert {
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods} in ${alarm.period} s, ${alarm.treat_missing_data}" } == {
+      attention              = "1 of 1 in 600 s, ignore"
+      cursor-age             = "1 of 1 in 300 s, notBreaching"
+      dead-letters           = "1 of 1 in 300 s, notBreaching"
+      fatal-registration     = "1 of 1 in 300 s, ignore"
+      fatal-sync             = "1 of 1 in 300 s, notBreaching"
+      missed-runs            = "1 of 1 in 300 s, notBreaching"
+      oldest-hint            = "1 of 1 in 300 s, notBreaching"
+      refresh-token-age      = "1 of 1 in 300 s, ignore"
+      refused-posts          = "1 of 1 in 300 s, notBreaching"
+      registration-drift     = "1 of 1 in 300 s, ignore"
+      registration-errors    = "1 of 1 in 300 s, notBreaching"
+      registration-throttles = "1 of 1 in 300 s, notBreaching"
+      schedule-errors        = "1 of 1 in 300 s, notBreaching"
+      sync-errors            = "2 of 3 in 300 s, notBreaching"
+      sync-throttles         = "2 of 3 in 300 s, notBreaching"
+      webhook-5xx            = "2 of 3 in 300 s, notBreaching"
+      webhook-errors         = "2 of 3 in 300 s, notBreaching"
+      webhook-throttles      = "2 of 3 in 300 s, notBreaching"
+    }
+    error_message = "An alarm rings later or sooner, or takes the absence of figures for something else."
   }
   assert {
     condition     = aws_sns_topic_subscription.mail[0].protocol == "email" && aws_sns_topic_subscription.mail[0].endpoint == "crm-team@example.com" && aws_sns_topic.alarms.kms_master_key_id == aws_kms_key.this[0].arn
@@ -458,15 +627,82 @@ run "no_mail_is_sent_unasked" {
 
 run "the_dashboard_shows_the_health_of_the_sync" {
   assert {
-    condition = alltrue([
-      for metric in ["LagMilliseconds", "WritesTowardDynamics", "WritesTowardPartnerCenter", "ValuesOverruled", "DealsDue", "DealsOverdue", "DealsNeedingAttention", "VendorCalls", "VendorRefusals", "VendorFailures", "VendorThrottles", "ApproximateAgeOfOldestMessage", "Errors", "RegistrationsDrifted", "\"p50\"", "\"p99\""] :
-      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, metric)
-    ])
-    error_message = "Something is missing on the dashboard."
+    condition = {
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.title => [
+        for line in widget.properties.metrics : join(" ", [line[0], line[1], line[3], try(line[4].stat, widget.properties.stat)])
+      ] if widget.type == "metric"
+      } == {
+      "Lag from a change to the other side (ms)" = [
+        "CosellConnector/staging LagMilliseconds sync p50",
+        "CosellConnector/staging LagMilliseconds sync p99",
+      ]
+      "Changes per direction" = [
+        "CosellConnector/staging WritesTowardDynamics sync Sum",
+        "CosellConnector/staging WritesTowardPartnerCenter sync Sum",
+        "CosellConnector/staging Echoes sync Sum",
+      ]
+      "Waiting deals" = [
+        "CosellConnector/staging DealsNeedingAttention sync Maximum",
+        "CosellConnector/staging DealsOverdue sync Maximum",
+        "CosellConnector/staging DealsDue sync Sum",
+      ]
+      "Conflicts and drift" = [
+        "CosellConnector/staging ValuesOverruled sync Sum",
+        "CosellConnector/staging DealsDrifted sync Sum",
+        "CosellConnector/staging DealsParked sync Sum",
+      ]
+      "Vendor calls by status" = [
+        "CosellConnector/staging VendorCalls sync Sum",
+        "CosellConnector/staging VendorRefusals sync Sum",
+        "CosellConnector/staging VendorFailures sync Sum",
+        "CosellConnector/staging VendorThrottles sync Sum",
+      ]
+      "Fatal faults" = [
+        "CosellConnector/staging FatalFaults sync Sum",
+        "CosellConnector/staging FatalFaults registration Sum",
+      ]
+      "Posts of Partner Center" = [
+        "CosellConnector/staging HintsQueued webhook Sum",
+        "CosellConnector/staging EventsIgnored webhook Sum",
+        "CosellConnector/staging EventsTest webhook Sum",
+        "CosellConnector/staging PostsRefused webhook Sum",
+        "CosellConnector/staging HintsRefused webhook Sum",
+      ]
+      "Queue" = [
+        "AWS/SQS ApproximateAgeOfOldestMessage cosell-staging-hints.fifo Maximum",
+        "AWS/SQS ApproximateNumberOfMessagesVisible cosell-staging-hints.fifo Maximum",
+        "AWS/SQS ApproximateNumberOfMessagesVisible cosell-staging-dead-letters.fifo Maximum",
+        "AWS/SQS ApproximateNumberOfMessagesVisible cosell-staging-missed-runs Maximum",
+      ]
+      "How far the poll of Dynamics is behind (s)" = [
+        "CosellConnector/staging DynamicsCursorAgeSeconds sync Maximum",
+      ]
+      "Errors and throttles of the functions" = [
+        "AWS/Lambda Errors cosell-staging-registration Sum",
+        "AWS/Lambda Throttles cosell-staging-registration Sum",
+        "AWS/Lambda Errors cosell-staging-sync Sum",
+        "AWS/Lambda Throttles cosell-staging-sync Sum",
+        "AWS/Lambda Errors cosell-staging-webhook Sum",
+        "AWS/Lambda Throttles cosell-staging-webhook Sum",
+      ]
+      "Duration of the functions, p99 (ms)" = [
+        "AWS/Lambda Duration cosell-staging-webhook p99",
+        "AWS/Lambda Duration cosell-staging-sync p99",
+      ]
+      "Registration and refresh token, last inspection" = [
+        "CosellConnector/staging RegistrationsDrifted registration Maximum",
+        "CosellConnector/staging RefreshTokenAgeSeconds registration Maximum",
+      ]
+    }
+    error_message = "A graph is missing, new, or about something else."
   }
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 13
-    error_message = "There are twelve graphs below the row of alarms."
+    condition = (
+      length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 13
+      && length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == length(aws_cloudwatch_metric_alarm.this)
+      && alltrue([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.region == "eu-west-1" if widget.type == "metric"])
+    )
+    error_message = "There are twelve graphs of our region below a row of all alarms."
   }
 }
 
@@ -495,11 +731,38 @@ run "every_name_bears_prefix_and_environment" {
 
 run "the_admins_command_is_told_everything" {
   assert {
-    condition = toset(keys(output.operator)) == toset([
-      "AUDIT_TABLE", "AWS_REGION", "DATAVERSE_SECRET", "DATAVERSE_TENANT_ID", "DATAVERSE_URL", "DISPLAY_CHECKMARK", "ENTRA_URL",
-      "ENVIRONMENT", "LINKS_TABLE", "PARTNER_CENTER_SECRET", "PARTNER_CENTER_URL", "PARTNER_CENTER_WEBHOOKS_URL", "PARTNER_TENANT_ID",
-      "QUEUE_URL", "REGISTRATION_FUNCTION", "SYNC_COSELL_ONLY", "SYNC_FUNCTION", "WEBHOOK_EVENTS", "WEBHOOK_FUNCTION", "WEBHOOK_URL",
-    ])
-    error_message = "The output `operator` has other entries."
+    condition = output.operator == {
+      AUDIT_TABLE                 = "cosell-staging-audit"
+      AWS_REGION                  = "eu-west-1"
+      DATAVERSE_SECRET            = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-dataverse-1-AbCdEf"
+      DATAVERSE_TENANT_ID         = "11111111-2222-3333-4444-555555555555"
+      DATAVERSE_URL               = "https://contoso.crm4.dynamics.com"
+      DISPLAY_CHECKMARK           = "true"
+      ENTRA_URL                   = "https://login.microsoftonline.com"
+      ENVIRONMENT                 = "staging"
+      LINKS_TABLE                 = "cosell-staging-links"
+      PARTNER_CENTER_SECRET       = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf"
+      PARTNER_CENTER_URL          = "https://api.partner.microsoft.com"
+      PARTNER_CENTER_WEBHOOKS_URL = "https://api.partnercenter.microsoft.com"
+      PARTNER_TENANT_ID           = "11111111-2222-3333-4444-555555555555"
+      QUEUE_URL                   = "https://sqs.eu-west-1.amazonaws.com/111122223333/cosell-staging-hints.fifo"
+      REGISTRATION_FUNCTION       = "cosell-staging-registration"
+      SYNC_COSELL_ONLY            = "true"
+      SYNC_FUNCTION               = "cosell-staging-sync"
+      WEBHOOK_EVENTS              = "referral-created,referral-updated,related-referral-created,related-referral-updated,test-created"
+      WEBHOOK_FUNCTION            = "cosell-staging-webhook"
+      WEBHOOK_URL                 = output.webhook_url
+    }
+    error_message = "The output `operator` has other entries, or leads the admin's command elsewhere."
+  }
+  assert {
+    condition = (
+      output.queues == { hints = "cosell-staging-hints.fifo", dead_letters = "cosell-staging-dead-letters.fifo", missed_runs = "cosell-staging-missed-runs" }
+      && output.functions == { webhook = "cosell-staging-webhook", sync = "cosell-staging-sync", registration = "cosell-staging-registration" }
+      && output.tables == { links = "cosell-staging-links", audit = "cosell-staging-audit" }
+      && output.queue_url == aws_sqs_queue.hints.url && output.dead_letters_url == aws_sqs_queue.dead_letters.url
+      && output.missed_runs_url == aws_sqs_queue.missed_runs.url && output.alarm_topic_arn == aws_sns_topic.alarms.arn
+    )
+    error_message = "An output names something else."
   }
 }

@@ -113,6 +113,11 @@ run "schedules_start_two_functions_and_keep_what_they_missed" {
     }]
     error_message = "Only schedules of our own group may use the role."
   }
+
+  assert {
+    condition     = aws_iam_role_policy.schedules.role == aws_iam_role.schedules.id
+    error_message = "What the schedules may do is said of another role."
+  }
 }
 
 run "nobody_updates_or_deletes_audit_records" {
@@ -158,6 +163,41 @@ run "only_lambda_acts_as_a_function" {
       }]
     ])
     error_message = "Somebody else may act as a function."
+  }
+}
+
+run "rights_are_given_in_these_places_and_no_others" {
+  command = plan
+
+  assert {
+    # A test sees what a resource says, but not that there is one more. So the pages are read: whatever gives rights is
+    # listed here, and asserted above or below.
+    condition = toset(flatten([
+      for page in setunion(fileset(".", "*.tf"), fileset(".", "modules/**/*.tf")) : [
+        for thing in regexall("(?m)^resource \"(aws_[a-z0-9_]*(?:iam|policy|permission|grant|access|cloudformation)[a-z0-9_]*)\" \"([a-z_]+)\"", file(page)) :
+        "${page} ${thing[0]} ${thing[1]}"
+      ]
+      ])) == toset([
+      "api.tf aws_cloudformation_stack function_url_permission",
+      "api.tf aws_lambda_permission api",
+      "api.tf aws_lambda_permission function_url",
+      "modules/function/main.tf aws_iam_role this",
+      "modules/function/main.tf aws_iam_role_policy this",
+      "notifications.tf aws_sns_topic_policy alarms",
+      "queue.tf aws_sqs_queue_policy tls_only",
+      "queue.tf aws_sqs_queue_redrive_allow_policy dead_letters",
+      "schedules.tf aws_iam_role schedules",
+      "schedules.tf aws_iam_role_policy schedules",
+    ]) && length(aws_sqs_queue_policy.tls_only) == 3
+    error_message = "Something else gives rights."
+  }
+  assert {
+    # A role says nothing but who may act as it.
+    condition = length([
+      for page in setunion(fileset(".", "*.tf"), fileset(".", "modules/**/*.tf")) : page
+      if can(regex("managed_policy_arns|inline_policy|permissions_boundary", file(page)))
+    ]) == 0 && aws_iam_role.schedules.name != ""
+    error_message = "A role has rights beside its policy."
   }
 }
 
@@ -230,6 +270,14 @@ run "resource_policies_name_who_may" {
     error_message = "Each queue refuses plain HTTP, and its policy allows nobody anything."
   }
   assert {
+    condition = (
+      { for name, policy in aws_sqs_queue_policy.tls_only : name => policy.queue_url } == { for name, queue in local.queues : name => queue.id }
+      && aws_sns_topic_policy.alarms.arn == aws_sns_topic.alarms.arn
+      && aws_sqs_queue_redrive_allow_policy.dead_letters.queue_url == aws_sqs_queue.dead_letters.id
+    )
+    error_message = "A policy is attached to something else than it is about."
+  }
+  assert {
     condition = jsondecode(aws_sns_topic_policy.alarms.policy).Statement == [
       {
         Sid       = "AlarmsPublish"
@@ -254,6 +302,7 @@ run "resource_policies_name_who_may" {
     condition = (
       aws_lambda_permission.api[0].principal == "apigateway.amazonaws.com"
       && aws_lambda_permission.api[0].action == "lambda:InvokeFunction"
+      && aws_lambda_permission.api[0].function_name == "cosell-staging-webhook"
       && aws_lambda_permission.api[0].source_arn == "arn:aws:execute-api:eu-west-1:111122223333:api1234567/$default/POST/webhook"
     )
     error_message = "Only the one route of our API may invoke the webhook."
@@ -267,9 +316,12 @@ run "a_function_url_has_both_permissions" {
   assert {
     condition = (
       aws_lambda_permission.function_url[0].action == "lambda:InvokeFunctionUrl"
+      && aws_lambda_permission.function_url[0].principal == "*"
       && aws_lambda_permission.function_url[0].function_url_auth_type == "NONE"
       && aws_lambda_permission.function_url[0].function_name == "cosell-staging-webhook"
       && aws_lambda_function_url.webhook[0].function_name == "cosell-staging-webhook"
+      && aws_lambda_function_url.webhook[0].authorization_type == "NONE"
+      && length(aws_lambda_function_url.webhook[0].cors) == 0
     )
     error_message = "The URL may be invoked without credentials."
   }
@@ -308,7 +360,13 @@ run "a_key_of_the_customers_is_used_everywhere" {
   }
   assert {
     condition = alltrue([
-      for key in [aws_sqs_queue.hints.kms_master_key_id, aws_dynamodb_table.audit.server_side_encryption[0].kms_key_arn, aws_secretsmanager_secret.dataverse.kms_key_id, aws_sns_topic.alarms.kms_master_key_id, aws_cloudwatch_log_group.access[0].kms_key_id] :
+      for key in concat(
+        [for queue in local.queues : queue.kms_master_key_id],
+        [for table in [aws_dynamodb_table.links, aws_dynamodb_table.audit] : table.server_side_encryption[0].kms_key_arn],
+        [for secret in [aws_secretsmanager_secret.partner_center, aws_secretsmanager_secret.dataverse] : secret.kms_key_id],
+        [for log in [module.webhook.log, module.sync.log, module.registration.log] : log.kms_key_arn],
+        [aws_cloudwatch_log_group.access[0].kms_key_id, aws_sns_topic.alarms.kms_master_key_id, output.kms_key_arn],
+      ) :
       key == var.kms_key_arn
     ])
     error_message = "Everything is encrypted with the customer's key."

@@ -208,6 +208,43 @@ run "sixth_mistakes" {
   ]
 }
 
+run "seventh_mistakes" {
+  command = plan
+
+  variables {
+    issuer_hosts         = []                             # No issuer host at all.
+    webhook_burst        = 5001                           # Burst beyond the throttle of an API.
+    webhook_rate         = 10001                          # Webhook rate beyond the account's quota.
+    settle_seconds       = 86401                          # More than a day to settle.
+    waits_percent        = 50.5                           # Half a percent.
+    dataverse_rate       = 10001                          # Dataverse rate that is no limit.
+    partner_center_rate  = 1.5                            # Half a request.
+    workers              = 2.5                            # Half a worker.
+    log_level            = "info,"                        # Log level with a comma too many.
+    sync_timeout_seconds = 30.5                           # Half a second.
+    webhook_concurrency  = 1001                           # More of the account's concurrency than it has.
+    secret_recovery_days = 31                             # Longer than secrets manager keeps a secret.
+    alarm_thresholds     = { refresh_token_age_days = 0 } # Token alarm that always rings.
+    mapping_file         = "mapping.toml\n"               # Mapping with a line break.
+  }
+  expect_failures = [
+    var.issuer_hosts,
+    var.webhook_burst,
+    var.webhook_rate,
+    var.settle_seconds,
+    var.waits_percent,
+    var.dataverse_rate,
+    var.partner_center_rate,
+    var.workers,
+    var.log_level,
+    var.sync_timeout_seconds,
+    var.webhook_concurrency,
+    var.secret_recovery_days,
+    var.alarm_thresholds,
+    var.mapping_file,
+  ]
+}
+
 run "webhook_of_an_api_that_is_not_there" {
   command = plan
 

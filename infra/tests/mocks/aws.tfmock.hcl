@@ -65,6 +65,14 @@ mock_resource "aws_scheduler_schedule_group" {
   }
 }
 
+override_resource {
+  target = aws_iam_role.schedules
+  values = {
+    arn = "arn:aws:iam::111122223333:role/cosell-staging-eu-west-1-schedules"
+    id  = "cosell-staging-eu-west-1-schedules"
+  }
+}
+
 # Whatever log group is not named below.
 mock_resource "aws_cloudwatch_log_group" {
   defaults = {
