@@ -83,10 +83,12 @@ environment:
 binaries: tools
 	cargo build $(FUNCTIONS)
 
-format: tools
+format:
+	@.ci/tools fmt
 	cargo fmt --all --check
 
-lints: tools
+lints:
+	@.ci/tools clippy
 	cargo clippy --workspace --all-targets -- -D warnings
 
 docs: tools

@@ -544,12 +544,33 @@ run "a_function_url_is_registered_with_the_owner_mark" {
 
 run "a_direction_is_paused_and_nothing_else_changes" {
   variables {
-    paused  = "toward_partner_center"
+    paused = "toward_partner_center"
+  }
+  assert {
+    condition     = module.sync.settings.PAUSED == "toward_partner_center" && output.paused == "toward_partner_center"
+    error_message = "sync is not told what is paused."
+  }
+  assert {
+    condition     = aws_lambda_invocation.registration.input == jsonencode({ action = "register" }) && aws_cloudwatch_metric_alarm.this["registration-drift"].actions_enabled
+    error_message = "Who pauses a direction still wants events."
+  }
+}
+
+run "a_dry_run_registers_nothing" {
+  variables {
     dry_run = true
   }
   assert {
-    condition     = module.sync.settings.PAUSED == "toward_partner_center" && module.sync.settings.DRY_RUN == "true" && output.paused == "toward_partner_center"
-    error_message = "sync is not told what is paused."
+    condition     = module.sync.settings.DRY_RUN == "true"
+    error_message = "sync is not told that it must not write."
+  }
+  assert {
+    condition     = aws_lambda_invocation.registration.input == jsonencode({ action = "inspect" })
+    error_message = "A dry run takes the webhook's registration."
+  }
+  assert {
+    condition     = [for name, alarm in aws_cloudwatch_metric_alarm.this : name if !alarm.actions_enabled] == ["registration-drift"]
+    error_message = "A dry run rings for the registration that it does not want, or is silent about something else."
   }
 }
 
@@ -741,6 +762,7 @@ run "the_admins_command_is_told_everything" {
       ENTRA_URL                   = "https://login.microsoftonline.com"
       ENVIRONMENT                 = "staging"
       LINKS_TABLE                 = "cosell-staging-links"
+      MAPPING_FILE                = "shared/cosell/mapping.toml"
       PARTNER_CENTER_SECRET       = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-partner-center-1-AbCdEf"
       PARTNER_CENTER_URL          = "https://api.partner.microsoft.com"
       PARTNER_CENTER_WEBHOOKS_URL = "https://api.partnercenter.microsoft.com"

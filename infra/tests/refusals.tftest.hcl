@@ -208,6 +208,19 @@ run "sixth_mistakes" {
   ]
 }
 
+run "a_key_of_another_region_and_a_schedule_of_five_fields" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
+    schedules   = { compare = { rate = "cron(17 2 * * *)" } }
+  }
+  expect_failures = [
+    var.kms_key_arn,
+    var.schedules,
+  ]
+}
+
 run "seventh_mistakes" {
   command = plan
 

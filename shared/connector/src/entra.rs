@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cosell::fault::Class;
 use cosell::ids::TenantId;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
@@ -37,6 +37,11 @@ const ATTEMPT: Duration = Duration::from_secs(8);
 /// that redeemed it needs a moment to store its successor.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// A refresh token is replaced by its successor when it is older than this. It lives for 90 days and redeeming does not
+/// revoke it, while Secrets Manager keeps every version of the last day, a hundred at most, and asks for no more than one in
+/// ten minutes. <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+const ROTATION: SignedDuration = SignedDuration::from_hours(24);
+
 /// A token answer is a few kilobytes.
 const ANSWER_BYTES: usize = 256 * 1024;
 
@@ -57,6 +62,22 @@ enum Source {
     Stored { secrets: Secrets, id: String },
     /// From a person, who wants to know whether it works before it is stored. Nothing is written anywhere.
     Given(SecretString),
+}
+
+/// A version of the stored credential.
+#[derive(Debug, Default)]
+struct Version {
+    name: String,
+    /// Whether it is time for a successor.
+    is_due: bool,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Secrets Manager names a date, and only a clock turns it into an age"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// The tokens for one audience.
@@ -169,7 +190,7 @@ impl Tokens {
     async fn fetch(&self, run: &Run) -> Result<Bearer, Error> {
         let (credential, version) = self.credential().await?;
         match self.redeem(&credential, run).await {
-            Ok(granted) => self.keep(granted, credential, &version).await,
+            Ok(granted) => Ok(self.keep(granted, credential, &version).await),
             Err(error) if error.is_grant_refused() => {
                 // Another worker may have redeemed the token, or an operator may just have signed in again.
                 pause(run).await;
@@ -178,13 +199,13 @@ impl Tokens {
                     return Err(error);
                 }
                 let granted = self.redeem(&newer, run).await?;
-                self.keep(granted, newer, &newer_version).await
+                Ok(self.keep(granted, newer, &newer_version).await)
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn credential(&self) -> Result<(Credential, String), Error> {
+    async fn credential(&self) -> Result<(Credential, Version), Error> {
         let is_delegated = matches!(self.grant, Grant::Delegated { .. });
         let (members, cure) = if is_delegated {
             (DELEGATED, "cosell consent")
@@ -198,9 +219,11 @@ impl Tokens {
                     secrets::Error::NoValue { id } => Error::SecretEmpty { id, members, cure },
                     error @ (secrets::Error::Call { .. } | secrets::Error::NoText { .. }) => Error::Secret(error),
                 })?;
-                (id.as_str(), secret.value, secret.version)
+                let is_due = secret.age(now()).is_none_or(|age| age >= ROTATION);
+                let name = secret.version;
+                (id.as_str(), secret.value, Version { name, is_due })
             }
-            Source::Given(value) => ("that was given", value.clone(), String::new()),
+            Source::Given(value) => ("that was given", value.clone(), Version::default()),
         };
         let credential =
             Credential::parse(secret.expose_secret(), is_delegated).ok_or_else(|| Error::SecretIncomplete {
@@ -211,16 +234,17 @@ impl Tokens {
         Ok((credential, version))
     }
 
-    /// Stores a rotated refresh token and works out when to renew. A token that cannot be stored is no failure: redeeming
-    /// does not revoke the old one.
-    async fn keep(&self, granted: Granted, credential: Credential, version: &str) -> Result<Bearer, Error> {
+    /// Stores a rotated refresh token when its turn has come, and works out when to renew. A token that is not or cannot be
+    /// stored is no failure: redeeming does not revoke the old one.
+    async fn keep(&self, granted: Granted, credential: Credential, version: &Version) -> Bearer {
         if let Some(rotated) = granted.refresh_token
             && matches!(self.grant, Grant::Delegated { .. })
             && let Source::Stored { secrets, id } = &self.source
+            && version.is_due
             && rotated.expose_secret() != credential.refresh_token()
         {
             let json = credential.with_refresh_token(rotated.expose_secret());
-            match secrets.store_rotated(id, version, &json).await {
+            match secrets.store_rotated(id, &version.name, &json).await {
                 Ok(Rotation::Stored(_)) => tracing::debug!("the rotated refresh token was stored"),
                 Ok(Rotation::Superseded(_)) => tracing::info!("another worker has stored a newer refresh token"),
                 Err(error) => {
@@ -232,10 +256,10 @@ impl Tokens {
         let margin = MARGIN.min(granted.expires_in / 2);
         let lifetime = granted.expires_in.saturating_sub(margin);
         let renew_at = Instant::now().checked_add(lifetime).unwrap_or_else(Instant::now);
-        Ok(Bearer {
+        Bearer {
             secret: granted.access_token,
             renew_at,
-        })
+        }
     }
 
     /// Asks for a token, and once more after an outage of moments.

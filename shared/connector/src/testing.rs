@@ -24,6 +24,8 @@ pub(crate) const TENANT: TenantId = TenantId::new(Uuid::from_u128(7));
 #[derive(Debug)]
 pub(crate) struct Vault {
     pub(crate) current: (String, String),
+    /// When it was stored, in seconds since 1970.
+    pub(crate) stored_at: i64,
     pub(crate) candidate: (String, String),
     /// Whether the label in force cannot be moved because it is elsewhere.
     pub(crate) is_superseded: bool,
@@ -45,7 +47,9 @@ impl Vault {
                         "Message": "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT",
                     }));
                 }
-                ok(json!({ "VersionId": self.current.0, "SecretString": self.current.1 }))
+                ok(
+                    json!({ "VersionId": self.current.0, "SecretString": self.current.1, "CreatedDate": self.stored_at }),
+                )
             }
             "secretsmanager.PutSecretValue" => {
                 self.candidate = (text("ClientRequestToken"), text("SecretString"));
@@ -80,6 +84,7 @@ impl Stage {
         let secret = json!({ "client_id": "app", "client_secret": "s&cret", "refresh_token": "old", "note": "kept" });
         let vault = Arc::new(Mutex::new(Vault {
             current: ("v1".to_owned(), secret.to_string()),
+            stored_at: 1_700_000_000,
             candidate: Default::default(),
             is_superseded: false,
             reads: 0,

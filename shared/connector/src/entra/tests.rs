@@ -109,6 +109,22 @@ async fn without_rotation_nothing_is_stored() {
 }
 
 #[tokio::test]
+async fn a_token_of_the_last_day_is_not_replaced() {
+    for (hours, is_replaced) in [(23, false), (25, true)] {
+        let stage = Stage::bare().await;
+        let answer = r#"{"access_token":"a","expires_in":3599,"refresh_token":"rotated"}"#;
+        entra(&stage, text(200, answer)).await;
+        stage.vault.lock().unwrap().stored_at = now().as_second() - hours * 60 * 60;
+        stage.delegated().bearer(&run()).await.unwrap();
+        assert_eq!(
+            stored(&stage)["refresh_token"] == "rotated",
+            is_replaced,
+            "{hours} hours"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_rotated_token_does_not_replace_a_newer_one() {
     let stage = Stage::bare().await;
     entra(

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use crate::group::{self, Group};
+
 /// The emulator's own default; any commercial region would do.
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -32,6 +34,8 @@ pub(crate) struct Cloud {
     port: u16,
     client: reqwest::Client,
     process: Child,
+    /// The emulator and the functions that it runs.
+    _group: Group,
 }
 
 impl Cloud {
@@ -45,7 +49,8 @@ impl Cloud {
         let log = |name: &str| {
             File::create(logs.join(name)).map_err(|error| format!("the log {name} cannot be written: {error}"))
         };
-        let process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .env("GATEWAY_PORT", port.to_string())
             .env("MINISTACK_REGION", REGION)
             .env("MINISTACK_HOST", "localhost")
@@ -55,9 +60,8 @@ impl Cloud {
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .stdin(Stdio::null())
             .stdout(log("emulator.log")?)
-            .stderr(log("emulator-errors.log")?)
-            .kill_on_drop(true)
-            .spawn()
+            .stderr(log("emulator-errors.log")?);
+        let (process, group) = group::spawn(&mut command)
             .map_err(|error| format!("the emulator {} does not start: {error}", program.display()))?;
         let client = reqwest::Client::builder()
             .timeout(CALL)
@@ -68,6 +72,7 @@ impl Cloud {
             port,
             client,
             process,
+            _group: group,
         };
         let end = Instant::now() + START;
         let health = format!("{}/_ministack/health", cloud.url);

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Duration, timeout};
 
 use crate::cloud::{Cloud, REGION};
+use crate::group::{self, Group};
 
 /// A first apply takes a minute here; in AWS three.
 const TERRAFORM: Duration = Duration::from_secs(900);
@@ -30,6 +31,15 @@ pub(crate) struct Deployment {
     logs: PathBuf,
     environment: &'static str,
     variables: Vec<(String, String)>,
+}
+
+/// A command that was typed and still runs.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    /// What it says.
+    pub(crate) lines: Lines<BufReader<ChildStdout>>,
+    _group: Group,
 }
 
 impl Deployment {
@@ -145,22 +155,20 @@ impl Deployment {
     }
 
     /// What an admin types, left running, for a test that plays the browser.
-    pub(crate) fn started(
-        &self,
-        line: &str,
-        answers: &[(&str, &str)],
-    ) -> Result<(Child, tokio::io::Lines<BufReader<ChildStdout>>), String> {
+    pub(crate) fn started(&self, line: &str, answers: &[(&str, &str)]) -> Result<Started, String> {
         let mut command = self.typed(line, answers);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("\"{line}\" does not start: {error}"))?;
+            .stderr(Stdio::inherit());
+        let (mut child, group) =
+            group::spawn(&mut command).map_err(|error| format!("\"{line}\" does not start: {error}"))?;
         let lines = child.stdout.take().ok_or("it has no standard output")?;
-        Ok((child, BufReader::new(lines).lines()))
+        Ok(Started {
+            child,
+            lines: BufReader::new(lines).lines(),
+            _group: group,
+        })
     }
 
     fn typed(&self, line: &str, answers: &[(&str, &str)]) -> Command {
@@ -183,11 +191,15 @@ impl Deployment {
     }
 
     async fn finish(&self, what: &str, log: &str, mut command: Command, limit: Duration) -> Result<String, String> {
-        command.kill_on_drop(true).stdin(Stdio::null());
-        let output = timeout(limit, command.output())
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (child, _group) = group::spawn(&mut command).map_err(|error| format!("{what} does not start: {error}"))?;
+        let output = timeout(limit, child.wait_with_output())
             .await
             .map_err(|_| format!("{what} did not end within {} s", limit.as_secs()))?
-            .map_err(|error| format!("{what} does not start: {error}"))?;
+            .map_err(|error| format!("{what} cannot be waited for: {error}"))?;
         let said = self.log(what, log, &output)?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -8,6 +8,7 @@
 
 mod cloud;
 mod deployment;
+mod group;
 mod guide;
 mod play;
 mod vendors;
@@ -15,13 +16,14 @@ mod vendors;
 use std::process::ExitCode;
 
 use cosell_tests::screen::Screen;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::play::Play;
 
 const HELP: &str = "\
-The rehearsal: builds nothing, deploys everything. The Terraform of infra/ and the
-zips of `make build` go to an AWS emulator on this machine (ministack), with both
-vendors simulated; then the first-day guide is followed, step by step.
+The rehearsal: the Terraform of infra/ and the zips of `make build` go to an AWS
+emulator on this machine (ministack), with both vendors simulated. The commands of
+the first-day guide are typed, step by step, as the README gives them.
 
 Usage: make rehearse [STAY=1]
 
@@ -67,9 +69,24 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        _ = tokio::signal::ctrl_c() => {
+        () = stopped() => {
             screen.line("\nStopped.");
             ExitCode::from(INTERRUPTED)
         }
+    }
+}
+
+/// Somebody interrupts it, or its time is over.
+async fn stopped() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            // Then it ends the process at once, as it would any other.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
 }

@@ -189,10 +189,10 @@ impl Play {
     async fn consent(&self, stage: &Stage<'_>, typed: &str) -> Result<(), String> {
         let arguments = format!("--no-browser --client-id {}", PARTNER_APP.0);
         let answers = [("ARGS", arguments.as_str()), ("CLIENT_SECRET", PARTNER_APP.1)];
-        let (mut child, mut lines) = stage.deployment.started(typed, &answers)?;
+        let mut started = stage.deployment.started(typed, &answers)?;
         let address = format!("{}/", stage.vendors.entra.url());
         let page = async {
-            while let Ok(Some(line)) = lines.next_line().await {
+            while let Ok(Some(line)) = started.lines.next_line().await {
                 if let Some(url) = line.split_whitespace().find(|word| word.starts_with(&address)) {
                     return Ok(url.to_owned());
                 }
@@ -209,8 +209,12 @@ impl Play {
             return Err(format!("the sign-in ended with {}", answer.status()));
         }
         // What else it says must be read, or it would wait for a reader.
-        while let Ok(Some(_)) = lines.next_line().await {}
-        let status = child.wait().await.map_err(|error| format!("the consent: {error}"))?;
+        while let Ok(Some(_)) = started.lines.next_line().await {}
+        let status = started
+            .child
+            .wait()
+            .await
+            .map_err(|error| format!("the consent: {error}"))?;
         if status.success() {
             Ok(())
         } else {
@@ -221,11 +225,10 @@ impl Play {
     async fn second_deployment(&self, stage: &Stage<'_>, guide: &mut Guide) -> Result<(), String> {
         self.screen
             .step("3", "The admin deploys again, and looks whether all is well");
+        let deploy = guide.next("make deploy ENV=staging")?;
+        self.takeover(stage, &deploy).await?;
         let began = Instant::now();
-        stage
-            .deployment
-            .types(&guide.next("make deploy ENV=staging")?, &[])
-            .await?;
+        stage.deployment.types(&deploy, &[]).await?;
         self.held("the second deployment went through", began);
         let registered = stage.vendors.partner_center.registration();
         let registered = registered.map(|registration| registration.url).unwrap_or_default();
@@ -257,6 +260,27 @@ impl Play {
             began,
         );
         Ok(())
+    }
+
+    /// Another connector has the tenant's one registration; it is replaced only on purpose.
+    async fn takeover(&self, stage: &Stage<'_>, deploy: &str) -> Result<(), String> {
+        let other = "https://old-connector.example.com/events";
+        let registered = || {
+            let found = stage.vendors.partner_center.registration();
+            found.map(|found| found.url).unwrap_or_default()
+        };
+        stage
+            .vendors
+            .partner_center
+            .register_directly(other, &["referral-created"]);
+        let refusal = stage.deployment.types(deploy, &[]).await.err().unwrap_or_default();
+        let cure = format!("make register ENV={ENVIRONMENT} ARGS=--overwrite");
+        self.claim(
+            refusal.contains("old-connector.example.com") && refusal.contains(&cure) && registered() == other,
+            "a webhook that leads to another connector stays; the refusal names it and the cure",
+        )?;
+        stage.deployment.types(&cure, &[]).await?;
+        self.claim(registered() != other, &format!("`{cure}` replaced it"))
     }
 
     async fn forgery(&self, stage: &Stage<'_>) -> Result<(), String> {
@@ -443,14 +467,14 @@ impl Play {
         self.screen.step("11", "The admin uninstalls");
         // A list that never showed anything of ours would prove nothing when it is empty.
         for (what, list) in inventory(stage.cloud).await? {
-            self.quietly(list.contains(MARK), &format!("{what} are listed before: {list}"))?;
+            self.quietly(is_ours(&list), &format!("{what} are listed before: {list}"))?;
         }
         let began = Instant::now();
         let typed = format!("make destroy ENV={ENVIRONMENT}");
         stage.deployment.types(&typed, &[]).await?;
         self.held("everything was destroyed", began);
         for (what, list) in inventory(stage.cloud).await? {
-            self.quietly(!list.contains(MARK), &format!("no {what} are left: {list}"))?;
+            self.quietly(!is_ours(&list), &format!("no {what} are left: {list}"))?;
         }
         let keys = stage.cloud.call("kms", "TrentService.ListKeys", &json!({})).await?;
         for key in keys.get("Keys").and_then(Value::as_array).into_iter().flatten() {
@@ -504,6 +528,11 @@ fn name(function: &str) -> String {
     format!("{MARK}-{function}")
 }
 
+/// Whether a list shows anything of the deployment: names begin with its mark, those that are paths are made of its parts.
+fn is_ours(list: &str) -> bool {
+    list.contains(MARK) || list.contains(&MARK.replace('-', "/"))
+}
+
 /// Everything a list of AWS shows, as the text it shows it in.
 async fn inventory(cloud: &Cloud) -> Result<Vec<(&'static str, String)>, String> {
     let nothing = json!({});
@@ -513,6 +542,8 @@ async fn inventory(cloud: &Cloud) -> Result<Vec<(&'static str, String)>, String>
         ("queues", "sqs", "AmazonSQS.ListQueues"),
         ("secrets", "secretsmanager", "secretsmanager.ListSecrets"),
         ("log groups", "logs", "Logs_20140328.DescribeLogGroups"),
+        ("owner marks", "ssm", "AmazonSSM.DescribeParameters"),
+        ("aliases of keys", "kms", "TrentService.ListAliases"),
     ] {
         found.push((what, cloud.call(service, target, &nothing).await?.to_string()));
     }
@@ -521,6 +552,7 @@ async fn inventory(cloud: &Cloud) -> Result<Vec<(&'static str, String)>, String>
         ("triggers", "lambda", "/2015-03-31/event-source-mappings/"),
         ("APIs", "apigateway", "/v2/apis"),
         ("schedules", "scheduler", "/schedules"),
+        ("schedule groups", "scheduler", "/schedule-groups"),
     ] {
         found.push((what, cloud.get(service, path).await?.to_string()));
     }
