@@ -55,7 +55,7 @@ run "what_the_customer_sets_is_what_runs" {
     partner_center_rate = 3
     display_checkmark   = false
     sync_cosell_only    = false
-    mapping_file        = "ours.toml"
+    mapping             = "./shared/cosell/mapping.toml"
     settle_seconds      = 900
     waits_percent       = 50
     alarm_thresholds = {
@@ -78,6 +78,10 @@ run "what_the_customer_sets_is_what_runs" {
     error_message = "The API takes more posts than asked."
   }
   assert {
+    condition     = output.operator.MAPPING_FILE == "./shared/cosell/mapping.toml"
+    error_message = "The admin's command examines another mapping than the one asked for."
+  }
+  assert {
     condition     = alltrue([for settings in [module.webhook.settings, module.sync.settings, module.registration.settings] : settings.LOG_LEVEL == "debug"])
     error_message = "A function logs another level than asked."
   }
@@ -90,11 +94,10 @@ run "what_the_customer_sets_is_what_runs" {
     error_message = "The webhook trusts others than asked."
   }
   assert {
-    condition = { for name, value in module.sync.settings : name => value if contains(["DATAVERSE_RATE", "DATAVERSE_TENANT_ID", "DISPLAY_CHECKMARK", "MAPPING_FILE", "PARTNER_CENTER_RATE", "SETTLE_SECONDS", "SYNC_COSELL_ONLY", "WAITS_PERCENT"], name) } == {
+    condition = { for name, value in module.sync.settings : name => value if contains(["DATAVERSE_RATE", "DATAVERSE_TENANT_ID", "DISPLAY_CHECKMARK", "PARTNER_CENTER_RATE", "SETTLE_SECONDS", "SYNC_COSELL_ONLY", "WAITS_PERCENT"], name) } == {
       DATAVERSE_RATE      = "8"
       DATAVERSE_TENANT_ID = "66666666-7777-8888-9999-000000000000"
       DISPLAY_CHECKMARK   = "false"
-      MAPPING_FILE        = "ours.toml"
       PARTNER_CENTER_RATE = "3"
       SETTLE_SECONDS      = "900"
       SYNC_COSELL_ONLY    = "false"
@@ -654,40 +657,40 @@ run "the_dashboard_shows_the_health_of_the_sync" {
       ] if widget.type == "metric"
       } == {
       "Lag from a change to the other side (ms)" = [
-        "CosellConnector/staging LagMilliseconds sync p50",
-        "CosellConnector/staging LagMilliseconds sync p99",
+        "CosellConnector/cosell-staging LagMilliseconds sync p50",
+        "CosellConnector/cosell-staging LagMilliseconds sync p99",
       ]
       "Changes per direction" = [
-        "CosellConnector/staging WritesTowardDynamics sync Sum",
-        "CosellConnector/staging WritesTowardPartnerCenter sync Sum",
-        "CosellConnector/staging Echoes sync Sum",
+        "CosellConnector/cosell-staging WritesTowardDynamics sync Sum",
+        "CosellConnector/cosell-staging WritesTowardPartnerCenter sync Sum",
+        "CosellConnector/cosell-staging Echoes sync Sum",
       ]
       "Waiting deals" = [
-        "CosellConnector/staging DealsNeedingAttention sync Maximum",
-        "CosellConnector/staging DealsOverdue sync Maximum",
-        "CosellConnector/staging DealsDue sync Sum",
+        "CosellConnector/cosell-staging DealsNeedingAttention sync Maximum",
+        "CosellConnector/cosell-staging DealsOverdue sync Maximum",
+        "CosellConnector/cosell-staging DealsDue sync Sum",
       ]
       "Conflicts and drift" = [
-        "CosellConnector/staging ValuesOverruled sync Sum",
-        "CosellConnector/staging DealsDrifted sync Sum",
-        "CosellConnector/staging DealsParked sync Sum",
+        "CosellConnector/cosell-staging ValuesOverruled sync Sum",
+        "CosellConnector/cosell-staging DealsDrifted sync Sum",
+        "CosellConnector/cosell-staging DealsParked sync Sum",
       ]
       "Vendor calls by status" = [
-        "CosellConnector/staging VendorCalls sync Sum",
-        "CosellConnector/staging VendorRefusals sync Sum",
-        "CosellConnector/staging VendorFailures sync Sum",
-        "CosellConnector/staging VendorThrottles sync Sum",
+        "CosellConnector/cosell-staging VendorCalls sync Sum",
+        "CosellConnector/cosell-staging VendorRefusals sync Sum",
+        "CosellConnector/cosell-staging VendorFailures sync Sum",
+        "CosellConnector/cosell-staging VendorThrottles sync Sum",
       ]
       "Fatal faults" = [
-        "CosellConnector/staging FatalFaults sync Sum",
-        "CosellConnector/staging FatalFaults registration Sum",
+        "CosellConnector/cosell-staging FatalFaults sync Sum",
+        "CosellConnector/cosell-staging FatalFaults registration Sum",
       ]
       "Posts of Partner Center" = [
-        "CosellConnector/staging HintsQueued webhook Sum",
-        "CosellConnector/staging EventsIgnored webhook Sum",
-        "CosellConnector/staging EventsTest webhook Sum",
-        "CosellConnector/staging PostsRefused webhook Sum",
-        "CosellConnector/staging HintsRefused webhook Sum",
+        "CosellConnector/cosell-staging HintsQueued webhook Sum",
+        "CosellConnector/cosell-staging EventsIgnored webhook Sum",
+        "CosellConnector/cosell-staging EventsTest webhook Sum",
+        "CosellConnector/cosell-staging PostsRefused webhook Sum",
+        "CosellConnector/cosell-staging HintsRefused webhook Sum",
       ]
       "Queue" = [
         "AWS/SQS ApproximateAgeOfOldestMessage cosell-staging-hints.fifo Maximum",
@@ -696,7 +699,7 @@ run "the_dashboard_shows_the_health_of_the_sync" {
         "AWS/SQS ApproximateNumberOfMessagesVisible cosell-staging-missed-runs Maximum",
       ]
       "How far the poll of Dynamics is behind (s)" = [
-        "CosellConnector/staging DynamicsCursorAgeSeconds sync Maximum",
+        "CosellConnector/cosell-staging DynamicsCursorAgeSeconds sync Maximum",
       ]
       "Errors and throttles of the functions" = [
         "AWS/Lambda Errors cosell-staging-registration Sum",
@@ -711,8 +714,8 @@ run "the_dashboard_shows_the_health_of_the_sync" {
         "AWS/Lambda Duration cosell-staging-sync p99",
       ]
       "Registration and refresh token, last inspection" = [
-        "CosellConnector/staging RegistrationsDrifted registration Maximum",
-        "CosellConnector/staging RefreshTokenAgeSeconds registration Maximum",
+        "CosellConnector/cosell-staging RegistrationsDrifted registration Maximum",
+        "CosellConnector/cosell-staging RefreshTokenAgeSeconds registration Maximum",
       ]
     }
     error_message = "A graph is missing, new, or about something else."

@@ -47,7 +47,6 @@ run "first_mistakes" {
     sync_timeout_seconds        = 10                                                 # Run too short to record anything.
     webhook_concurrency         = 0                                                  # No concurrency for the webhook.
     log_retention_days          = 0                                                  # Logs kept for ever.
-    kms_key_arn                 = "arn:aws:kms:eu-west-1:111122223333:alias/ours"    # Key that is an alias.
     secret_recovery_days        = 3                                                  # Secret recovery of three days.
     notification_mail           = "crm-team"                                         # Mail without a host.
     alarm_thresholds            = { refused_posts = -1 }                             # Threshold below nothing.
@@ -83,7 +82,6 @@ run "first_mistakes" {
     var.sync_timeout_seconds,
     var.webhook_concurrency,
     var.log_retention_days,
-    var.kms_key_arn,
     var.secret_recovery_days,
     var.notification_mail,
     var.alarm_thresholds,
@@ -188,9 +186,11 @@ run "fifth_mistakes" {
   variables {
     dataverse_url = "https://me:secret@contoso.crm4.dynamics.com"                  # Dataverse with credentials.
     schedules     = { compare = { name = "daily" }, inspect = { name = "daily" } } # Two schedules of one name.
+    kms_key_arn   = "arn:aws:kms:eu-west-1:111122223333:alias/ours"                # Key that is an alias.
   }
   expect_failures = [
     var.dataverse_url,
+    var.kms_key_arn,
     var.schedules,
   ]
 }
@@ -238,7 +238,6 @@ run "seventh_mistakes" {
     webhook_concurrency  = 1001                           # More of the account's concurrency than it has.
     secret_recovery_days = 31                             # Longer than secrets manager keeps a secret.
     alarm_thresholds     = { refresh_token_age_days = 0 } # Token alarm that always rings.
-    mapping_file         = "mapping.toml\n"               # Mapping with a line break.
   }
   expect_failures = [
     var.issuer_hosts,
@@ -254,7 +253,6 @@ run "seventh_mistakes" {
     var.webhook_concurrency,
     var.secret_recovery_days,
     var.alarm_thresholds,
-    var.mapping_file,
   ]
 }
 
