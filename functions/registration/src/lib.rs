@@ -154,7 +154,7 @@ pub enum Outcome {
     Replaced,
     /// An earlier address of this deployment was replaced.
     Moved,
-    /// Nobody has signed in yet, so Partner Center was not asked. `cosell consent` does it; then it goes on from here.
+    /// Nobody has signed in yet, so Partner Center was not asked. `make consent ENV=...` does it; then it goes on from here.
     AwaitingConsent,
     /// The test event arrived.
     Delivered,

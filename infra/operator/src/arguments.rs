@@ -9,6 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 const AFTER: &str = "\
+In the repository make calls it, with the settings of an environment: `make columns ENV=staging ARGS=--check` is
+`cosell --settings FILE columns --check`.
+
 In this order on the first day:
   cosell credentials   the Dynamics application's id and secret
   cosell columns       the columns the connector needs in Dynamics
@@ -219,7 +222,8 @@ on either side.",
     after_long_help = "\
 Needs:
   - A registration: `cosell register`
-  - What `cosell register` needs
+  - AWS permissions as `cosell register` needs them
+  - Settings: WEBHOOK_URL, PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
 
 Example:
   cosell --settings staging.json prove

@@ -66,8 +66,8 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
             "timed_out",
             format!("nobody came back from the sign-in within {wait}"),
             format!(
-                "if the browser shows AADSTS50011, Entra does not know where to return: {}; otherwise run `cosell consent` \
-                 again, with a longer --wait if need be",
+                "if the browser shows AADSTS50011, Entra does not know where to return: {}; otherwise run `make consent ENV=...` \
+                 again, with a longer wait if need be (`ARGS=\"--wait 1800\"`)",
                 sign_in.redirect_cure()
             ),
         ));
@@ -78,7 +78,9 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
         Err(trouble) => visitor.show(&page::refused(trouble)).await,
     }
     let settled = result?;
-    screen.next("`cosell doctor` shows that it works; the next `make deploy ENV=...` registers the webhook with it.");
+    screen.next(
+        "`make doctor ENV=...` shows that it works; the next `make deploy ENV=...` registers the webhook with it.",
+    );
     Ok(Report {
         is_fine: true,
         document: json!({
@@ -147,7 +149,7 @@ fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Claims, Trouble> 
         Trouble::new(
             "token_unreadable",
             "the access token does not say how the person signed in",
-            "run `cosell consent` again; if it stays, please report it",
+            "run `make consent ENV=...` again; if it stays, please report it",
         )
     })?;
     if !claims.tid.eq_ignore_ascii_case(&sign_in.tenant.to_string()) {

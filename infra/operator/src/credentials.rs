@@ -57,7 +57,7 @@ pub(crate) async fn run(order: &Credentials, context: &Context<'_>) -> Result<Re
         &format!("Dynamics knows the application as user {}", identity.user_id),
     );
 
-    let next = "`cosell columns` prepares the CRM.";
+    let next = "`make columns ENV=...` prepares the CRM.";
     if stored.is_same(&credential) {
         screen.marked(Mark::Good, "stored already; nothing was written");
         screen.next(next);
@@ -149,11 +149,11 @@ impl Chosen {
                 context.screen.gap();
                 prompt::ask("Application (client) id:").await?
             }
-            None => return Err(unanswered("client id", "with --client-id")),
+            None => return Err(unanswered("client id", "with `ARGS=\"--client-id ID\"`")),
         };
         let id = id.trim().to_owned();
         if id.is_empty() {
-            return Err(unanswered("client id", "with --client-id"));
+            return Err(unanswered("client id", "with `ARGS=\"--client-id ID\"`"));
         }
         let (secret, is_stored) = if order.secret_stdin {
             (prompt::piped().await?, false)
@@ -186,7 +186,7 @@ impl Chosen {
 }
 
 /// Ways to give a secret where nobody can be asked.
-const SECRET_WAYS: &str = "with --secret-stdin through a pipe, or in the variable CLIENT_SECRET";
+const SECRET_WAYS: &str = "with `ARGS=--secret-stdin` through a pipe, or in the variable CLIENT_SECRET";
 
 fn unanswered(what: &str, ways: &str) -> Trouble {
     Trouble::usage(

@@ -65,7 +65,7 @@ pub(crate) async fn run(_: &Doctor, context: &Context<'_>) -> Result<Report, Tro
     let needs = if has_secret {
         "a token for webhook registration"
     } else {
-        "the sign-in that `cosell consent` stores"
+        "the sign-in that `make consent ENV=...` stores"
     };
     registration(&mut sheet, &settings, registered_with.ok_or(needs), &mut clock).await;
 
@@ -114,14 +114,14 @@ const PARTNER_CENTER: Wanted = Wanted {
     id: "partner_center_secret",
     variable: "PARTNER_CENTER_SECRET",
     members: &["client_id", "client_secret", "refresh_token"],
-    command: "run `cosell consent`",
+    command: "run `make consent ENV=...`",
 };
 
 const DATAVERSE: Wanted = Wanted {
     id: "dataverse_secret",
     variable: "DATAVERSE_SECRET",
     members: &["client_id", "client_secret"],
-    command: "run `cosell credentials`",
+    command: "run `make credentials ENV=...`",
 };
 
 /// Whether a secret holds what it should.

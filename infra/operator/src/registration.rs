@@ -53,7 +53,7 @@ pub(crate) async fn register(order: &Register, context: &Context<'_>) -> Result<
         }
     };
     screen.marked(Mark::Good, &what);
-    screen.next("`cosell prove` shows that events arrive.");
+    screen.next("`make prove ENV=...` shows that events arrive.");
     let mut document = document(&answer, &address);
     if let (Some(document), Some(replaced)) = (document.as_object_mut(), replaced) {
         document.insert("replaced".to_owned(), replaced.into());
@@ -84,7 +84,7 @@ pub(crate) async fn prove(_: &Prove, context: &Context<'_>) -> Result<Report, Tr
             if !done.drift.is_empty() {
                 let text = format!("but the registration {}", shown_drift(&done.drift));
                 screen.marked(Mark::Note, &text);
-                screen.cure("run `cosell register`, which completes it");
+                screen.cure("run `make register ENV=...`, which completes it");
             }
             screen.next("share one test opportunity in the CRM and see it appear in Partner Center.");
             Ok(Report {
@@ -180,7 +180,7 @@ fn awaiting_consent() -> Trouble {
     Trouble::new(
         "awaiting_consent",
         "nobody has signed in for Partner Center yet",
-        "run `cosell consent`, then this again",
+        "run `make consent ENV=...`, then this again",
     )
 }
 
@@ -210,7 +210,7 @@ fn trouble(error: &Error) -> Trouble {
         ),
         Error::NotRegistered(drift) => (
             format!("there is nothing to prove yet: the registration {}", shown_drift(drift)),
-            "run `cosell register` first",
+            "run `make register ENV=...` first",
         ),
         Error::Order(_) | Error::Member { .. } | Error::UrlUnknown => (
             connector::http::chain(error),
@@ -226,6 +226,6 @@ pub(crate) fn foreign(found: &str, desired: &str) -> Trouble {
         "foreign_registration",
         format!("{found} is registered, which is not this deployment's {desired}"),
         "a tenant has one registration, and this one belongs to another deployment or product. Leave it and stop here; or, if \
-         it is the one to be replaced, switch that off and run `cosell register --overwrite`",
+         it is the one to be replaced, switch that off and run `make register ENV=... ARGS=--overwrite`",
     )
 }

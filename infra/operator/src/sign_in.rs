@@ -84,7 +84,7 @@ impl<'a> SignIn<'a> {
             return Err(Trouble::new(
                 "state_mismatch",
                 "the answer belongs to another sign-in",
-                "close old tabs of the sign-in and run `cosell consent` again",
+                "close old tabs of the sign-in and run `make consent ENV=...` again",
             ));
         }
         if let Some(error) = member("error") {
@@ -96,7 +96,7 @@ impl<'a> SignIn<'a> {
             None => Err(Trouble::new(
                 "sign_in_unreadable",
                 "the answer of the sign-in carries neither a code nor a reason",
-                "run `cosell consent` again",
+                "run `make consent ENV=...` again",
             )),
         }
     }
@@ -211,13 +211,14 @@ impl<'a> SignIn<'a> {
             return trouble(
                 "sign_in_cancelled",
                 "the sign-in was cancelled",
-                "run `cosell consent` again and accept what Microsoft shows; nothing was changed".to_owned(),
+                "run `make consent ENV=...` again and accept what Microsoft shows; nothing was changed".to_owned(),
             );
         }
         trouble(
             "sign_in_refused",
             "Entra refused the sign-in",
-            "look the number up at https://login.microsoftonline.com/error and run `cosell consent` again".to_owned(),
+            "look the number up at https://login.microsoftonline.com/error and run `make consent ENV=...` again"
+                .to_owned(),
         )
     }
 
@@ -233,7 +234,7 @@ impl<'a> SignIn<'a> {
 
 pub(crate) fn second_factor_cure() -> String {
     "give the connector's user a second factor (Entra's security defaults or a Conditional Access policy ask for it), sign \
-     out of Microsoft in the browser or use a private window, and run `cosell consent` again"
+     out of Microsoft in the browser or use a private window, and run `make consent ENV=...` again"
         .to_owned()
 }
 

@@ -180,7 +180,7 @@ impl<'a> Act<'a> {
                         Part::Key(key).name(),
                         seconds(waited)
                     ),
-                    "it is built in the background: run this again later, or with a longer --wait; it goes on waiting",
+                    "it is built in the background: run this again later, or with a longer wait (`ARGS=\"--wait 3600\"`); it goes on waiting",
                 ));
             }
             let shown = seconds(waited);

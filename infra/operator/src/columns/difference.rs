@@ -166,7 +166,7 @@ pub(crate) async fn inspect<'a>(metadata: &Metadata, definitions: &'a Definition
                     }
                     Some(_) => Verdict::Blocked {
                         cure: "name another publisher (unique_name) in solution.toml and pass its folder with \
-                               --definitions, or set its prefix there and in mapping.toml to the one that is found"
+                               `ARGS=\"--definitions DIR\"`, or set its prefix there and in mapping.toml to the one that is found"
                             .to_owned(),
                     },
                 };
@@ -179,7 +179,7 @@ pub(crate) async fn inspect<'a>(metadata: &Metadata, definitions: &'a Definition
                     None => Verdict::Create,
                     Some(found) if found.is_managed => Verdict::Blocked {
                         cure: "a managed solution takes no new parts: name another one (unique_name) in solution.toml and \
-                               pass its folder with --definitions"
+                               pass its folder with `ARGS=\"--definitions DIR\"`"
                             .to_owned(),
                     },
                     Some(_) => Verdict::InStep,
@@ -339,7 +339,7 @@ fn judge_key(key: &Key, keys: &[FoundKey]) -> (Option<String>, Verdict) {
     if sorted(&found.key_attributes) != wanted {
         let cure =
             "remove the key in the maker portal (Tables, Keys), or give ours another name in tables.toml and pass \
-                    its folder with --definitions"
+                    its folder with `ARGS=\"--definitions DIR\"`"
                 .to_owned();
         let shown = format!("over {}", found.key_attributes.join(", "));
         return (Some(shown), Verdict::Blocked { cure });

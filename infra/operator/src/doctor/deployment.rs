@@ -145,7 +145,7 @@ pub(super) async fn registration(
     let run = Run::new(Deadline::NEVER);
     let found = api.during(&run).read().await;
     clock.hear("the webhook registration", &run);
-    let register = "run `cosell register`; every `make deploy ENV=...` does it as well, as its last step";
+    let register = "run `make register ENV=...`; every `make deploy ENV=...` does it as well, as its last step";
     let trouble = match found {
         Err(error) => Trouble::from(&error),
         Ok(None) => Trouble::new("not_registered", "nothing is registered", register),

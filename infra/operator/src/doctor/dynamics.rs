@@ -145,7 +145,7 @@ async fn token(
         let trouble = if error.code() == "client_secret_refused" {
             trouble.cured_by(
                 "make a new client secret in the app registration (Certificates & secrets), copy its value, not its id, and \
-                 run `cosell credentials --new-secret`",
+                 run `make credentials ENV=... ARGS=--new-secret`",
             )
         } else {
             trouble
@@ -266,7 +266,7 @@ fn tracking_off() -> Trouble {
     Trouble::new(
         "tracking_disabled",
         "the table opportunity does not track changes",
-        "run `cosell columns`: it switches change tracking on, after asking",
+        "run `make columns ENV=...`: it switches change tracking on, after asking",
     )
 }
 
@@ -358,9 +358,9 @@ async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mappin
         return;
     }
     let cure = if is_only_missing {
-        "run `cosell columns`, or correct the names in the mapping"
+        "run `make columns ENV=...`, or correct the names in the mapping"
     } else {
-        "`cosell columns --check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
+        "`make columns ENV=... ARGS=--check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
     };
     let code = if is_only_missing {
         "columns_missing"
@@ -424,7 +424,11 @@ async fn key(sheet: &mut Sheet, metadata: &Metadata) {
             Some(found) => sheet.bad(id, what, unready(name, found)),
             None => {
                 let message = format!("{name} is missing, so Dynamics would take two rows for one referral");
-                sheet.bad(id, what, Trouble::new("key_missing", message, "run `cosell columns`"));
+                sheet.bad(
+                    id,
+                    what,
+                    Trouble::new("key_missing", message, "run `make columns ENV=...`"),
+                );
             }
         }
     }
@@ -433,9 +437,9 @@ async fn key(sheet: &mut Sheet, metadata: &Metadata) {
 fn unready(name: &str, found: &FoundKey) -> Trouble {
     let message = format!("the index of {name} is {}", found.entity_key_index_status);
     let cure = if found.is_failed() {
-        "two opportunities carry the same referral id: clear it in the copy, then run `cosell columns`, which builds it again"
+        "two opportunities carry the same referral id: clear it in the copy, then run `make columns ENV=...`, which builds it again"
     } else {
-        "it is built in the background; wait, or run `cosell columns`, which waits for it"
+        "it is built in the background; wait, or run `make columns ENV=...`, which waits for it"
     };
     Trouble::new("key_not_active", message, cure)
 }

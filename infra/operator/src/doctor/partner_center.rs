@@ -80,7 +80,7 @@ fn refused(error: &entra::Error) -> Trouble {
     match error {
         entra::Error::ClientRefused { .. } => trouble.cured_by(
             "make a new client secret in the app registration (Certificates & secrets), copy its value, not its id, and run \
-             `cosell consent --new-secret`",
+             `make consent ENV=... ARGS=--new-secret`",
         ),
         entra::Error::ConsentNeeded { said } if said.contains("AADSTS65001") => trouble.cured_by(
             "Entra admin center, App registrations, your application, API permissions: add the delegated permission \
@@ -108,7 +108,7 @@ fn second_factor(sheet: &mut Sheet, settings: &Everything, bearers: &[entra::Bea
             .unwrap_or_default();
         if !claims.tid.eq_ignore_ascii_case(&tenant) {
             let message = format!("the sign-in is of tenant {}, wanted is {tenant}", claims.tid);
-            let cure = "correct PARTNER_TENANT_ID, or run `cosell consent` with a user of that tenant";
+            let cure = "correct PARTNER_TENANT_ID, or run `make consent ENV=...` with a user of that tenant";
             sheet.bad(id, "the tenant", Trouble::new("wrong_tenant", message, cure));
             return;
         }

@@ -180,7 +180,10 @@ async fn the_difference_is_shown_before_anything_is_written() {
     assert_eq!(words(&outcome, "opportunity.cosell_ReferralKey"), "create");
     // Nobody is there to agree.
     let outcome = place.run(&["columns"]).await;
-    outcome.ended(2).says("nobody is there to agree").says("add --yes");
+    outcome
+        .ended(2)
+        .says("nobody is there to agree")
+        .says("`make columns ENV=... ARGS=--yes` creates what is shown");
     assert_eq!(place.crm_writes(mark), Vec::<String>::new());
 }
 

@@ -327,7 +327,7 @@ async fn a_missing_secret_and_a_taken_port_are_named_before_anybody_signs_in() {
         .await
         .ended(1)
         .says(&format!("port {port} of this machine cannot be used"))
-        .says("choose another port with --port");
+        .says("choose another port with `ARGS=\"--port 8401\"`");
     place.set("PARTNER_CENTER_SECRET", "cosell/nowhere");
     place
         .run_with(&CONSENT, &SECRET)

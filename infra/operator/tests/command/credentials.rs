@@ -84,7 +84,7 @@ async fn without_a_terminal_what_is_missing_is_named() {
         .await
         .ended(2)
         .says("no client id was given")
-        .says("with --client-id");
+        .says("with `ARGS=\"--client-id ID\"`");
     place
         .run(&CREDENTIALS)
         .await

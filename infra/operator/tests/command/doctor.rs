@@ -108,14 +108,20 @@ async fn after_the_first_deployment_each_missing_step_is_named_in_order() {
         &place,
         &["partner_center_secret", "dataverse_secret"],
         "secret_empty",
-        "run `cosell consent`",
+        "run `make consent ENV=...`",
     )
     .await;
-    assert_eq!(check(&outcome, "dataverse_secret")["cure"], "run `cosell credentials`");
+    assert_eq!(
+        check(&outcome, "dataverse_secret")["cure"],
+        "run `make credentials ENV=...`"
+    );
     let registration = check(&outcome, "registration");
     assert_eq!(registration["result"], "skipped");
     assert!(
-        registration["needs"].as_str().unwrap().contains("cosell consent"),
+        registration["needs"]
+            .as_str()
+            .unwrap()
+            .contains("`make consent ENV=...`"),
         "{registration}"
     );
     for id in [
@@ -208,7 +214,7 @@ async fn a_secret_without_all_its_members() {
         &place,
         &["partner_center_secret"],
         "secret_incomplete",
-        "run `cosell consent`",
+        "run `make consent ENV=...`",
     )
     .await;
     outcome.says("lacks client_secret, refresh_token");
@@ -219,7 +225,7 @@ async fn a_sign_in_that_was_withdrawn() {
     let place = Place::prepared().await;
     place.vendors.entra.revoke_all_refresh_tokens();
     let failing = ["referrals_token", "registration_token"];
-    fails(&place, &failing, "consent_needed", "run `cosell consent`").await;
+    fails(&place, &failing, "consent_needed", "run `make consent ENV=...`").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,7 +241,7 @@ async fn a_client_secret_that_lapsed() {
         &place,
         &failing,
         "client_secret_refused",
-        "`cosell consent --new-secret`",
+        "`make consent ENV=... ARGS=--new-secret`",
     )
     .await;
 }
@@ -285,11 +291,17 @@ async fn a_user_who_may_not_manage_webhooks() {
 async fn a_registration_that_is_missing_foreign_or_incomplete() {
     let place = Place::bare(Crm::WithCoSell).await;
     place.store_credentials();
-    fails(&place, &["registration"], "not_registered", "run `cosell register`").await;
+    fails(
+        &place,
+        &["registration"],
+        "not_registered",
+        "run `make register ENV=...`",
+    )
+    .await;
 
     let foreign = "https://flows.example.com/run?sig=foreign~key&owner=cosell-production-99887766";
     place.vendors.partner_center.register_directly(foreign, &EVENTS);
-    let cure = "cosell register --overwrite";
+    let cure = "`make register ENV=... ARGS=--overwrite`";
     let outcome = fails(&place, &["registration"], "foreign_registration", cure).await;
     outcome.says("https://flows.example.com/run?owner=cosell-production-99887766 is registered");
     assert!(!outcome.stdout.contains("foreign~key") && !outcome.stderr.contains("foreign~key"));
@@ -302,7 +314,7 @@ async fn a_registration_that_is_missing_foreign_or_incomplete() {
         &place,
         &["registration"],
         "registration_drifted",
-        "run `cosell register`",
+        "run `make register ENV=...`",
     )
     .await;
     outcome.says("the registration lacks test-created");
@@ -329,7 +341,7 @@ async fn a_dynamics_client_secret_that_lapsed() {
         .vendors
         .entra
         .add_app_client(TENANT, crate::place::CRM_APP, "renewed~elsewhere");
-    let cure = "`cosell credentials --new-secret`";
+    let cure = "`make credentials ENV=... ARGS=--new-secret`";
     fails(&place, &["dataverse_token"], "client_secret_refused", cure).await;
 }
 
@@ -372,7 +384,7 @@ async fn columns_that_are_missing_of_another_kind_or_too_short() {
         .vendors
         .dataverse
         .remove_column("opportunity", "cosell_referrallink");
-    let outcome = fails(&place, &["columns"], "columns_missing", "run `cosell columns`").await;
+    let outcome = fails(&place, &["columns"], "columns_missing", "run `make columns ENV=...`").await;
     outcome.says("cosell_referrallink");
 
     let place = Place::prepared().await;
@@ -382,7 +394,13 @@ async fn columns_that_are_missing_of_another_kind_or_too_short() {
             .dataverse
             .retype_column("opportunity", "cosell_closereason", "Integer")
     );
-    let outcome = fails(&place, &["columns"], "columns_unfit", "cosell columns --check").await;
+    let outcome = fails(
+        &place,
+        &["columns"],
+        "columns_unfit",
+        "`make columns ENV=... ARGS=--check`",
+    )
+    .await;
     outcome.says("cosell_closereason is whole number, wanted is text");
 }
 
@@ -409,7 +427,7 @@ async fn a_key_that_is_missing_failed_or_not_ready() {
     .await;
     outcome.says("is Failed");
     place.vendors.dataverse.remove_keys("opportunity");
-    fails(&place, &["alternate_key"], "key_missing", "run `cosell columns`").await;
+    fails(&place, &["alternate_key"], "key_missing", "run `make columns ENV=...`").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,7 +438,7 @@ async fn change_tracking_that_is_off() {
         &place,
         &["change_tracking"],
         "tracking_disabled",
-        "run `cosell columns`",
+        "run `make columns ENV=...`",
     )
     .await;
 }

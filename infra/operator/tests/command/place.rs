@@ -72,6 +72,12 @@ impl Outcome {
         both.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// Whatever is to be typed next begins with `make`: admins do not have `cosell` on their path. Help may name it.
+    fn assert_typable(&self) {
+        let words = self.words();
+        assert!(words.contains("Usage:") || !words.contains("`cosell "), "{self:#?}");
+    }
+
     #[track_caller]
     pub(crate) fn ended(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
@@ -251,6 +257,7 @@ impl Place {
             stderr,
         };
         self.assert_discreet(&outcome);
+        outcome.assert_typable();
         outcome
     }
 

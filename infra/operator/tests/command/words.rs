@@ -11,7 +11,11 @@ const COMMANDS: [&str; 6] = ["credentials", "columns", "consent", "register", "d
 async fn the_help_names_every_command_in_the_order_of_the_first_day() {
     let place = Place::bare(Crm::Plain).await;
     let outcome = place.run(&["--help"]).await;
-    outcome.ended(0).says("In this order on the first day").says("NO_COLOR");
+    outcome
+        .ended(0)
+        .says("In this order on the first day")
+        .says("`make columns ENV=staging ARGS=--check`")
+        .says("NO_COLOR");
     let order = outcome.stdout.split("In this order").nth(1).unwrap();
     let found: Vec<usize> = COMMANDS
         .iter()
