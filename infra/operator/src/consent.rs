@@ -41,7 +41,7 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     screen.pair("Secret", &settings.secret);
     let stored = Stored::read(&secrets, &settings.secret).await?;
     let chosen = Chosen::take(&order.application, &stored, context).await?;
-    screen.pair("Application", chosen.shown());
+    chosen.show(screen, "consent");
     screen.gap();
 
     let mut loopback = Loopback::listen(order.port).await?;

@@ -17,7 +17,7 @@ use crate::cloud;
 use crate::command::{Context, Report};
 use crate::metadata::Metadata;
 use crate::prompt;
-use crate::screen::Mark;
+use crate::screen::{Mark, Screen};
 use crate::settings::Crm;
 use crate::trouble::Trouble;
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(order: &Credentials, context: &Context<'_>) -> Result<Re
 
     let stored = Stored::read(&secrets, &settings.secret).await?;
     let chosen = Chosen::take(&order.application, &stored, context).await?;
-    screen.pair("Application", chosen.shown());
+    chosen.show(screen, "credentials");
     screen.gap();
 
     let credential = stored.with(&chosen, None);
@@ -175,13 +175,19 @@ impl Chosen {
         Ok(Self { id, secret, is_stored })
     }
 
-    pub(crate) fn shown(&self) -> String {
+    /// Says which it is and, where nobody was asked for its secret, how to be asked: `target` is what make calls this.
+    pub(crate) fn show(&self, screen: Screen, target: &str) {
         let whence = if self.is_stored {
             " (with the stored secret)"
         } else {
             ""
         };
-        format!("{}{whence}", self.id)
+        screen.pair("Application", format!("{}{whence}", self.id));
+        if self.is_stored {
+            screen.aside(&format!(
+                "The stored client secret is used; `make {target} ENV=... ARGS=--new-secret` asks for another."
+            ));
+        }
     }
 }
 

@@ -62,7 +62,11 @@ async fn a_second_sign_in_replaces_the_first_and_asks_for_nothing_that_is_stored
     let mut talk = place.start(&["consent", "--no-browser", "--port", "0"], &[]);
     let address = talk.address().await;
     Browser::new().visit(&address).await;
-    talk.end(&place).await.ended(0).says("with the stored secret");
+    talk.end(&place)
+        .await
+        .ended(0)
+        .says("with the stored secret")
+        .says("The stored client secret is used; `make consent ENV=... ARGS=--new-secret` asks for another.");
     let after = place.secret(PARTNER_SECRET).unwrap();
     assert_eq!(after["client_secret"], PARTNER_APP_SECRET);
     assert_ne!(after["refresh_token"], before["refresh_token"]);

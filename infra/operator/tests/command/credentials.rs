@@ -33,6 +33,7 @@ async fn what_works_is_stored_and_not_stored_again() {
         .await
         .ended(0)
         .says("with the stored secret")
+        .says("The stored client secret is used; `make credentials ENV=... ARGS=--new-secret` asks for another.")
         .says("stored already; nothing was written");
     assert_eq!(place.stored(mark), 0);
 }
