@@ -7,7 +7,7 @@
 use aws_types::SdkConfig;
 use connector::http::{Deadline, Run};
 use connector::registration_api::Delivery;
-use connector::settings::{self, public_webhook};
+use connector::settings::{self, owner_mark, public_webhook};
 use registration::{Drift, Error, Order, Outcome, Patience, Registrar, Report as Answer};
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ async fn open(heading: &str, context: &Context<'_>) -> Result<(Webhook, SdkConfi
     Ok((settings, aws))
 }
 
-fn registrar(settings: Webhook, aws: SdkConfig, context: &Context<'_>) -> Registrar {
+pub(crate) fn registrar(settings: Webhook, aws: SdkConfig, context: &Context<'_>) -> Registrar {
     let settings = settings::Registration {
         entra: settings.account.entra,
         partner_tenant: settings.account.tenant,
@@ -176,7 +176,7 @@ fn attempts(delivery: &Delivery) -> String {
     format!("the webhook answered {}", answers.join(", "))
 }
 
-fn awaiting_consent() -> Trouble {
+pub(crate) fn awaiting_consent() -> Trouble {
     Trouble::new(
         "awaiting_consent",
         "nobody has signed in for Partner Center yet",
@@ -184,7 +184,7 @@ fn awaiting_consent() -> Trouble {
     )
 }
 
-fn unexpected(outcome: Outcome) -> Trouble {
+pub(crate) fn unexpected(outcome: Outcome) -> Trouble {
     Trouble::new(
         "unexpected",
         format!("the order ended as {}", outcome.code()),
@@ -192,7 +192,7 @@ fn unexpected(outcome: Outcome) -> Trouble {
     )
 }
 
-fn trouble(error: &Error) -> Trouble {
+pub(crate) fn trouble(error: &Error) -> Trouble {
     let (message, cure) = match error {
         Error::Api(error) if error.awaits_consent() => return awaiting_consent(),
         Error::Api(error) => return error.into(),
@@ -222,10 +222,25 @@ fn trouble(error: &Error) -> Trouble {
 
 /// Somebody else has the tenant's registration. Both addresses are public already.
 pub(crate) fn foreign(found: &str, desired: &str) -> Trouble {
+    let whose = environment_of(found, desired)
+        .map(|environment| format!("; its owner mark is that of the environment {environment}"))
+        .unwrap_or_default();
     Trouble::new(
         "foreign_registration",
-        format!("{found} is registered, which is not this deployment's {desired}"),
+        format!("{found} is registered, which is not this deployment's {desired}{whose}"),
         "a tenant has one registration, and this one belongs to another deployment or product. Leave it and stop here; or, if \
          it is the one to be replaced, switch that off and run `make register ENV=... ARGS=--overwrite`",
     )
+}
+
+/// The environment that a foreign owner mark names, if it is made as ours is: prefix, environment, fingerprint.
+fn environment_of(found: &str, desired: &str) -> Option<String> {
+    let parts = |url: &str| {
+        let mark = owner_mark(url)?;
+        let (rest, _) = mark.rsplit_once('-')?;
+        let (prefix, environment) = rest.rsplit_once('-')?;
+        Some((prefix.to_owned(), environment.to_owned()))
+    };
+    let ((prefix, environment), (our_prefix, ours)) = (parts(found)?, parts(desired)?);
+    (prefix == our_prefix && environment != ours).then_some(environment)
 }

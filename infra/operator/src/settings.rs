@@ -280,6 +280,21 @@ impl Everything {
             problems,
         }
     }
+
+    /// What the registration is looked at with, if all of it can be read.
+    pub(crate) fn webhook(&self) -> Option<Webhook> {
+        let account = PartnerCenter {
+            entra: self.entra.clone()?,
+            tenant: self.partner_tenant?,
+            secret: self.partner_center_secret.clone()?,
+        };
+        Some(Webhook {
+            account,
+            webhooks: self.webhooks.clone()?,
+            url: self.webhook_url.clone()?,
+            events: self.webhook_events.clone(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 use connector::entra::{self, PARTNER_CENTER, PARTNER_CENTER_WEBHOOKS, Tokens};
 use connector::http::{Budget, Deadline, Http, Limits, Run, Vendor};
 use connector::partner_center::{self, PartnerCenter};
-use connector::registration_api::RegistrationApi;
 use connector::secrets::Secrets;
 use connector::settings::Endpoint;
 use jiff::Timestamp;
@@ -17,14 +16,14 @@ use crate::settings::Everything;
 use crate::sign_in::{Claims, second_factor_cure};
 use crate::trouble::Trouble;
 
-/// Looks at tokens and role; answers the registration API when it can be called.
+/// Looks at tokens and role; answers whether the registration API can be called.
 pub(super) async fn examine(
     sheet: &mut Sheet,
     settings: &Everything,
     secrets: Option<&Secrets>,
     context: &Context<'_>,
     clock: &mut Clock,
-) -> Option<RegistrationApi> {
+) -> bool {
     let audiences = [
         ("referrals_token", PARTNER_CENTER, "referrals"),
         ("registration_token", PARTNER_CENTER_WEBHOOKS, "webhook registration"),
@@ -58,9 +57,7 @@ pub(super) async fn examine(
     let referrals = remotes.next().flatten();
     let registration = remotes.next().flatten();
     role(sheet, settings, referrals, context, clock).await;
-    let webhooks = settings.webhooks.clone()?;
-    let http = remote(Vendor::PartnerCenterWebhooks, webhooks, registration?, context);
-    Some(RegistrationApi::new(http))
+    registration.is_some()
 }
 
 fn ingredients<'a>(
@@ -140,7 +137,15 @@ async fn role(
     };
     sheet.looking(what);
     let run = Run::new(Deadline::NEVER);
-    let api = PartnerCenter::new(remote(Vendor::PartnerCenter, base, tokens, context));
+    let http = Http::new(
+        Vendor::PartnerCenter,
+        context.client.clone(),
+        base,
+        tokens,
+        Budget::unlimited(),
+        Limits::default(),
+    );
+    let api = PartnerCenter::new(http);
     let page = api.during(&run).updated_since(Timestamp::MAX).next_page().await;
     clock.hear("Partner Center", &run);
     match page {
@@ -159,15 +164,4 @@ async fn role(
             sheet.bad(id, what, trouble);
         }
     }
-}
-
-fn remote(vendor: Vendor, base: Endpoint, tokens: Tokens, context: &Context<'_>) -> Http {
-    Http::new(
-        vendor,
-        context.client.clone(),
-        base,
-        tokens,
-        Budget::unlimited(),
-        Limits::default(),
-    )
 }

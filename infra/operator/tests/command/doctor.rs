@@ -303,7 +303,9 @@ async fn a_registration_that_is_missing_foreign_or_incomplete() {
     place.vendors.partner_center.register_directly(foreign, &EVENTS);
     let cure = "`make register ENV=... ARGS=--overwrite`";
     let outcome = fails(&place, &["registration"], "foreign_registration", cure).await;
-    outcome.says("https://flows.example.com/run?owner=cosell-production-99887766 is registered");
+    outcome
+        .says("https://flows.example.com/run?owner=cosell-production-99887766 is registered")
+        .says("its owner mark is that of the environment production");
     assert!(!outcome.stdout.contains("foreign~key") && !outcome.stderr.contains("foreign~key"));
 
     place
@@ -318,6 +320,20 @@ async fn a_registration_that_is_missing_foreign_or_incomplete() {
     )
     .await;
     outcome.says("the registration lacks test-created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_address_of_this_deployment_is_not_taken_for_somebody_elses() {
+    let place = Place::prepared().await;
+    let earlier = "https://earlier.example.com/webhook?owner=cosell-staging-0a1b2c3d";
+    place.vendors.partner_center.register_directly(earlier, &EVENTS);
+    let cure = "run `make register ENV=...`";
+    let outcome = fails(&place, &["registration"], "registration_moved", cure).await;
+    outcome.says(&format!(
+        "{earlier} is registered, an earlier address of this deployment"
+    ));
+    place.run(&["register"]).await.ended(0);
+    place.run(&["doctor"]).await.ended(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,7 @@ async fn somebody_elses_is_shown_and_replaced_on_purpose_only() {
     outcome
         .ended(1)
         .says("https://flows.example.com/run?owner=cosell-production-99887766 is registered")
+        .says("its owner mark is that of the environment production")
         .says("`make register ENV=... ARGS=--overwrite`");
     assert_eq!(registered(&place).unwrap().0, FOREIGN);
 
