@@ -18,10 +18,6 @@ use crate::screen::{Mark, seconds};
 use crate::settings::Webhook;
 use crate::trouble::Trouble;
 
-/// What to do when an event does not arrive.
-const UNDELIVERED: &str = "open the address: without a signature it answers 401. If it does, the log of the function \
-                           `webhook` says why it refused the event; if it does not, deploy again (`make deploy ENV=...`)";
-
 pub(crate) async fn register(order: &Register, context: &Context<'_>) -> Result<Report, Trouble> {
     let screen = context.screen;
     let (settings, aws) = open("Registration of the webhook", context).await?;
@@ -94,14 +90,17 @@ pub(crate) async fn prove(_: &Prove, context: &Context<'_>) -> Result<Report, Tr
         }
         Outcome::Undelivered => {
             let message = format!("Partner Center could not deliver the test event ({attempts})");
-            Err(Trouble::new("undelivered", message, UNDELIVERED))
+            Err(Trouble::new("undelivered", message, undelivered(&address)))
         }
         Outcome::Undecided => {
             let message = format!("after {wait} the test event is still under way ({attempts})");
             Err(Trouble::new(
                 "undecided",
                 message,
-                format!("Partner Center goes on trying; run it again in a few minutes. If it stays, {UNDELIVERED}"),
+                format!(
+                    "Partner Center goes on trying; run it again in a few minutes. If it stays, {}",
+                    undelivered(&address)
+                ),
             ))
         }
         Outcome::AwaitingConsent => Err(awaiting_consent()),
@@ -162,6 +161,15 @@ fn shown_drift(drift: &[Drift]) -> String {
         })
         .collect();
     parts.join(" and ")
+}
+
+/// What to do when an event does not arrive. The webhook takes POST only: a browser is answered 404 in any case.
+fn undelivered(address: &str) -> String {
+    format!(
+        "try it without a signature: `curl -i -X POST '{address}'` answers 401 when the webhook is there. Then the log of \
+         the function `webhook` says why it refused the event; if it answers anything else, deploy again (`make deploy \
+         ENV=...`)"
+    )
 }
 
 fn attempts(delivery: &Delivery) -> String {

@@ -155,7 +155,9 @@ async fn a_test_event_that_is_refused_is_told_with_the_answer() {
     outcome
         .ended(1)
         .says("could not deliver the test event")
-        .says("401")
+        .says(&format!(
+            "`curl -i -X POST '{url}'` answers 401 when the webhook is there"
+        ))
         .says("the log of the function `webhook`");
 }
 
