@@ -25,24 +25,35 @@ use crate::trouble::Trouble;
 
 const TABLE: &str = "opportunity";
 
-/// What the connector does: opportunities both ways; accounts and contacts of new deals; currencies and owners to read;
-/// a closing activity when a deal is won or lost.
-const PRIVILEGES: [&str; 15] = [
+/// What the connector does. A look-up takes Append on the row that has it and AppendTo on the row it leads to; who creates
+/// a row and so owns it has to read its table; a row is created by a PATCH that must not meet one, hence Write besides
+/// Create. <https://learn.microsoft.com/power-apps/developer/data-platform/security-access-rights>
+const PRIVILEGES: [&str; 20] = [
+    // Deals both ways. Append: account, contact and currency of a new one. AppendTo: its closing activity.
     "prvReadOpportunity",
     "prvCreateOpportunity",
     "prvWriteOpportunity",
     "prvAppendOpportunity",
     "prvAppendToOpportunity",
+    // The customer of a new deal; AppendTo: the deal and the contact.
     "prvReadAccount",
     "prvCreateAccount",
+    "prvWriteAccount",
     "prvAppendToAccount",
+    // Whom to talk to there. Append: the account. AppendTo: the deal.
     "prvReadContact",
     "prvCreateContact",
+    "prvWriteContact",
+    "prvAppendContact",
     "prvAppendToContact",
+    // A won or lost deal is closed by an activity. Append: the deal.
+    "prvReadActivity",
+    "prvCreateActivity",
+    "prvAppendActivity",
+    // The currency of a deal, and who sells it.
     "prvReadTransactionCurrency",
     "prvAppendToTransactionCurrency",
     "prvReadUser",
-    "prvCreateActivity",
 ];
 
 pub(super) async fn examine(
