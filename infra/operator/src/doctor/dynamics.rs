@@ -3,6 +3,7 @@
 //! Knows: what the connector does in the CRM and which privileges that takes. Refuses to know: how columns are created.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 
 use connector::dataverse::{self, Dataverse};
 use connector::entra::Tokens;
@@ -24,6 +25,9 @@ use crate::settings::Everything;
 use crate::trouble::Trouble;
 
 const TABLE: &str = "opportunity";
+
+/// Where the settings take the mapping's file from.
+const NAME_MAPPING: &str = "name the file in `mapping` of infra/environments/ENV.tfvars";
 
 /// What the connector does. A look-up takes Append on the row that has it and AppendTo on the row it leads to; who creates
 /// a row and so owns it has to read its table; a row is created by a PATCH that must not meet one, hence Write besides
@@ -97,6 +101,7 @@ pub(super) async fn examine(
     tracking(sheet, &metadata, &dataverse).await;
 }
 
+/// The mapping that is deployed: the settings name its file, or none for the built-in one.
 fn mapping(sheet: &mut Sheet, settings: &Everything) -> Option<Mapping> {
     let (id, what) = ("mapping", "the mapping");
     let cure = "correct the file; every mistake is named with its line";
@@ -104,9 +109,14 @@ fn mapping(sheet: &mut Sheet, settings: &Everything) -> Option<Mapping> {
         None => mapping::DEFAULT.to_owned(),
         Some(path) => match std::fs::read_to_string(path) {
             Ok(source) => source,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let text = format!("there is no mapping {} on this machine", path.display());
+                sheet.noted(id, &text, NAME_MAPPING);
+                return None;
+            }
             Err(error) => {
                 let message = format!("{} cannot be read: {error}", path.display());
-                let cure = "name the file you deploy in MAPPING_FILE, or unset it for the built-in mapping";
+                let cure = NAME_MAPPING;
                 sheet.bad(id, what, Trouble::new("mapping_unreadable", message, cure));
                 return None;
             }

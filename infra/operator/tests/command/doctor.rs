@@ -438,8 +438,25 @@ async fn columns_that_are_missing_of_another_kind_or_too_short() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mapping_of_ones_own_is_looked_at() {
     let mut place = Place::prepared().await;
-    place.set("MAPPING_FILE", "nowhere.toml");
-    fails(&place, &["mapping"], "mapping_unreadable", "MAPPING_FILE").await;
+    place.set("MAPPING_FILE", "");
+    place
+        .run(&["doctor"])
+        .await
+        .ended(0)
+        .says("the built-in mapping is sound");
+    // What is deployed cannot be told from here then, and nothing else is looked at in its stead.
+    let nowhere = place.folder().join("nowhere.toml");
+    place.set("MAPPING_FILE", nowhere.to_str().unwrap());
+    let outcome = place.run(&["doctor", "--json"]).await;
+    let found = check(outcome.ended(0), "mapping");
+    assert_eq!(found["result"], "warning", "{found}");
+    assert_eq!(
+        found["cure"],
+        "name the file in `mapping` of infra/environments/ENV.tfvars"
+    );
+    for id in ["columns", "alternate_key"] {
+        assert_eq!(check(&outcome, id)["needs"], "a sound mapping", "{id}");
+    }
     place.file("own.toml", "version = 1\nnonsense = true\n");
     place.set("MAPPING_FILE", "own.toml");
     fails(&place, &["mapping"], "mapping_invalid", "correct the file").await;
