@@ -163,7 +163,7 @@ fn show(context: &Context<'_>, lines: &[Line<'_>]) {
                     "change tracking cannot be switched off again once it is on; it costs nothing but a little space";
                 screen.marked(Mark::Note, text);
             }
-            Verdict::InStep | Verdict::Create | Verdict::Wait | Verdict::Rebuild => {}
+            Verdict::InStep | Verdict::Create | Verdict::Wait | Verdict::Rebuild { .. } => {}
         }
     }
 }

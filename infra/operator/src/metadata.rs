@@ -131,6 +131,7 @@ impl Details {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FoundKey {
     pub(crate) schema_name: String,
+    pub(crate) logical_name: String,
     #[serde(default)]
     pub(crate) key_attributes: Vec<String>,
     pub(crate) entity_key_index_status: String,
@@ -329,12 +330,12 @@ impl Metadata {
         self.http.send(request).await.map(drop)
     }
 
-    /// Builds a key's index again after it failed.
+    /// Builds a key's index again after it failed; `key` is its logical name.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
-    pub(crate) async fn reactivate_key(&self, key: &Key) -> Result<(), Error> {
+    pub(crate) async fn reactivate_key(&self, table: &str, key: &str) -> Result<(), Error> {
         let body = json!({
-            "EntityLogicalName": key.table,
-            "EntityKeyLogicalName": key.name.to_lowercase(),
+            "EntityLogicalName": table,
+            "EntityKeyLogicalName": key,
         });
         self.post("building the key's index again", "ReactivateEntityKey", &body, None)
             .await

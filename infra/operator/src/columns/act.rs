@@ -57,10 +57,10 @@ impl<'a> Act<'a> {
         }
         for (index, line) in keys.iter().enumerate() {
             let Part::Key(key) = line.part else { continue };
-            match line.verdict {
+            match &line.verdict {
                 Verdict::Create => self.create(line.part, others.len() + index + 1, total).await?,
-                Verdict::Rebuild => {
-                    let rebuilt = self.metadata.reactivate_key(key).await;
+                Verdict::Rebuild { key: found } => {
+                    let rebuilt = self.metadata.reactivate_key(&key.table, found).await;
                     rebuilt.map_err(|error| trouble(&error, line.part))?;
                 }
                 Verdict::InStep | Verdict::Wait | Verdict::Blocked { .. } => {}

@@ -30,7 +30,10 @@ pub(crate) enum Verdict {
     /// It is there and not ready yet.
     Wait,
     /// It was built and failed; it is built again.
-    Rebuild,
+    Rebuild {
+        /// Logical name of the key, which may be another than ours over the same column.
+        key: String,
+    },
     /// Somebody has to act first.
     Blocked {
         /// How.
@@ -45,7 +48,7 @@ impl Verdict {
 
     /// Whether something would be written.
     pub(crate) const fn is_written(&self) -> bool {
-        matches!(self, Self::Create | Self::Rebuild)
+        matches!(self, Self::Create | Self::Rebuild { .. })
     }
 
     /// In one word, for people and programs.
@@ -54,7 +57,7 @@ impl Verdict {
             Self::InStep => "none",
             Self::Create => "create",
             Self::Wait => "wait",
-            Self::Rebuild => "rebuild",
+            Self::Rebuild { .. } => "rebuild",
             Self::Blocked { .. } => "blocked",
         }
     }
@@ -348,7 +351,8 @@ fn judge_key(key: &Key, keys: &[FoundKey]) -> (Option<String>, Verdict) {
     if found.is_active() {
         (shown, Verdict::InStep)
     } else if found.is_failed() {
-        (shown, Verdict::Rebuild)
+        let key = found.logical_name.clone();
+        (shown, Verdict::Rebuild { key })
     } else {
         (shown, Verdict::Wait)
     }

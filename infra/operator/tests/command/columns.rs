@@ -264,6 +264,28 @@ async fn an_index_that_could_not_be_built_is_built_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failed_index_of_another_name_over_the_same_column_is_built_again_by_its_own_name() {
+    let place = plain().await;
+    let folder = place.definitions(&[("@ReferralKey", "@OlderKey")]);
+    let mut create = CREATE.to_vec();
+    create.extend(["--definitions", folder.as_str()]);
+    place.vendors.dataverse.key_index_fails(true);
+    place
+        .run(&create)
+        .await
+        .ended(1)
+        .says("cosell_OlderKey could not be built");
+    place.vendors.dataverse.key_index_fails(false);
+    let mark = place.mark();
+    place
+        .run(&CREATE)
+        .await
+        .ended(0)
+        .says("index of opportunity.cosell_ReferralKey");
+    assert_eq!(place.crm_writes(mark), ["POST /api/data/v9.2/ReactivateEntityKey"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_takes_long_is_left_to_the_service() {
     let place = plain().await;
     place.vendors.dataverse.key_index(1_000, Duration::from_secs(600));

@@ -197,6 +197,21 @@ impl Place {
         path
     }
 
+    /// A folder with our definitions, in which these texts are replaced.
+    pub(crate) fn definitions(&self, replaced: &[(&str, &str)]) -> String {
+        for (name, text) in [
+            ("solution.toml", include_str!("../../../dynamics/solution.toml")),
+            ("columns.toml", include_str!("../../../dynamics/columns.toml")),
+            ("tables.toml", include_str!("../../../dynamics/tables.toml")),
+        ] {
+            let text = replaced
+                .iter()
+                .fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+            self.file(name, &text);
+        }
+        self.folder.to_str().unwrap().to_owned()
+    }
+
     pub(crate) fn folder(&self) -> &std::path::Path {
         &self.folder
     }
