@@ -146,7 +146,7 @@ impl<'a> Act<'a> {
         loop {
             let keys = self.metadata.keys(&key.table).await;
             let keys = keys.map_err(|error| trouble(&error, Part::Key(key)))?;
-            let found = keys.iter().find(|found| covers(found, key));
+            let found = keys.iter().find(|found| found.covers(&key.columns));
             let status = found.map_or("not visible yet", |found| found.entity_key_index_status.as_str());
             let waited = started.elapsed();
             if found.is_some_and(FoundKey::is_active) {
@@ -219,12 +219,6 @@ impl<'a> Act<'a> {
             pause = (pause * 2).min(LAST_LOOK);
         }
     }
-}
-
-fn covers(found: &FoundKey, key: &Key) -> bool {
-    found.schema_name.eq_ignore_ascii_case(&key.name)
-        || (found.key_attributes.len() == key.columns.len()
-            && key.columns.iter().all(|column| found.key_attributes.contains(column)))
 }
 
 /// Refusals that no waiting cures.

@@ -326,20 +326,14 @@ fn judge_column(column: &Column, shape: &Shape) -> (Option<String>, Verdict) {
 }
 
 fn judge_key(key: &Key, keys: &[FoundKey]) -> (Option<String>, Verdict) {
-    let sorted = |names: &[String]| {
-        let mut names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
-        names.sort();
-        names
-    };
-    let wanted = sorted(&key.columns);
     let by_name = keys
         .iter()
         .find(|found| found.schema_name.eq_ignore_ascii_case(&key.name));
-    let same_columns = keys.iter().find(|found| sorted(&found.key_attributes) == wanted);
+    let same_columns = keys.iter().find(|found| found.covers(&key.columns));
     let Some(found) = by_name.or(same_columns) else {
         return (None, Verdict::Create);
     };
-    if sorted(&found.key_attributes) != wanted {
+    if !found.covers(&key.columns) {
         let cure =
             "remove the key in the maker portal (Tables, Keys), or give ours another name in tables.toml and pass \
                     its folder with `ARGS=\"--definitions DIR\"`"

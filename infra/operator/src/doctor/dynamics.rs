@@ -19,7 +19,6 @@ use super::deployment::Clock;
 use super::sheet::Sheet;
 use crate::columns::shown_type;
 use crate::command::Context;
-use crate::definitions::Definitions;
 use crate::metadata::{Class, FoundKey, FoundTable, Metadata};
 use crate::settings::Everything;
 use crate::trouble::Trouble;
@@ -97,7 +96,7 @@ pub(super) async fn examine(
         return;
     }
     columns(sheet, &metadata, mapping.as_ref()).await;
-    key(sheet, &metadata).await;
+    key(sheet, &metadata, mapping.as_ref()).await;
     tracking(sheet, &metadata, &dataverse).await;
 }
 
@@ -418,16 +417,15 @@ async fn found(
     Ok((types, lengths))
 }
 
-async fn key(sheet: &mut Sheet, metadata: &Metadata) {
+/// Whether Dynamics keeps two rows of one referral apart: a key over the column that holds the referral's id, whatever it
+/// is called.
+async fn key(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mapping>) {
     let (id, what) = ("alternate_key", "the alternate key");
-    sheet.looking(what);
-    let definitions = match Definitions::load(None) {
-        Ok(definitions) => definitions,
-        Err(trouble) => {
-            sheet.bad(id, what, trouble);
-            return;
-        }
+    let Some(mapping) = mapping else {
+        sheet.skipped(id, what, "a sound mapping");
+        return;
     };
+    sheet.looking(what);
     let keys = match metadata.keys(TABLE).await {
         Ok(keys) => keys,
         Err(error) => {
@@ -435,28 +433,25 @@ async fn key(sheet: &mut Sheet, metadata: &Metadata) {
             return;
         }
     };
-    for wanted in definitions.keys.iter().filter(|key| key.table == TABLE) {
-        let found = keys.iter().find(|found| {
-            found.key_attributes == wanted.columns || found.schema_name.eq_ignore_ascii_case(&wanted.name)
-        });
-        let name = &wanted.name;
-        match found {
-            Some(found) if found.is_active() => sheet.good(id, &format!("the alternate key {name} is active")),
-            Some(found) => sheet.bad(id, what, unready(name, found)),
-            None => {
-                let message = format!("{name} is missing, so Dynamics would take two rows for one referral");
-                sheet.bad(
-                    id,
-                    what,
-                    Trouble::new("key_missing", message, "run `make columns ENV=...`"),
-                );
-            }
+    let column = &mapping.columns.referral_identifier;
+    match keys.iter().find(|found| found.covers(std::slice::from_ref(column))) {
+        Some(found) if found.is_active() => {
+            sheet.good(id, &format!("the alternate key {} is active", found.schema_name));
+        }
+        Some(found) => sheet.bad(id, what, unready(found)),
+        None => {
+            let message = format!("there is none over {column}, so Dynamics would take two rows for one referral");
+            let cure = "run `make columns ENV=...`";
+            sheet.bad(id, what, Trouble::new("key_missing", message, cure));
         }
     }
 }
 
-fn unready(name: &str, found: &FoundKey) -> Trouble {
-    let message = format!("the index of {name} is {}", found.entity_key_index_status);
+fn unready(found: &FoundKey) -> Trouble {
+    let message = format!(
+        "the index of {} is {}",
+        found.schema_name, found.entity_key_index_status
+    );
     let cure = if found.is_failed() {
         "two opportunities carry the same referral id: clear it in the copy, then run `make columns ENV=...`, which builds it again"
     } else {

@@ -479,6 +479,31 @@ async fn a_key_that_is_missing_failed_or_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_another_prefix_the_key_is_that_of_the_mapping() {
+    let mut place = Place::bare(Crm::Plain).await;
+    place.store_credentials();
+    place
+        .vendors
+        .partner_center
+        .register_directly(crate::place::WEBHOOK, &EVENTS);
+    let folder = place.definitions(&[("\"cosell\"", "\"acme\""), ("\"cosellsync\"", "\"acmesync\"")]);
+    place
+        .run(&["columns", "--yes", "--definitions", &folder])
+        .await
+        .ended(0);
+    let mapping = cosell::mapping::DEFAULT.replace("prefix = \"cosell_\"", "prefix = \"acme_\"");
+    let file = place.file("acme.toml", &mapping);
+    place.set("MAPPING_FILE", file.to_str().unwrap());
+    place
+        .run(&["doctor"])
+        .await
+        .ended(0)
+        .says("the alternate key acme_ReferralKey is active");
+    place.unset("MAPPING_FILE");
+    fails(&place, &["columns", "alternate_key"], "columns_missing", "make columns").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn change_tracking_that_is_off() {
     let place = Place::prepared().await;
     place.vendors.dataverse.track("opportunity", false);
