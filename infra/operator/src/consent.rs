@@ -22,7 +22,7 @@ use crate::loopback::Loopback;
 use crate::page;
 use crate::screen::{Mark, seconds};
 use crate::settings::PartnerCenter;
-use crate::sign_in::{Claims, SignIn, second_factor_cure};
+use crate::sign_in::{CLAIMS_HIDDEN, Claims, SignIn, second_factor_cure};
 use crate::trouble::Trouble;
 
 /// What the refresh token has to work for, and what for.
@@ -112,12 +112,17 @@ async fn settle(
     let code = sign_in.code(query)?;
     let granted = sign_in.redeem(client, &code, &run).await?;
     let claims = check(sign_in, &granted.access_token)?;
-    let user = claims.user().map(str::to_owned);
-    let who = user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
-    screen.marked(
-        Mark::Good,
-        &format!("signed in{who}, with a second factor, in tenant {}", claims.tid),
-    );
+    let user = claims.as_ref().and_then(Claims::user).map(str::to_owned);
+    if let Some(claims) = &claims {
+        let who = user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
+        screen.marked(
+            Mark::Good,
+            &format!("signed in{who}, with a second factor, in tenant {}", claims.tid),
+        );
+    } else {
+        screen.marked(Mark::Note, CLAIMS_HIDDEN);
+        screen.cure("`make doctor ENV=...` shows whether Partner Center takes it");
+    }
     let Some(mut refresh_token) = granted.refresh_token else {
         return Err(Trouble::new(
             "refresh_token_missing",
@@ -143,15 +148,12 @@ async fn settle(
     Ok(Settled { user, version })
 }
 
-/// Whether a token is one that Partner Center will take.
-fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Claims, Trouble> {
-    let claims = Claims::read(token).ok_or_else(|| {
-        Trouble::new(
-            "token_unreadable",
-            "the access token does not say how the person signed in",
-            "run `make consent ENV=...` again; if it stays, please report it",
-        )
-    })?;
+/// Whether a token is one that Partner Center will take, as far as it can be read: an access token is opaque to everybody
+/// but its audience, and Entra may stop showing what it says.
+fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Option<Claims>, Trouble> {
+    let Some(claims) = Claims::read(token) else {
+        return Ok(None);
+    };
     if !claims.tid.eq_ignore_ascii_case(&sign_in.tenant.to_string()) {
         return Err(Trouble::new(
             "wrong_tenant",
@@ -167,7 +169,7 @@ fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Claims, Trouble> 
             second_factor_cure(),
         ));
     }
-    Ok(claims)
+    Ok(Some(claims))
 }
 
 /// Opens the person's browser; whether that was tried with some hope.

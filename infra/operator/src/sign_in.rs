@@ -238,6 +238,9 @@ pub(crate) fn second_factor_cure() -> String {
         .to_owned()
 }
 
+/// Of a token that tells nothing about itself.
+pub(crate) const CLAIMS_HIDDEN: &str = "the token does not say whether the sign-in had a second factor";
+
 /// What an access token says about itself. It came from Entra over TLS, so its signature is not looked at; the API does.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Claims {

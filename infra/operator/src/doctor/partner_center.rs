@@ -13,7 +13,7 @@ use super::deployment::Clock;
 use super::sheet::Sheet;
 use crate::command::Context;
 use crate::settings::Everything;
-use crate::sign_in::{Claims, second_factor_cure};
+use crate::sign_in::{CLAIMS_HIDDEN, Claims, second_factor_cure};
 use crate::trouble::Trouble;
 
 /// Looks at tokens and role; answers whether the registration API can be called.
@@ -95,8 +95,11 @@ fn second_factor(sheet: &mut Sheet, settings: &Everything, bearers: &[entra::Bea
     }
     for bearer in bearers {
         let Some(claims) = Claims::read(bearer.secret()) else {
-            let text = "the token does not say whether the sign-in had a second factor";
-            sheet.noted(id, text, "the next check shows whether Partner Center takes it");
+            sheet.noted(
+                id,
+                CLAIMS_HIDDEN,
+                "the next check shows whether Partner Center takes it",
+            );
             return;
         };
         let tenant = settings

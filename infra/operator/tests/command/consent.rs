@@ -181,6 +181,35 @@ async fn a_user_of_another_tenant_is_named_and_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_does_not_tell_how_the_person_signed_in_is_stored_with_a_note() {
+    let place = Place::bare(Crm::Plain).await;
+    let body = json!({
+        "access_token": "opaque~access~token", "expires_in": "3599", "refresh_token": "0.Arefresh~of~the~service",
+    });
+    let answer = Fault::Answer {
+        status: StatusCode::OK,
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: body.to_string(),
+    };
+    // The code, then each audience.
+    place.vendors.switchboard.plan(0, 3, answer, is_token_request);
+    let (outcome, page) = sign_in(&place).await;
+    outcome
+        .ended(0)
+        .says("the token does not say whether the sign-in had a second factor")
+        .says("`make doctor ENV=...` shows whether Partner Center takes it")
+        .says("stored in cosell/partner-center");
+    assert_eq!(outcome.words().matches("the token does not say").count(), 1);
+    assert!(
+        !outcome.words().contains("with a second factor, in tenant"),
+        "{outcome:#?}"
+    );
+    assert!(page.contains("Signed in"), "{page}");
+    let stored = place.secret(PARTNER_SECRET).unwrap();
+    assert_eq!(stored["refresh_token"], "0.Arefresh~of~the~service");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_client_secret_is_told_from_everything_else() {
     let mut place = Place::bare(Crm::Plain).await;
     place.keep_secret("not~the~secret");
