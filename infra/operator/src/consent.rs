@@ -18,9 +18,9 @@ use crate::arguments::Consent;
 use crate::cloud;
 use crate::command::{Context, Report};
 use crate::credentials::{Chosen, Stored};
-use crate::loopback::Loopback;
+use crate::loopback::{Loopback, Visitor};
 use crate::page;
-use crate::screen::{Mark, seconds};
+use crate::screen::{Mark, Screen, seconds};
 use crate::settings::PartnerCenter;
 use crate::sign_in::{CLAIMS_HIDDEN, Claims, SignIn, second_factor_cure};
 use crate::trouble::Trouble;
@@ -60,8 +60,8 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     ));
     screen.gap();
 
-    let visitor = tokio::time::timeout(order.wait, loopback.visitor()).await;
-    let Ok(Some(visitor)) = visitor else {
+    let answer = tokio::time::timeout(order.wait, await_answer(&sign_in, &mut loopback, screen)).await;
+    let Ok(Some((visitor, code))) = answer else {
         return Err(Trouble::new(
             "timed_out",
             format!("nobody came back from the sign-in within {wait}"),
@@ -72,7 +72,7 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
             ),
         ));
     };
-    let result = settle(&sign_in, &visitor.query, &stored, &secrets, &settings, context).await;
+    let result = settle(&sign_in, code, &stored, &secrets, &settings, context).await;
     match &result {
         Ok(_) => visitor.show(&page::success()).await,
         Err(trouble) => visitor.show(&page::refused(trouble)).await,
@@ -92,6 +92,31 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     })
 }
 
+/// Whoever comes back from this sign-in, and what it brought. An old tab, or a page that tries its luck, ends nothing: it
+/// is refused and the wait goes on.
+async fn await_answer(
+    sign_in: &SignIn<'_>,
+    loopback: &mut Loopback,
+    screen: Screen,
+) -> Option<(Visitor, Result<SecretString, Trouble>)> {
+    loop {
+        let visitor = loopback.visitor().await?;
+        if let Some(code) = sign_in.code(&visitor.query) {
+            return Some((visitor, code));
+        }
+        let trouble = Trouble::new(
+            "state_mismatch",
+            "the answer belongs to another sign-in",
+            "close old tabs of the sign-in and use the address that the terminal shows; it still waits there",
+        );
+        visitor.show(&page::refused(&trouble)).await;
+        screen.marked(
+            Mark::Note,
+            "an answer of another sign-in came and was refused; still waiting",
+        );
+    }
+}
+
 /// What may be told of a credential that was stored.
 struct Settled {
     user: Option<String>,
@@ -101,7 +126,7 @@ struct Settled {
 /// From what the browser brought to what is stored.
 async fn settle(
     sign_in: &SignIn<'_>,
-    query: &str,
+    code: Result<SecretString, Trouble>,
     stored: &Stored,
     secrets: &Secrets,
     settings: &PartnerCenter,
@@ -109,8 +134,7 @@ async fn settle(
 ) -> Result<Settled, Trouble> {
     let (screen, client) = (context.screen, &context.client);
     let run = Run::new(Deadline::NEVER);
-    let code = sign_in.code(query)?;
-    let granted = sign_in.redeem(client, &code, &run).await?;
+    let granted = sign_in.redeem(client, &code?, &run).await?;
     let claims = check(sign_in, &granted.access_token)?;
     let user = claims.as_ref().and_then(Claims::user).map(str::to_owned);
     if let Some(claims) = &claims {

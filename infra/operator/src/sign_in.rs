@@ -74,31 +74,27 @@ impl<'a> SignIn<'a> {
         })
     }
 
-    /// What the browser brought back.
-    pub(crate) fn code(&self, query: &str) -> Result<SecretString, Trouble> {
+    /// What the browser brought back; none when it belongs to another sign-in.
+    pub(crate) fn code(&self, query: &str) -> Option<Result<SecretString, Trouble>> {
         let member = |name: &str| {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
             pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
         };
         if member("state").as_deref() != Some(self.state.as_str()) {
-            return Err(Trouble::new(
-                "state_mismatch",
-                "the answer belongs to another sign-in",
-                "close old tabs of the sign-in and run `make consent ENV=...` again",
-            ));
+            return None;
         }
         if let Some(error) = member("error") {
             let description = member("error_description").unwrap_or_default();
-            return Err(self.refusal(&error, &numbers(&description)));
+            return Some(Err(self.refusal(&error, &numbers(&description))));
         }
-        match member("code").filter(|code| !code.is_empty()) {
-            Some(code) => Ok(code.into()),
-            None => Err(Trouble::new(
+        let code = member("code").filter(|code| !code.is_empty());
+        Some(code.map(SecretString::from).ok_or_else(|| {
+            Trouble::new(
                 "sign_in_unreadable",
                 "the answer of the sign-in carries neither a code nor a reason",
                 "run `make consent ENV=...` again",
-            )),
-        }
+            )
+        }))
     }
 
     /// Redeems a code. It is good once and for this process only, so it is not tried twice.
