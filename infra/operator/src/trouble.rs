@@ -83,6 +83,12 @@ impl From<&secrets::Error> for Trouble {
                         profile, and the secret's name in the settings";
             return Self::new("secret_missing", message, cure);
         }
+        if matches!(error, secrets::Error::Call { source, .. } if source.has_code("LimitExceededException")) {
+            // <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+            let cure = "wait a day and run it again, or recreate the secret: it keeps about 100 versions, and removes none that is \
+                        younger than a day";
+            return Self::new("secret_versions_full", message, cure);
+        }
         let cure = if error.is_denial() {
             "ask for the AWS permissions GetSecretValue, DescribeSecret and PutSecretValue on this secret and, if it is \
              encrypted with a key of its own, Decrypt and GenerateDataKey on that key"
