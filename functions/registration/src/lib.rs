@@ -61,6 +61,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// To compare, and write nothing.
+    #[must_use]
+    pub const fn inspect() -> Self {
+        Self::of(Action::Inspect, false)
+    }
+
     /// To put the registration right; with `overwrite` somebody else's, too.
     #[must_use]
     pub const fn register(overwrite: bool) -> Self {
@@ -100,6 +106,10 @@ pub struct Report {
     pub found: Option<Shown>,
     /// What came of it.
     pub done: Done,
+    /// Whether what was found is an earlier address of this deployment, which is replaced without a wish. In `found` and
+    /// `desired` already, and no part of the answer.
+    #[serde(skip)]
+    pub is_moved: bool,
 }
 
 /// A registration in an answer.
@@ -154,7 +164,7 @@ pub enum Outcome {
     Replaced,
     /// An earlier address of this deployment was replaced.
     Moved,
-    /// Nobody has signed in yet, so Partner Center was not asked. `cosell consent` does it; then it goes on from here.
+    /// Nobody has signed in yet, so Partner Center was not asked. `make consent ENV=...` does it; then it goes on from here.
     AwaitingConsent,
     /// The test event arrived.
     Delivered,
@@ -449,6 +459,7 @@ impl Registrar {
                     desired: Shown::from(&desired.registration),
                     found: None,
                     done: done(Outcome::AwaitingConsent, Vec::new()),
+                    is_moved: false,
                 });
             }
             read => read?,
@@ -474,6 +485,7 @@ impl Registrar {
             desired: Shown::from(&desired.registration),
             found: found.as_ref().map(Shown::from),
             done,
+            is_moved: found.is_some_and(|found| desired.is_earlier(&found)),
         })
     }
 
@@ -586,12 +598,18 @@ impl Desired {
         registration
     }
 
+    /// Whether it is an earlier address of this deployment.
+    fn is_earlier(&self, found: &Registration) -> bool {
+        let is_elsewhere = !self.url.is_spelled(&found.webhook_url);
+        is_elsewhere && self.owner.is_some() && self.owner == owner_mark(&found.webhook_url)
+    }
+
     /// Refuses to touch what is not ours, unless that is wished; says what would be replaced.
     fn foreign(&self, found: Option<&Registration>, overwrite: bool) -> Result<Option<Replaced>, Error> {
         let Some(found) = found.filter(|found| !self.url.is_spelled(&found.webhook_url)) else {
             return Ok(None);
         };
-        let is_ours = self.owner.is_some() && self.owner == owner_mark(&found.webhook_url);
+        let is_ours = self.is_earlier(found);
         if is_ours || overwrite {
             return Ok(Some(Replaced {
                 url: found.webhook_url.clone(),

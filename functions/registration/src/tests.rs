@@ -434,7 +434,7 @@ async fn before_the_consent_a_deployment_is_answered_and_nobody_is_asked() {
     let diagnostic = Diagnostic::from(scene.handle(json!({ "action": "prove" })).await.unwrap_err());
     assert_eq!(diagnostic.error_type, "secret_empty");
     assert!(
-        diagnostic.error_message.contains("`cosell consent`"),
+        diagnostic.error_message.contains("`make consent ENV=...`"),
         "{}",
         diagnostic.error_message
     );

@@ -9,6 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 const AFTER: &str = "\
+In the repository make calls it, with the settings of an environment: `make columns ENV=staging ARGS=--check` is
+`cosell --settings FILE columns --check`.
+
 In this order on the first day:
   cosell credentials   the Dynamics application's id and secret
   cosell columns       the columns the connector needs in Dynamics
@@ -21,7 +24,8 @@ And whenever the mapping is changed:
   cosell mapping-check what is wrong with a mapping file, line by line
 
 Settings are the variables of the deployment. They are read from the environment and, where it does not set one, from the
-file named with --settings: a JSON object, as `infra/run operator staging` writes it.
+file named with --settings: a JSON object, as `infra/run operator staging` writes it. Only AWS_REGION of the file wins over
+the environment's: a CloudShell exports its own.
 
 AWS is reached with your own profile, as the `aws` command reaches it: AWS_PROFILE, `aws sso login`, or AWS_ACCESS_KEY_ID.
 
@@ -32,7 +36,7 @@ Colours are used on a terminal only, and not at all when NO_COLOR is set.";
 #[derive(Debug, Parser)]
 #[command(name = "cosell", version, after_help = AFTER, max_term_width = 100, subcommand_required = true)]
 pub(crate) struct Arguments {
-    /// JSON file with the deployment's variables; the environment wins over it.
+    /// JSON file with the deployment's variables; the environment wins over it, but for AWS_REGION.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// Print one JSON document on standard output; what a person should see goes to standard error.
@@ -219,7 +223,8 @@ on either side.",
     after_long_help = "\
 Needs:
   - A registration: `cosell register`
-  - What `cosell register` needs
+  - AWS permissions as `cosell register` needs them
+  - Settings: WEBHOOK_URL, PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
 
 Example:
   cosell --settings staging.json prove

@@ -44,10 +44,7 @@ pub(crate) async fn connect(variables: &Variables<'_>, client: &reqwest::Client)
     let bare = ProviderConfig::empty()
         .with_http_client(http)
         .with_sleep_impl(TokioSleep::new());
-    let region = match variables
-        .get("AWS_REGION")
-        .or_else(|| variables.get("AWS_DEFAULT_REGION"))
-    {
+    let region = match variables.region() {
         Some(region) => Some(Region::new(region.trim().to_owned())),
         None => {
             let provider = ProfileFileRegionProvider::builder().configure(&bare);

@@ -75,7 +75,7 @@ pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report
         return Ok(report("in_step", true, &lines));
     }
     if order.check {
-        screen.next("`cosell columns` without --check creates what is missing.");
+        screen.next("`make columns ENV=...` creates what is missing.");
         return Ok(report("differs", false, &lines));
     }
     if blocked > 0 {
@@ -90,7 +90,7 @@ pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report
             return Err(Trouble::usage(
                 "not_confirmed",
                 "nobody is there to agree",
-                "run it in a terminal, or add --yes to create what is shown above",
+                "run it in a terminal, or `make columns ENV=... ARGS=--yes` creates what is shown above",
             ));
         }
         if !prompt::confirm("Create what is missing?").await? {
@@ -111,7 +111,7 @@ pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report
     screen.marked(Mark::Good, "read again: everything is there");
     screen.next(
         "put the columns on the forms your sellers use (make.powerapps.com, Solutions, the table, Forms): Dynamics shows a \
-         new column on none. Then `cosell doctor`.",
+         new column on none. Then `make doctor ENV=...`.",
     );
     Ok(report("changed", true, &lines))
 }
@@ -163,7 +163,7 @@ fn show(context: &Context<'_>, lines: &[Line<'_>]) {
                     "change tracking cannot be switched off again once it is on; it costs nothing but a little space";
                 screen.marked(Mark::Note, text);
             }
-            Verdict::InStep | Verdict::Create | Verdict::Wait | Verdict::Rebuild => {}
+            Verdict::InStep | Verdict::Create | Verdict::Wait | Verdict::Rebuild { .. } => {}
         }
     }
 }

@@ -74,7 +74,9 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
     let left_behind = match &arguments.command {
         Command::Consent(_) | Command::Credentials(_) => "nothing was stored; the previous credential is untouched",
         Command::Columns(_) => "what was created stays; run it again and it goes on from there",
-        Command::Register(_) => "the registration is as it was, or as it should be; `cosell register` shows which",
+        Command::Register(_) => {
+            "the registration is as it was, or as it should be; `make register ENV=...` shows which"
+        }
         Command::Prove(_) | Command::Doctor(_) | Command::MappingCheck(_) => "nothing was changed",
     };
     let work = async {

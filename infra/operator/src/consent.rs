@@ -18,11 +18,11 @@ use crate::arguments::Consent;
 use crate::cloud;
 use crate::command::{Context, Report};
 use crate::credentials::{Chosen, Stored};
-use crate::loopback::Loopback;
+use crate::loopback::{Loopback, Visitor};
 use crate::page;
-use crate::screen::{Mark, seconds};
+use crate::screen::{Mark, Screen, seconds};
 use crate::settings::PartnerCenter;
-use crate::sign_in::{Claims, SignIn, second_factor_cure};
+use crate::sign_in::{CLAIMS_HIDDEN, Claims, SignIn, second_factor_cure};
 use crate::trouble::Trouble;
 
 /// What the refresh token has to work for, and what for.
@@ -41,7 +41,7 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     screen.pair("Secret", &settings.secret);
     let stored = Stored::read(&secrets, &settings.secret).await?;
     let chosen = Chosen::take(&order.application, &stored, context).await?;
-    screen.pair("Application", chosen.shown());
+    chosen.show(screen, "consent");
     screen.gap();
 
     let mut loopback = Loopback::listen(order.port).await?;
@@ -60,25 +60,27 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     ));
     screen.gap();
 
-    let visitor = tokio::time::timeout(order.wait, loopback.visitor()).await;
-    let Ok(Some(visitor)) = visitor else {
+    let answer = tokio::time::timeout(order.wait, await_answer(&sign_in, &mut loopback, screen)).await;
+    let Ok(Some((visitor, code))) = answer else {
         return Err(Trouble::new(
             "timed_out",
             format!("nobody came back from the sign-in within {wait}"),
             format!(
-                "if the browser shows AADSTS50011, Entra does not know where to return: {}; otherwise run `cosell consent` \
-                 again, with a longer --wait if need be",
+                "if the browser shows AADSTS50011, Entra does not know where to return: {}; otherwise run `make consent ENV=...` \
+                 again, with a longer wait if need be (`ARGS=\"--wait 1800\"`)",
                 sign_in.redirect_cure()
             ),
         ));
     };
-    let result = settle(&sign_in, &visitor.query, &stored, &secrets, &settings, context).await;
+    let result = settle(&sign_in, code, &stored, &secrets, &settings, context).await;
     match &result {
         Ok(_) => visitor.show(&page::success()).await,
         Err(trouble) => visitor.show(&page::refused(trouble)).await,
     }
     let settled = result?;
-    screen.next("`cosell doctor` shows that it works; the next `make deploy ENV=...` registers the webhook with it.");
+    screen.next(
+        "`make doctor ENV=...` shows that it works; the next `make deploy ENV=...` registers the webhook with it.",
+    );
     Ok(Report {
         is_fine: true,
         document: json!({
@@ -90,6 +92,31 @@ pub(crate) async fn run(order: &Consent, context: &Context<'_>) -> Result<Report
     })
 }
 
+/// Whoever comes back from this sign-in, and what it brought. An old tab, or a page that tries its luck, ends nothing: it
+/// is refused and the wait goes on.
+async fn await_answer(
+    sign_in: &SignIn<'_>,
+    loopback: &mut Loopback,
+    screen: Screen,
+) -> Option<(Visitor, Result<SecretString, Trouble>)> {
+    loop {
+        let visitor = loopback.visitor().await?;
+        if let Some(code) = sign_in.code(&visitor.query) {
+            return Some((visitor, code));
+        }
+        let trouble = Trouble::new(
+            "state_mismatch",
+            "the answer belongs to another sign-in",
+            "close old tabs of the sign-in and use the address that the terminal shows; it still waits there",
+        );
+        visitor.show(&page::refused(&trouble)).await;
+        screen.marked(
+            Mark::Note,
+            "an answer of another sign-in came and was refused; still waiting",
+        );
+    }
+}
+
 /// What may be told of a credential that was stored.
 struct Settled {
     user: Option<String>,
@@ -99,7 +126,7 @@ struct Settled {
 /// From what the browser brought to what is stored.
 async fn settle(
     sign_in: &SignIn<'_>,
-    query: &str,
+    code: Result<SecretString, Trouble>,
     stored: &Stored,
     secrets: &Secrets,
     settings: &PartnerCenter,
@@ -107,15 +134,19 @@ async fn settle(
 ) -> Result<Settled, Trouble> {
     let (screen, client) = (context.screen, &context.client);
     let run = Run::new(Deadline::NEVER);
-    let code = sign_in.code(query)?;
-    let granted = sign_in.redeem(client, &code, &run).await?;
+    let granted = sign_in.redeem(client, &code?, &run).await?;
     let claims = check(sign_in, &granted.access_token)?;
-    let user = claims.user().map(str::to_owned);
-    let who = user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
-    screen.marked(
-        Mark::Good,
-        &format!("signed in{who}, with a second factor, in tenant {}", claims.tid),
-    );
+    let user = claims.as_ref().and_then(Claims::user).map(str::to_owned);
+    if let Some(claims) = &claims {
+        let who = user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
+        screen.marked(
+            Mark::Good,
+            &format!("signed in{who}, with a second factor, in tenant {}", claims.tid),
+        );
+    } else {
+        screen.marked(Mark::Note, CLAIMS_HIDDEN);
+        screen.cure("`make doctor ENV=...` shows whether Partner Center takes it");
+    }
     let Some(mut refresh_token) = granted.refresh_token else {
         return Err(Trouble::new(
             "refresh_token_missing",
@@ -141,15 +172,12 @@ async fn settle(
     Ok(Settled { user, version })
 }
 
-/// Whether a token is one that Partner Center will take.
-fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Claims, Trouble> {
-    let claims = Claims::read(token).ok_or_else(|| {
-        Trouble::new(
-            "token_unreadable",
-            "the access token does not say how the person signed in",
-            "run `cosell consent` again; if it stays, please report it",
-        )
-    })?;
+/// Whether a token is one that Partner Center will take, as far as it can be read: an access token is opaque to everybody
+/// but its audience, and Entra may stop showing what it says.
+fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Option<Claims>, Trouble> {
+    let Some(claims) = Claims::read(token) else {
+        return Ok(None);
+    };
     if !claims.tid.eq_ignore_ascii_case(&sign_in.tenant.to_string()) {
         return Err(Trouble::new(
             "wrong_tenant",
@@ -165,7 +193,7 @@ fn check(sign_in: &SignIn<'_>, token: &SecretString) -> Result<Claims, Trouble> 
             second_factor_cure(),
         ));
     }
-    Ok(claims)
+    Ok(Some(claims))
 }
 
 /// Opens the person's browser; whether that was tried with some hope.

@@ -17,7 +17,7 @@ use crate::cloud;
 use crate::command::{Context, Report};
 use crate::metadata::Metadata;
 use crate::prompt;
-use crate::screen::Mark;
+use crate::screen::{Mark, Screen};
 use crate::settings::Crm;
 use crate::trouble::Trouble;
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(order: &Credentials, context: &Context<'_>) -> Result<Re
 
     let stored = Stored::read(&secrets, &settings.secret).await?;
     let chosen = Chosen::take(&order.application, &stored, context).await?;
-    screen.pair("Application", chosen.shown());
+    chosen.show(screen, "credentials");
     screen.gap();
 
     let credential = stored.with(&chosen, None);
@@ -57,7 +57,7 @@ pub(crate) async fn run(order: &Credentials, context: &Context<'_>) -> Result<Re
         &format!("Dynamics knows the application as user {}", identity.user_id),
     );
 
-    let next = "`cosell columns` prepares the CRM.";
+    let next = "`make columns ENV=...` prepares the CRM.";
     if stored.is_same(&credential) {
         screen.marked(Mark::Good, "stored already; nothing was written");
         screen.next(next);
@@ -149,11 +149,11 @@ impl Chosen {
                 context.screen.gap();
                 prompt::ask("Application (client) id:").await?
             }
-            None => return Err(unanswered("client id", "with --client-id")),
+            None => return Err(unanswered("client id", "with `ARGS=\"--client-id ID\"`")),
         };
         let id = id.trim().to_owned();
         if id.is_empty() {
-            return Err(unanswered("client id", "with --client-id"));
+            return Err(unanswered("client id", "with `ARGS=\"--client-id ID\"`"));
         }
         let (secret, is_stored) = if order.secret_stdin {
             (prompt::piped().await?, false)
@@ -175,18 +175,24 @@ impl Chosen {
         Ok(Self { id, secret, is_stored })
     }
 
-    pub(crate) fn shown(&self) -> String {
+    /// Says which it is and, where nobody was asked for its secret, how to be asked: `target` is what make calls this.
+    pub(crate) fn show(&self, screen: Screen, target: &str) {
         let whence = if self.is_stored {
             " (with the stored secret)"
         } else {
             ""
         };
-        format!("{}{whence}", self.id)
+        screen.pair("Application", format!("{}{whence}", self.id));
+        if self.is_stored {
+            screen.aside(&format!(
+                "The stored client secret is used; `make {target} ENV=... ARGS=--new-secret` asks for another."
+            ));
+        }
     }
 }
 
 /// Ways to give a secret where nobody can be asked.
-const SECRET_WAYS: &str = "with --secret-stdin through a pipe, or in the variable CLIENT_SECRET";
+const SECRET_WAYS: &str = "with `ARGS=--secret-stdin` through a pipe, or in the variable CLIENT_SECRET";
 
 fn unanswered(what: &str, ways: &str) -> Trouble {
     Trouble::usage(

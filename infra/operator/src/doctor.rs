@@ -19,6 +19,7 @@ use self::sheet::Sheet;
 use crate::arguments::Doctor;
 use crate::cloud;
 use crate::command::{Context, Report};
+use crate::registration::registrar;
 use crate::settings::{self, Everything};
 use crate::trouble::Trouble;
 
@@ -61,13 +62,20 @@ pub(crate) async fn run(_: &Doctor, context: &Context<'_>) -> Result<Report, Tro
     )
     .await;
     let usable = secrets.as_ref().filter(|_| has_secret);
-    let registered_with = partner_center::examine(&mut sheet, &settings, usable, context, &mut clock).await;
+    let may_register = partner_center::examine(&mut sheet, &settings, usable, context, &mut clock).await;
     let needs = if has_secret {
         "a token for webhook registration"
     } else {
-        "the sign-in that `cosell consent` stores"
+        "the sign-in that `make consent ENV=...` stores"
     };
-    registration(&mut sheet, &settings, registered_with.ok_or(needs), &mut clock).await;
+    let registrar = match &aws {
+        Some(aws) if may_register => {
+            let webhook = settings.webhook().ok_or("WEBHOOK_URL");
+            webhook.map(|webhook| registrar(webhook, aws.clone(), context))
+        }
+        _ => Err(needs),
+    };
+    registration(&mut sheet, registrar, &mut clock).await;
 
     sheet.part("Dynamics 365");
     let has_secret = stored(
@@ -114,14 +122,14 @@ const PARTNER_CENTER: Wanted = Wanted {
     id: "partner_center_secret",
     variable: "PARTNER_CENTER_SECRET",
     members: &["client_id", "client_secret", "refresh_token"],
-    command: "run `cosell consent`",
+    command: "run `make consent ENV=...`",
 };
 
 const DATAVERSE: Wanted = Wanted {
     id: "dataverse_secret",
     variable: "DATAVERSE_SECRET",
     members: &["client_id", "client_secret"],
-    command: "run `cosell credentials`",
+    command: "run `make credentials ENV=...`",
 };
 
 /// Whether a secret holds what it should.

@@ -99,7 +99,7 @@ fn unusable(port: u16, error: &std::io::Error) -> Trouble {
     Trouble::new(
         code,
         format!("port {port} of this machine cannot be used: {error}"),
-        "end the other program (another `cosell consent`?), or choose another port with --port; Entra ignores the port of a \
+        "end the other program (another `make consent ENV=...`?), or choose another port with `ARGS=\"--port 8401\"`; Entra ignores the port of a \
          localhost redirect URI, so nothing has to be registered anew",
     )
 }

@@ -131,12 +131,23 @@ impl Details {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FoundKey {
     pub(crate) schema_name: String,
+    pub(crate) logical_name: String,
     #[serde(default)]
     pub(crate) key_attributes: Vec<String>,
     pub(crate) entity_key_index_status: String,
 }
 
 impl FoundKey {
+    /// Whether it is over these columns and no others. Their order does not matter to what it keeps apart.
+    pub(crate) fn covers(&self, columns: &[String]) -> bool {
+        let sorted = |names: &[String]| {
+            let mut names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+            names.sort();
+            names
+        };
+        sorted(&self.key_attributes) == sorted(columns)
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.entity_key_index_status == "Active"
     }
@@ -329,12 +340,12 @@ impl Metadata {
         self.http.send(request).await.map(drop)
     }
 
-    /// Builds a key's index again after it failed.
+    /// Builds a key's index again after it failed; `key` is its logical name.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
-    pub(crate) async fn reactivate_key(&self, key: &Key) -> Result<(), Error> {
+    pub(crate) async fn reactivate_key(&self, table: &str, key: &str) -> Result<(), Error> {
         let body = json!({
-            "EntityLogicalName": key.table,
-            "EntityKeyLogicalName": key.name.to_lowercase(),
+            "EntityLogicalName": table,
+            "EntityKeyLogicalName": key,
         });
         self.post("building the key's index again", "ReactivateEntityKey", &body, None)
             .await
@@ -580,4 +591,24 @@ fn joined(common: Value, own: Value) -> Value {
     };
     common.extend(own);
     Value::Object(common)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_covers_its_columns_in_any_order_and_no_others() {
+        let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let key = FoundKey {
+            schema_name: "a_Key".to_owned(),
+            logical_name: "a_key".to_owned(),
+            key_attributes: names(&["a_one", "a_two"]),
+            entity_key_index_status: "Active".to_owned(),
+        };
+        assert!(key.covers(&names(&["a_Two", "a_one"])));
+        for other in [&["a_one"][..], &["a_one", "a_three"], &["a_one", "a_two", "a_three"]] {
+            assert!(!key.covers(&names(other)), "{other:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use aws_types::SdkConfig;
 use connector::http::{Deadline, Run};
 use connector::registration_api::Delivery;
-use connector::settings::{self, public_webhook};
+use connector::settings::{self, owner_mark, public_webhook};
 use registration::{Drift, Error, Order, Outcome, Patience, Registrar, Report as Answer};
 use serde_json::{Value, json};
 
@@ -17,10 +17,6 @@ use crate::command::{Context, Report};
 use crate::screen::{Mark, seconds};
 use crate::settings::Webhook;
 use crate::trouble::Trouble;
-
-/// What to do when an event does not arrive.
-const UNDELIVERED: &str = "open the address: without a signature it answers 401. If it does, the log of the function \
-                           `webhook` says why it refused the event; if it does not, deploy again (`make deploy ENV=...`)";
 
 pub(crate) async fn register(order: &Register, context: &Context<'_>) -> Result<Report, Trouble> {
     let screen = context.screen;
@@ -53,7 +49,7 @@ pub(crate) async fn register(order: &Register, context: &Context<'_>) -> Result<
         }
     };
     screen.marked(Mark::Good, &what);
-    screen.next("`cosell prove` shows that events arrive.");
+    screen.next("`make prove ENV=...` shows that events arrive.");
     let mut document = document(&answer, &address);
     if let (Some(document), Some(replaced)) = (document.as_object_mut(), replaced) {
         document.insert("replaced".to_owned(), replaced.into());
@@ -84,7 +80,7 @@ pub(crate) async fn prove(_: &Prove, context: &Context<'_>) -> Result<Report, Tr
             if !done.drift.is_empty() {
                 let text = format!("but the registration {}", shown_drift(&done.drift));
                 screen.marked(Mark::Note, &text);
-                screen.cure("run `cosell register`, which completes it");
+                screen.cure("run `make register ENV=...`, which completes it");
             }
             screen.next("share one test opportunity in the CRM and see it appear in Partner Center.");
             Ok(Report {
@@ -94,14 +90,17 @@ pub(crate) async fn prove(_: &Prove, context: &Context<'_>) -> Result<Report, Tr
         }
         Outcome::Undelivered => {
             let message = format!("Partner Center could not deliver the test event ({attempts})");
-            Err(Trouble::new("undelivered", message, UNDELIVERED))
+            Err(Trouble::new("undelivered", message, undelivered(&address)))
         }
         Outcome::Undecided => {
             let message = format!("after {wait} the test event is still under way ({attempts})");
             Err(Trouble::new(
                 "undecided",
                 message,
-                format!("Partner Center goes on trying; run it again in a few minutes. If it stays, {UNDELIVERED}"),
+                format!(
+                    "Partner Center goes on trying; run it again in a few minutes. If it stays, {}",
+                    undelivered(&address)
+                ),
             ))
         }
         Outcome::AwaitingConsent => Err(awaiting_consent()),
@@ -125,7 +124,7 @@ async fn open(heading: &str, context: &Context<'_>) -> Result<(Webhook, SdkConfi
     Ok((settings, aws))
 }
 
-fn registrar(settings: Webhook, aws: SdkConfig, context: &Context<'_>) -> Registrar {
+pub(crate) fn registrar(settings: Webhook, aws: SdkConfig, context: &Context<'_>) -> Registrar {
     let settings = settings::Registration {
         entra: settings.account.entra,
         partner_tenant: settings.account.tenant,
@@ -164,6 +163,15 @@ fn shown_drift(drift: &[Drift]) -> String {
     parts.join(" and ")
 }
 
+/// What to do when an event does not arrive. The webhook takes POST only: a browser is answered 404 in any case.
+fn undelivered(address: &str) -> String {
+    format!(
+        "try it without a signature: `curl -i -X POST '{address}'` answers 401 when the webhook is there. Then the log of \
+         the function `webhook` says why it refused the event; if it answers anything else, deploy again (`make deploy \
+         ENV=...`)"
+    )
+}
+
 fn attempts(delivery: &Delivery) -> String {
     if delivery.attempts.is_empty() {
         return format!("status {}, no attempt so far", delivery.status);
@@ -176,15 +184,15 @@ fn attempts(delivery: &Delivery) -> String {
     format!("the webhook answered {}", answers.join(", "))
 }
 
-fn awaiting_consent() -> Trouble {
+pub(crate) fn awaiting_consent() -> Trouble {
     Trouble::new(
         "awaiting_consent",
         "nobody has signed in for Partner Center yet",
-        "run `cosell consent`, then this again",
+        "run `make consent ENV=...`, then this again",
     )
 }
 
-fn unexpected(outcome: Outcome) -> Trouble {
+pub(crate) fn unexpected(outcome: Outcome) -> Trouble {
     Trouble::new(
         "unexpected",
         format!("the order ended as {}", outcome.code()),
@@ -192,7 +200,7 @@ fn unexpected(outcome: Outcome) -> Trouble {
     )
 }
 
-fn trouble(error: &Error) -> Trouble {
+pub(crate) fn trouble(error: &Error) -> Trouble {
     let (message, cure) = match error {
         Error::Api(error) if error.awaits_consent() => return awaiting_consent(),
         Error::Api(error) => return error.into(),
@@ -210,7 +218,7 @@ fn trouble(error: &Error) -> Trouble {
         ),
         Error::NotRegistered(drift) => (
             format!("there is nothing to prove yet: the registration {}", shown_drift(drift)),
-            "run `cosell register` first",
+            "run `make register ENV=...` first",
         ),
         Error::Order(_) | Error::Member { .. } | Error::UrlUnknown => (
             connector::http::chain(error),
@@ -222,10 +230,25 @@ fn trouble(error: &Error) -> Trouble {
 
 /// Somebody else has the tenant's registration. Both addresses are public already.
 pub(crate) fn foreign(found: &str, desired: &str) -> Trouble {
+    let whose = environment_of(found, desired)
+        .map(|environment| format!("; its owner mark is that of the environment {environment}"))
+        .unwrap_or_default();
     Trouble::new(
         "foreign_registration",
-        format!("{found} is registered, which is not this deployment's {desired}"),
+        format!("{found} is registered, which is not this deployment's {desired}{whose}"),
         "a tenant has one registration, and this one belongs to another deployment or product. Leave it and stop here; or, if \
-         it is the one to be replaced, switch that off and run `cosell register --overwrite`",
+         it is the one to be replaced, switch that off and run `make register ENV=... ARGS=--overwrite`",
     )
+}
+
+/// The environment that a foreign owner mark names, if it is made as ours is: prefix, environment, fingerprint.
+fn environment_of(found: &str, desired: &str) -> Option<String> {
+    let parts = |url: &str| {
+        let mark = owner_mark(url)?;
+        let (rest, _) = mark.rsplit_once('-')?;
+        let (prefix, environment) = rest.rsplit_once('-')?;
+        Some((prefix.to_owned(), environment.to_owned()))
+    };
+    let ((prefix, environment), (our_prefix, ours)) = (parts(found)?, parts(desired)?);
+    (prefix == our_prefix && environment != ours).then_some(environment)
 }

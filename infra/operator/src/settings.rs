@@ -1,7 +1,7 @@
 //! Settings of a person's call: the deployment's variables, from the environment and from a file.
 //!
 //! Knows: which command needs which variable. Refuses to know: what the values are for. Guarantees: the environment wins
-//! over the file; a file that holds a secret is refused, so that nobody gets used to it; all problems are reported at once.
+//! over the file, but for the region; a file that holds a secret is refused, so that nobody gets used to it; all problems are reported at once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,17 @@ impl<'a> Variables<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let from_environment = (self.environment)(name).filter(|value| !value.trim().is_empty());
         from_environment.or_else(|| self.file.get(name).cloned())
+    }
+
+    /// The region of the deployment. Here the file wins: a CloudShell exports the region it was opened in, and nobody says
+    /// that on purpose.
+    pub(crate) fn region(&self) -> Option<String> {
+        let in_file = self.file.get("AWS_REGION").cloned();
+        in_file.or_else(|| {
+            ["AWS_REGION", "AWS_DEFAULT_REGION"]
+                .into_iter()
+                .find_map(|name| self.get(name))
+        })
     }
 
     /// A secret: from the environment alone.
@@ -280,6 +291,21 @@ impl Everything {
             problems,
         }
     }
+
+    /// What the registration is looked at with, if all of it can be read.
+    pub(crate) fn webhook(&self) -> Option<Webhook> {
+        let account = PartnerCenter {
+            entra: self.entra.clone()?,
+            tenant: self.partner_tenant?,
+            secret: self.partner_center_secret.clone()?,
+        };
+        Some(Webhook {
+            account,
+            webhooks: self.webhooks.clone()?,
+            url: self.webhook_url.clone()?,
+            events: self.webhook_events.clone(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -297,17 +323,16 @@ mod tests {
     #[test]
     fn the_environment_wins_and_blank_counts_as_unset() {
         let environment = |name: &str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "QUEUE_URL" => Some("a".to_owned()),
             "DATAVERSE_URL" => Some("  ".to_owned()),
             _ => None,
         };
-        let file =
-            file(r#"{"AWS_REGION": "us-east-1", "DATAVERSE_URL": "https://a.crm.dynamics.com", "N": 3}"#).unwrap();
+        let file = file(r#"{"QUEUE_URL": "b", "DATAVERSE_URL": "https://a.crm.dynamics.com", "N": 3}"#).unwrap();
         let variables = Variables {
             environment: &environment,
             file,
         };
-        assert_eq!(variables.get("AWS_REGION").as_deref(), Some("eu-west-1"));
+        assert_eq!(variables.get("QUEUE_URL").as_deref(), Some("a"));
         assert_eq!(
             variables.get("DATAVERSE_URL").as_deref(),
             Some("https://a.crm.dynamics.com")

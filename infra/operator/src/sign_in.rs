@@ -74,31 +74,27 @@ impl<'a> SignIn<'a> {
         })
     }
 
-    /// What the browser brought back.
-    pub(crate) fn code(&self, query: &str) -> Result<SecretString, Trouble> {
+    /// What the browser brought back; none when it belongs to another sign-in.
+    pub(crate) fn code(&self, query: &str) -> Option<Result<SecretString, Trouble>> {
         let member = |name: &str| {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
             pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
         };
         if member("state").as_deref() != Some(self.state.as_str()) {
-            return Err(Trouble::new(
-                "state_mismatch",
-                "the answer belongs to another sign-in",
-                "close old tabs of the sign-in and run `cosell consent` again",
-            ));
+            return None;
         }
         if let Some(error) = member("error") {
             let description = member("error_description").unwrap_or_default();
-            return Err(self.refusal(&error, &numbers(&description)));
+            return Some(Err(self.refusal(&error, &numbers(&description))));
         }
-        match member("code").filter(|code| !code.is_empty()) {
-            Some(code) => Ok(code.into()),
-            None => Err(Trouble::new(
+        let code = member("code").filter(|code| !code.is_empty());
+        Some(code.map(SecretString::from).ok_or_else(|| {
+            Trouble::new(
                 "sign_in_unreadable",
                 "the answer of the sign-in carries neither a code nor a reason",
-                "run `cosell consent` again",
-            )),
-        }
+                "run `make consent ENV=...` again",
+            )
+        }))
     }
 
     /// Redeems a code. It is good once and for this process only, so it is not tried twice.
@@ -211,13 +207,14 @@ impl<'a> SignIn<'a> {
             return trouble(
                 "sign_in_cancelled",
                 "the sign-in was cancelled",
-                "run `cosell consent` again and accept what Microsoft shows; nothing was changed".to_owned(),
+                "run `make consent ENV=...` again and accept what Microsoft shows; nothing was changed".to_owned(),
             );
         }
         trouble(
             "sign_in_refused",
             "Entra refused the sign-in",
-            "look the number up at https://login.microsoftonline.com/error and run `cosell consent` again".to_owned(),
+            "look the number up at https://login.microsoftonline.com/error and run `make consent ENV=...` again"
+                .to_owned(),
         )
     }
 
@@ -233,9 +230,12 @@ impl<'a> SignIn<'a> {
 
 pub(crate) fn second_factor_cure() -> String {
     "give the connector's user a second factor (Entra's security defaults or a Conditional Access policy ask for it), sign \
-     out of Microsoft in the browser or use a private window, and run `cosell consent` again"
+     out of Microsoft in the browser or use a private window, and run `make consent ENV=...` again"
         .to_owned()
 }
+
+/// Of a token that tells nothing about itself.
+pub(crate) const CLAIMS_HIDDEN: &str = "the token does not say whether the sign-in had a second factor";
 
 /// What an access token says about itself. It came from Entra over TLS, so its signature is not looked at; the API does.
 #[derive(Debug, Default, Deserialize)]

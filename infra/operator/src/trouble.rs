@@ -74,7 +74,7 @@ impl From<&secrets::Error> for Trouble {
             return Self::new(
                 code,
                 message,
-                "run `cosell consent` or `cosell credentials`, whichever fills it",
+                "run `make consent ENV=...` or `make credentials ENV=...`, whichever fills it",
             );
         }
         if error.is_absence() {
@@ -82,6 +82,12 @@ impl From<&secrets::Error> for Trouble {
             let cure = "deploy first (`make deploy ENV=...` creates it, empty), and check AWS_REGION, the account of your AWS \
                         profile, and the secret's name in the settings";
             return Self::new("secret_missing", message, cure);
+        }
+        if matches!(error, secrets::Error::Call { source, .. } if source.has_code("LimitExceededException")) {
+            // <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+            let cure = "wait a day and run it again, or recreate the secret: it keeps about 100 versions, and removes none that is \
+                        younger than a day";
+            return Self::new("secret_versions_full", message, cure);
         }
         let cure = if error.is_denial() {
             "ask for the AWS permissions GetSecretValue, DescribeSecret and PutSecretValue on this secret and, if it is \
@@ -107,12 +113,13 @@ impl From<&entra::Error> for Trouble {
             }
             entra::Error::ConsentNeeded { said } => (
                 format!("Entra does not accept the stored sign-in ({said})"),
-                "run `cosell consent` and sign in with a second factor",
+                "run `make consent ENV=...` and sign in with a second factor",
             ),
             entra::Error::ClientRefused { said } => (
                 format!("Entra does not accept the client secret ({said})"),
                 "make a new client secret in the app registration (Certificates & secrets), copy its value, not its id, \
-                 and run the command again with --new-secret",
+                 and run `make credentials ENV=... ARGS=--new-secret` for Dynamics, `make consent ENV=... ARGS=--new-secret` \
+                 for Partner Center",
             ),
             entra::Error::Refused { status, said } => (
                 format!("Entra refused with status {status} ({said})"),
@@ -160,7 +167,7 @@ impl From<&http::Error> for Trouble {
             _ => chain(error),
         };
         let cure = match error.code() {
-            "second_factor_missing" => "run `cosell consent` and sign in with a second factor",
+            "second_factor_missing" => "run `make consent ENV=...` and sign in with a second factor",
             "user_not_admitted" => {
                 "make the application a user of the environment (Power Platform admin center, Environments, Settings, Users \
                  + permissions, Application users) and give it a security role"
@@ -168,9 +175,9 @@ impl From<&http::Error> for Trouble {
             "privilege_missing" => {
                 "give the security role of the application user the privilege the message names, for the whole organisation"
             }
-            "schema_mismatch" => "run `cosell columns`",
+            "schema_mismatch" => "run `make columns ENV=...`",
             "unauthenticated" => {
-                "check that the stored credential belongs to this system: `cosell credentials` for Dynamics, `cosell consent` for Partner Center"
+                "check that the stored credential belongs to this system: `make credentials ENV=...` for Dynamics, `make consent ENV=...` for Partner Center"
             }
             "access_denied" => "check the roles of the connector's user",
             "not_found" => "check the URL in the settings",

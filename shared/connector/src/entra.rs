@@ -208,9 +208,9 @@ impl Tokens {
     async fn credential(&self) -> Result<(Credential, Version), Error> {
         let is_delegated = matches!(self.grant, Grant::Delegated { .. });
         let (members, cure) = if is_delegated {
-            (DELEGATED, "cosell consent")
+            (DELEGATED, "make consent ENV=...")
         } else {
-            (APPLICATION, "cosell credentials")
+            (APPLICATION, "make credentials ENV=...")
         };
         let (id, secret, version) = match &self.source {
             // Read anew each time: a renewed client secret then takes effect without a new deployment.
@@ -499,7 +499,9 @@ pub enum Error {
         cure: &'static str,
     },
     /// A person has to sign in again.
-    #[error("Entra does not accept the stored sign-in ({said}); run `cosell consent` and sign in with a second factor")]
+    #[error(
+        "Entra does not accept the stored sign-in ({said}); run `make consent ENV=...` and sign in with a second factor"
+    )]
     ConsentNeeded {
         /// Entra's reason.
         said: String,

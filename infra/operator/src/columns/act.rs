@@ -57,10 +57,10 @@ impl<'a> Act<'a> {
         }
         for (index, line) in keys.iter().enumerate() {
             let Part::Key(key) = line.part else { continue };
-            match line.verdict {
+            match &line.verdict {
                 Verdict::Create => self.create(line.part, others.len() + index + 1, total).await?,
-                Verdict::Rebuild => {
-                    let rebuilt = self.metadata.reactivate_key(key).await;
+                Verdict::Rebuild { key: found } => {
+                    let rebuilt = self.metadata.reactivate_key(&key.table, found).await;
                     rebuilt.map_err(|error| trouble(&error, line.part))?;
                 }
                 Verdict::InStep | Verdict::Wait | Verdict::Blocked { .. } => {}
@@ -146,7 +146,7 @@ impl<'a> Act<'a> {
         loop {
             let keys = self.metadata.keys(&key.table).await;
             let keys = keys.map_err(|error| trouble(&error, Part::Key(key)))?;
-            let found = keys.iter().find(|found| covers(found, key));
+            let found = keys.iter().find(|found| found.covers(&key.columns));
             let status = found.map_or("not visible yet", |found| found.entity_key_index_status.as_str());
             let waited = started.elapsed();
             if found.is_some_and(FoundKey::is_active) {
@@ -180,7 +180,7 @@ impl<'a> Act<'a> {
                         Part::Key(key).name(),
                         seconds(waited)
                     ),
-                    "it is built in the background: run this again later, or with a longer --wait; it goes on waiting",
+                    "it is built in the background: run this again later, or with a longer wait (`ARGS=\"--wait 3600\"`); it goes on waiting",
                 ));
             }
             let shown = seconds(waited);
@@ -219,12 +219,6 @@ impl<'a> Act<'a> {
             pause = (pause * 2).min(LAST_LOOK);
         }
     }
-}
-
-fn covers(found: &FoundKey, key: &Key) -> bool {
-    found.schema_name.eq_ignore_ascii_case(&key.name)
-        || (found.key_attributes.len() == key.columns.len()
-            && key.columns.iter().all(|column| found.key_attributes.contains(column)))
 }
 
 /// Refusals that no waiting cures.

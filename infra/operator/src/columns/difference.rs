@@ -30,7 +30,10 @@ pub(crate) enum Verdict {
     /// It is there and not ready yet.
     Wait,
     /// It was built and failed; it is built again.
-    Rebuild,
+    Rebuild {
+        /// Logical name of the key, which may be another than ours over the same column.
+        key: String,
+    },
     /// Somebody has to act first.
     Blocked {
         /// How.
@@ -45,7 +48,7 @@ impl Verdict {
 
     /// Whether something would be written.
     pub(crate) const fn is_written(&self) -> bool {
-        matches!(self, Self::Create | Self::Rebuild)
+        matches!(self, Self::Create | Self::Rebuild { .. })
     }
 
     /// In one word, for people and programs.
@@ -54,7 +57,7 @@ impl Verdict {
             Self::InStep => "none",
             Self::Create => "create",
             Self::Wait => "wait",
-            Self::Rebuild => "rebuild",
+            Self::Rebuild { .. } => "rebuild",
             Self::Blocked { .. } => "blocked",
         }
     }
@@ -166,7 +169,7 @@ pub(crate) async fn inspect<'a>(metadata: &Metadata, definitions: &'a Definition
                     }
                     Some(_) => Verdict::Blocked {
                         cure: "name another publisher (unique_name) in solution.toml and pass its folder with \
-                               --definitions, or set its prefix there and in mapping.toml to the one that is found"
+                               `ARGS=\"--definitions DIR\"`, or set its prefix there and in mapping.toml to the one that is found"
                             .to_owned(),
                     },
                 };
@@ -179,7 +182,7 @@ pub(crate) async fn inspect<'a>(metadata: &Metadata, definitions: &'a Definition
                     None => Verdict::Create,
                     Some(found) if found.is_managed => Verdict::Blocked {
                         cure: "a managed solution takes no new parts: name another one (unique_name) in solution.toml and \
-                               pass its folder with --definitions"
+                               pass its folder with `ARGS=\"--definitions DIR\"`"
                             .to_owned(),
                     },
                     Some(_) => Verdict::InStep,
@@ -323,23 +326,17 @@ fn judge_column(column: &Column, shape: &Shape) -> (Option<String>, Verdict) {
 }
 
 fn judge_key(key: &Key, keys: &[FoundKey]) -> (Option<String>, Verdict) {
-    let sorted = |names: &[String]| {
-        let mut names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
-        names.sort();
-        names
-    };
-    let wanted = sorted(&key.columns);
     let by_name = keys
         .iter()
         .find(|found| found.schema_name.eq_ignore_ascii_case(&key.name));
-    let same_columns = keys.iter().find(|found| sorted(&found.key_attributes) == wanted);
+    let same_columns = keys.iter().find(|found| found.covers(&key.columns));
     let Some(found) = by_name.or(same_columns) else {
         return (None, Verdict::Create);
     };
-    if sorted(&found.key_attributes) != wanted {
+    if !found.covers(&key.columns) {
         let cure =
             "remove the key in the maker portal (Tables, Keys), or give ours another name in tables.toml and pass \
-                    its folder with --definitions"
+                    its folder with `ARGS=\"--definitions DIR\"`"
                 .to_owned();
         let shown = format!("over {}", found.key_attributes.join(", "));
         return (Some(shown), Verdict::Blocked { cure });
@@ -348,7 +345,8 @@ fn judge_key(key: &Key, keys: &[FoundKey]) -> (Option<String>, Verdict) {
     if found.is_active() {
         (shown, Verdict::InStep)
     } else if found.is_failed() {
-        (shown, Verdict::Rebuild)
+        let key = found.logical_name.clone();
+        (shown, Verdict::Rebuild { key })
     } else {
         (shown, Verdict::Wait)
     }

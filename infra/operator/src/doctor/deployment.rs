@@ -7,12 +7,12 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_sqs as sqs;
 use aws_types::SdkConfig;
 use connector::http::{Deadline, Run, chain};
-use connector::registration_api::RegistrationApi;
 use connector::settings::public_webhook;
+use registration::{Drift, Order, Outcome, Registrar, Report as Answer};
 
 use super::needs;
 use super::sheet::Sheet;
-use crate::registration::foreign;
+use crate::registration::{awaiting_consent, foreign, trouble, unexpected};
 use crate::settings::Everything;
 use crate::trouble::Trouble;
 
@@ -122,66 +122,63 @@ where
     )
 }
 
-/// Whether the tenant's one registration is ours and complete.
-pub(super) async fn registration(
-    sheet: &mut Sheet,
-    settings: &Everything,
-    api: Result<RegistrationApi, &str>,
-    clock: &mut Clock,
-) {
+/// Whether the tenant's one registration is ours and complete; the function's own library decides that.
+pub(super) async fn registration(sheet: &mut Sheet, registrar: Result<Registrar, &str>, clock: &mut Clock) {
     let (id, what) = ("registration", "the webhook's registration");
-    let api = match api {
-        Ok(api) => api,
+    let registrar = match registrar {
+        Ok(registrar) => registrar,
         Err(needs) => {
             sheet.skipped(id, what, needs);
             return;
         }
     };
-    let Some(wanted) = &settings.webhook_url else {
-        sheet.skipped(id, what, "WEBHOOK_URL");
-        return;
-    };
     sheet.looking(what);
     let run = Run::new(Deadline::NEVER);
-    let found = api.during(&run).read().await;
+    let answer = registrar.carry_out(Order::inspect(), &run).await;
     clock.hear("the webhook registration", &run);
-    let register = "run `cosell register`; every `make deploy ENV=...` does it as well, as its last step";
-    let trouble = match found {
-        Err(error) => Trouble::from(&error),
-        Ok(None) => Trouble::new("not_registered", "nothing is registered", register),
-        Ok(Some(found)) if !wanted.is_spelled(&found.webhook_url) => {
-            foreign(&public_webhook(&found.webhook_url), &public_webhook(wanted.as_str()))
-        }
-        Ok(Some(found)) => {
-            let is_there = |name: &str| {
-                found
-                    .webhook_events
-                    .iter()
-                    .any(|event| event.eq_ignore_ascii_case(name))
-            };
-            let missing: Vec<&str> = settings
-                .webhook_events
-                .iter()
-                .map(connector::settings::EventName::as_str)
-                .filter(|name| !is_there(name))
-                .collect();
-            if missing.is_empty() && found.signature_in_own_header {
-                sheet.good(id, "the webhook is registered, with all events");
-                return;
-            }
-            let lacks = if missing.is_empty() {
-                "the signature in a header of its own".to_owned()
-            } else {
-                missing.join(", ")
-            };
-            Trouble::new(
-                "registration_drifted",
-                format!("the registration lacks {lacks}"),
-                register,
-            )
-        }
+    match answer
+        .map_err(|error| trouble(&error))
+        .and_then(|answer| judged(&answer))
+    {
+        Ok(()) => sheet.good(id, "the webhook is registered, with all events"),
+        Err(trouble) => sheet.bad(id, what, trouble),
+    }
+}
+
+/// What an inspection found, and what follows.
+fn judged(answer: &Answer) -> Result<(), Trouble> {
+    let register = "run `make register ENV=...`; every `make deploy ENV=...` does it as well, as its last step";
+    match answer.done.outcome {
+        Outcome::InStep => return Ok(()),
+        Outcome::AwaitingConsent => return Err(awaiting_consent()),
+        Outcome::Drifted => {}
+        outcome @ (Outcome::Created
+        | Outcome::Repaired
+        | Outcome::Replaced
+        | Outcome::Moved
+        | Outcome::Delivered
+        | Outcome::Undelivered
+        | Outcome::Undecided) => return Err(unexpected(outcome)),
+    }
+    let Some(found) = &answer.found else {
+        return Err(Trouble::new("not_registered", "nothing is registered", register));
     };
-    sheet.bad(id, what, trouble);
+    let [found, desired] = [found, &answer.desired].map(|shown| public_webhook(&shown.webhook_url));
+    if answer.is_moved {
+        let message = format!("{found} is registered, an earlier address of this deployment's {desired}");
+        return Err(Trouble::new("registration_moved", message, register));
+    }
+    let mut lacks = Vec::new();
+    for drift in &answer.done.drift {
+        match drift {
+            Drift::AnotherUrl => return Err(foreign(&found, &desired)),
+            Drift::EventsMissing(events) => lacks.push(events.join(", ")),
+            Drift::SignatureInAuthorization => lacks.push("the signature in a header of its own".to_owned()),
+            Drift::NothingRegistered => {}
+        }
+    }
+    let message = format!("the registration lacks {}", lacks.join(" and "));
+    Err(Trouble::new("registration_drifted", message, register))
 }
 
 /// How far this machine's clock is from those of the vendors.

@@ -3,6 +3,7 @@
 //! Knows: what the connector does in the CRM and which privileges that takes. Refuses to know: how columns are created.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 
 use connector::dataverse::{self, Dataverse};
 use connector::entra::Tokens;
@@ -18,31 +19,44 @@ use super::deployment::Clock;
 use super::sheet::Sheet;
 use crate::columns::shown_type;
 use crate::command::Context;
-use crate::definitions::Definitions;
 use crate::metadata::{Class, FoundKey, FoundTable, Metadata};
 use crate::settings::Everything;
 use crate::trouble::Trouble;
 
 const TABLE: &str = "opportunity";
 
-/// What the connector does: opportunities both ways; accounts and contacts of new deals; currencies and owners to read;
-/// a closing activity when a deal is won or lost.
-const PRIVILEGES: [&str; 15] = [
+/// Where the settings take the mapping's file from.
+const NAME_MAPPING: &str = "name the file in `mapping` of infra/environments/ENV.tfvars";
+
+/// What the connector does. A look-up takes Append on the row that has it and AppendTo on the row it leads to; who creates
+/// a row and so owns it has to read its table; a row is created by a PATCH that must not meet one, hence Write besides
+/// Create. <https://learn.microsoft.com/power-apps/developer/data-platform/security-access-rights>
+const PRIVILEGES: [&str; 20] = [
+    // Deals both ways. Append: account, contact and currency of a new one. AppendTo: its closing activity.
     "prvReadOpportunity",
     "prvCreateOpportunity",
     "prvWriteOpportunity",
     "prvAppendOpportunity",
     "prvAppendToOpportunity",
+    // The customer of a new deal; AppendTo: the deal and the contact.
     "prvReadAccount",
     "prvCreateAccount",
+    "prvWriteAccount",
     "prvAppendToAccount",
+    // Whom to talk to there. Append: the account. AppendTo: the deal.
     "prvReadContact",
     "prvCreateContact",
+    "prvWriteContact",
+    "prvAppendContact",
     "prvAppendToContact",
+    // A won or lost deal is closed by an activity. Append: the deal.
+    "prvReadActivity",
+    "prvCreateActivity",
+    "prvAppendActivity",
+    // The currency of a deal, and who sells it.
     "prvReadTransactionCurrency",
     "prvAppendToTransactionCurrency",
     "prvReadUser",
-    "prvCreateActivity",
 ];
 
 pub(super) async fn examine(
@@ -82,10 +96,11 @@ pub(super) async fn examine(
         return;
     }
     columns(sheet, &metadata, mapping.as_ref()).await;
-    key(sheet, &metadata).await;
+    key(sheet, &metadata, mapping.as_ref()).await;
     tracking(sheet, &metadata, &dataverse).await;
 }
 
+/// The mapping that is deployed: the settings name its file, or none for the built-in one.
 fn mapping(sheet: &mut Sheet, settings: &Everything) -> Option<Mapping> {
     let (id, what) = ("mapping", "the mapping");
     let cure = "correct the file; every mistake is named with its line";
@@ -93,9 +108,14 @@ fn mapping(sheet: &mut Sheet, settings: &Everything) -> Option<Mapping> {
         None => mapping::DEFAULT.to_owned(),
         Some(path) => match std::fs::read_to_string(path) {
             Ok(source) => source,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let text = format!("there is no mapping {} on this machine", path.display());
+                sheet.noted(id, &text, NAME_MAPPING);
+                return None;
+            }
             Err(error) => {
                 let message = format!("{} cannot be read: {error}", path.display());
-                let cure = "name the file you deploy in MAPPING_FILE, or unset it for the built-in mapping";
+                let cure = NAME_MAPPING;
                 sheet.bad(id, what, Trouble::new("mapping_unreadable", message, cure));
                 return None;
             }
@@ -145,7 +165,7 @@ async fn token(
         let trouble = if error.code() == "client_secret_refused" {
             trouble.cured_by(
                 "make a new client secret in the app registration (Certificates & secrets), copy its value, not its id, and \
-                 run `cosell credentials --new-secret`",
+                 run `make credentials ENV=... ARGS=--new-secret`",
             )
         } else {
             trouble
@@ -266,7 +286,7 @@ fn tracking_off() -> Trouble {
     Trouble::new(
         "tracking_disabled",
         "the table opportunity does not track changes",
-        "run `cosell columns`: it switches change tracking on, after asking",
+        "run `make columns ENV=...`: it switches change tracking on, after asking",
     )
 }
 
@@ -358,9 +378,9 @@ async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mappin
         return;
     }
     let cure = if is_only_missing {
-        "run `cosell columns`, or correct the names in the mapping"
+        "run `make columns ENV=...`, or correct the names in the mapping"
     } else {
-        "`cosell columns --check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
+        "`make columns ENV=... ARGS=--check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
     };
     let code = if is_only_missing {
         "columns_missing"
@@ -397,16 +417,15 @@ async fn found(
     Ok((types, lengths))
 }
 
-async fn key(sheet: &mut Sheet, metadata: &Metadata) {
+/// Whether Dynamics keeps two rows of one referral apart: a key over the column that holds the referral's id, whatever it
+/// is called.
+async fn key(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mapping>) {
     let (id, what) = ("alternate_key", "the alternate key");
-    sheet.looking(what);
-    let definitions = match Definitions::load(None) {
-        Ok(definitions) => definitions,
-        Err(trouble) => {
-            sheet.bad(id, what, trouble);
-            return;
-        }
+    let Some(mapping) = mapping else {
+        sheet.skipped(id, what, "a sound mapping");
+        return;
     };
+    sheet.looking(what);
     let keys = match metadata.keys(TABLE).await {
         Ok(keys) => keys,
         Err(error) => {
@@ -414,28 +433,29 @@ async fn key(sheet: &mut Sheet, metadata: &Metadata) {
             return;
         }
     };
-    for wanted in definitions.keys.iter().filter(|key| key.table == TABLE) {
-        let found = keys.iter().find(|found| {
-            found.key_attributes == wanted.columns || found.schema_name.eq_ignore_ascii_case(&wanted.name)
-        });
-        let name = &wanted.name;
-        match found {
-            Some(found) if found.is_active() => sheet.good(id, &format!("the alternate key {name} is active")),
-            Some(found) => sheet.bad(id, what, unready(name, found)),
-            None => {
-                let message = format!("{name} is missing, so Dynamics would take two rows for one referral");
-                sheet.bad(id, what, Trouble::new("key_missing", message, "run `cosell columns`"));
-            }
+    let column = &mapping.columns.referral_identifier;
+    match keys.iter().find(|found| found.covers(std::slice::from_ref(column))) {
+        Some(found) if found.is_active() => {
+            sheet.good(id, &format!("the alternate key {} is active", found.schema_name));
+        }
+        Some(found) => sheet.bad(id, what, unready(found)),
+        None => {
+            let message = format!("there is none over {column}, so Dynamics would take two rows for one referral");
+            let cure = "run `make columns ENV=...`";
+            sheet.bad(id, what, Trouble::new("key_missing", message, cure));
         }
     }
 }
 
-fn unready(name: &str, found: &FoundKey) -> Trouble {
-    let message = format!("the index of {name} is {}", found.entity_key_index_status);
+fn unready(found: &FoundKey) -> Trouble {
+    let message = format!(
+        "the index of {} is {}",
+        found.schema_name, found.entity_key_index_status
+    );
     let cure = if found.is_failed() {
-        "two opportunities carry the same referral id: clear it in the copy, then run `cosell columns`, which builds it again"
+        "two opportunities carry the same referral id: clear it in the copy, then run `make columns ENV=...`, which builds it again"
     } else {
-        "it is built in the background; wait, or run `cosell columns`, which waits for it"
+        "it is built in the background; wait, or run `make columns ENV=...`, which waits for it"
     };
     Trouble::new("key_not_active", message, cure)
 }

@@ -5,7 +5,6 @@
 use connector::entra::{self, PARTNER_CENTER, PARTNER_CENTER_WEBHOOKS, Tokens};
 use connector::http::{Budget, Deadline, Http, Limits, Run, Vendor};
 use connector::partner_center::{self, PartnerCenter};
-use connector::registration_api::RegistrationApi;
 use connector::secrets::Secrets;
 use connector::settings::Endpoint;
 use jiff::Timestamp;
@@ -14,17 +13,17 @@ use super::deployment::Clock;
 use super::sheet::Sheet;
 use crate::command::Context;
 use crate::settings::Everything;
-use crate::sign_in::{Claims, second_factor_cure};
+use crate::sign_in::{CLAIMS_HIDDEN, Claims, second_factor_cure};
 use crate::trouble::Trouble;
 
-/// Looks at tokens and role; answers the registration API when it can be called.
+/// Looks at tokens and role; answers whether the registration API can be called.
 pub(super) async fn examine(
     sheet: &mut Sheet,
     settings: &Everything,
     secrets: Option<&Secrets>,
     context: &Context<'_>,
     clock: &mut Clock,
-) -> Option<RegistrationApi> {
+) -> bool {
     let audiences = [
         ("referrals_token", PARTNER_CENTER, "referrals"),
         ("registration_token", PARTNER_CENTER_WEBHOOKS, "webhook registration"),
@@ -58,9 +57,7 @@ pub(super) async fn examine(
     let referrals = remotes.next().flatten();
     let registration = remotes.next().flatten();
     role(sheet, settings, referrals, context, clock).await;
-    let webhooks = settings.webhooks.clone()?;
-    let http = remote(Vendor::PartnerCenterWebhooks, webhooks, registration?, context);
-    Some(RegistrationApi::new(http))
+    registration.is_some()
 }
 
 fn ingredients<'a>(
@@ -80,7 +77,7 @@ fn refused(error: &entra::Error) -> Trouble {
     match error {
         entra::Error::ClientRefused { .. } => trouble.cured_by(
             "make a new client secret in the app registration (Certificates & secrets), copy its value, not its id, and run \
-             `cosell consent --new-secret`",
+             `make consent ENV=... ARGS=--new-secret`",
         ),
         entra::Error::ConsentNeeded { said } if said.contains("AADSTS65001") => trouble.cured_by(
             "Entra admin center, App registrations, your application, API permissions: add the delegated permission \
@@ -98,8 +95,11 @@ fn second_factor(sheet: &mut Sheet, settings: &Everything, bearers: &[entra::Bea
     }
     for bearer in bearers {
         let Some(claims) = Claims::read(bearer.secret()) else {
-            let text = "the token does not say whether the sign-in had a second factor";
-            sheet.noted(id, text, "the next check shows whether Partner Center takes it");
+            sheet.noted(
+                id,
+                CLAIMS_HIDDEN,
+                "the next check shows whether Partner Center takes it",
+            );
             return;
         };
         let tenant = settings
@@ -108,7 +108,7 @@ fn second_factor(sheet: &mut Sheet, settings: &Everything, bearers: &[entra::Bea
             .unwrap_or_default();
         if !claims.tid.eq_ignore_ascii_case(&tenant) {
             let message = format!("the sign-in is of tenant {}, wanted is {tenant}", claims.tid);
-            let cure = "correct PARTNER_TENANT_ID, or run `cosell consent` with a user of that tenant";
+            let cure = "correct PARTNER_TENANT_ID, or run `make consent ENV=...` with a user of that tenant";
             sheet.bad(id, "the tenant", Trouble::new("wrong_tenant", message, cure));
             return;
         }
@@ -140,7 +140,15 @@ async fn role(
     };
     sheet.looking(what);
     let run = Run::new(Deadline::NEVER);
-    let api = PartnerCenter::new(remote(Vendor::PartnerCenter, base, tokens, context));
+    let http = Http::new(
+        Vendor::PartnerCenter,
+        context.client.clone(),
+        base,
+        tokens,
+        Budget::unlimited(),
+        Limits::default(),
+    );
+    let api = PartnerCenter::new(http);
     let page = api.during(&run).updated_since(Timestamp::MAX).next_page().await;
     clock.hear("Partner Center", &run);
     match page {
@@ -159,15 +167,4 @@ async fn role(
             sheet.bad(id, what, trouble);
         }
     }
-}
-
-fn remote(vendor: Vendor, base: Endpoint, tokens: Tokens, context: &Context<'_>) -> Http {
-    Http::new(
-        vendor,
-        context.client.clone(),
-        base,
-        tokens,
-        Budget::unlimited(),
-        Limits::default(),
-    )
 }

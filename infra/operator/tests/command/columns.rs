@@ -180,7 +180,10 @@ async fn the_difference_is_shown_before_anything_is_written() {
     assert_eq!(words(&outcome, "opportunity.cosell_ReferralKey"), "create");
     // Nobody is there to agree.
     let outcome = place.run(&["columns"]).await;
-    outcome.ended(2).says("nobody is there to agree").says("add --yes");
+    outcome
+        .ended(2)
+        .says("nobody is there to agree")
+        .says("`make columns ENV=... ARGS=--yes` creates what is shown");
     assert_eq!(place.crm_writes(mark), Vec::<String>::new());
 }
 
@@ -250,6 +253,28 @@ async fn an_index_that_could_not_be_built_is_built_again() {
         .ended(1)
         .says("the index of opportunity.cosell_ReferralKey could not be built: two rows carry the same value")
         .says("clear it in all but one");
+    place.vendors.dataverse.key_index_fails(false);
+    let mark = place.mark();
+    place
+        .run(&CREATE)
+        .await
+        .ended(0)
+        .says("index of opportunity.cosell_ReferralKey");
+    assert_eq!(place.crm_writes(mark), ["POST /api/data/v9.2/ReactivateEntityKey"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_index_of_another_name_over_the_same_column_is_built_again_by_its_own_name() {
+    let place = plain().await;
+    let folder = place.definitions(&[("@ReferralKey", "@OlderKey")]);
+    let mut create = CREATE.to_vec();
+    create.extend(["--definitions", folder.as_str()]);
+    place.vendors.dataverse.key_index_fails(true);
+    place
+        .run(&create)
+        .await
+        .ended(1)
+        .says("cosell_OlderKey could not be built");
     place.vendors.dataverse.key_index_fails(false);
     let mark = place.mark();
     place

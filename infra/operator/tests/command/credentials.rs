@@ -33,6 +33,7 @@ async fn what_works_is_stored_and_not_stored_again() {
         .await
         .ended(0)
         .says("with the stored secret")
+        .says("The stored client secret is used; `make credentials ENV=... ARGS=--new-secret` asks for another.")
         .says("stored already; nothing was written");
     assert_eq!(place.stored(mark), 0);
 }
@@ -84,13 +85,33 @@ async fn without_a_terminal_what_is_missing_is_named() {
         .await
         .ended(2)
         .says("no client id was given")
-        .says("with --client-id");
+        .says("with `ARGS=\"--client-id ID\"`");
     place
         .run(&CREDENTIALS)
         .await
         .ended(2)
         .says("no client secret was given")
         .says("in the variable CLIENT_SECRET");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_was_stored_too_often_is_told_from_everything_else() {
+    let place = Place::bare(Crm::Plain).await;
+    let full = Fault::Answer {
+        status: reqwest::StatusCode::BAD_REQUEST,
+        headers: vec![("content-type", "application/x-amz-json-1.1".to_owned())],
+        body: r#"{"__type": "LimitExceededException", "Message": "You've exceeded the limit of versions."}"#.to_owned(),
+    };
+    // The SDK takes it for a throttle and repeats the call.
+    place.vendors.switchboard.plan(0, 10, full, |exchange| {
+        let target = exchange.headers.get("x-amz-target");
+        target.is_some_and(|target| target == "secretsmanager.PutSecretValue")
+    });
+    let mut arguments = CREDENTIALS.to_vec();
+    arguments.push("--json");
+    let outcome = place.run_with(&arguments, &SECRET).await;
+    assert_eq!(outcome.ended(1).json()["code"], "secret_versions_full");
+    outcome.says("wait a day").says("recreate the secret");
 }
 
 #[tokio::test(flavor = "multi_thread")]

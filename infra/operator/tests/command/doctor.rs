@@ -108,14 +108,20 @@ async fn after_the_first_deployment_each_missing_step_is_named_in_order() {
         &place,
         &["partner_center_secret", "dataverse_secret"],
         "secret_empty",
-        "run `cosell consent`",
+        "run `make consent ENV=...`",
     )
     .await;
-    assert_eq!(check(&outcome, "dataverse_secret")["cure"], "run `cosell credentials`");
+    assert_eq!(
+        check(&outcome, "dataverse_secret")["cure"],
+        "run `make credentials ENV=...`"
+    );
     let registration = check(&outcome, "registration");
     assert_eq!(registration["result"], "skipped");
     assert!(
-        registration["needs"].as_str().unwrap().contains("cosell consent"),
+        registration["needs"]
+            .as_str()
+            .unwrap()
+            .contains("`make consent ENV=...`"),
         "{registration}"
     );
     for id in [
@@ -208,7 +214,7 @@ async fn a_secret_without_all_its_members() {
         &place,
         &["partner_center_secret"],
         "secret_incomplete",
-        "run `cosell consent`",
+        "run `make consent ENV=...`",
     )
     .await;
     outcome.says("lacks client_secret, refresh_token");
@@ -219,7 +225,7 @@ async fn a_sign_in_that_was_withdrawn() {
     let place = Place::prepared().await;
     place.vendors.entra.revoke_all_refresh_tokens();
     let failing = ["referrals_token", "registration_token"];
-    fails(&place, &failing, "consent_needed", "run `cosell consent`").await;
+    fails(&place, &failing, "consent_needed", "run `make consent ENV=...`").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,7 +241,7 @@ async fn a_client_secret_that_lapsed() {
         &place,
         &failing,
         "client_secret_refused",
-        "`cosell consent --new-secret`",
+        "`make consent ENV=... ARGS=--new-secret`",
     )
     .await;
 }
@@ -285,13 +291,21 @@ async fn a_user_who_may_not_manage_webhooks() {
 async fn a_registration_that_is_missing_foreign_or_incomplete() {
     let place = Place::bare(Crm::WithCoSell).await;
     place.store_credentials();
-    fails(&place, &["registration"], "not_registered", "run `cosell register`").await;
+    fails(
+        &place,
+        &["registration"],
+        "not_registered",
+        "run `make register ENV=...`",
+    )
+    .await;
 
     let foreign = "https://flows.example.com/run?sig=foreign~key&owner=cosell-production-99887766";
     place.vendors.partner_center.register_directly(foreign, &EVENTS);
-    let cure = "cosell register --overwrite";
+    let cure = "`make register ENV=... ARGS=--overwrite`";
     let outcome = fails(&place, &["registration"], "foreign_registration", cure).await;
-    outcome.says("https://flows.example.com/run?owner=cosell-production-99887766 is registered");
+    outcome
+        .says("https://flows.example.com/run?owner=cosell-production-99887766 is registered")
+        .says("its owner mark is that of the environment production");
     assert!(!outcome.stdout.contains("foreign~key") && !outcome.stderr.contains("foreign~key"));
 
     place
@@ -302,10 +316,24 @@ async fn a_registration_that_is_missing_foreign_or_incomplete() {
         &place,
         &["registration"],
         "registration_drifted",
-        "run `cosell register`",
+        "run `make register ENV=...`",
     )
     .await;
     outcome.says("the registration lacks test-created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_address_of_this_deployment_is_not_taken_for_somebody_elses() {
+    let place = Place::prepared().await;
+    let earlier = "https://earlier.example.com/webhook?owner=cosell-staging-0a1b2c3d";
+    place.vendors.partner_center.register_directly(earlier, &EVENTS);
+    let cure = "run `make register ENV=...`";
+    let outcome = fails(&place, &["registration"], "registration_moved", cure).await;
+    outcome.says(&format!(
+        "{earlier} is registered, an earlier address of this deployment"
+    ));
+    place.run(&["register"]).await.ended(0);
+    place.run(&["doctor"]).await.ended(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +357,7 @@ async fn a_dynamics_client_secret_that_lapsed() {
         .vendors
         .entra
         .add_app_client(TENANT, crate::place::CRM_APP, "renewed~elsewhere");
-    let cure = "`cosell credentials --new-secret`";
+    let cure = "`make credentials ENV=... ARGS=--new-secret`";
     fails(&place, &["dataverse_token"], "client_secret_refused", cure).await;
 }
 
@@ -338,7 +366,22 @@ async fn a_privilege_that_is_missing_or_too_narrow() {
     let place = Place::prepared().await;
     place.vendors.dataverse.privilege("prvAppendToContact", None);
     let outcome = fails(&place, &["privileges"], "privilege_missing", "security role").await;
-    outcome.says("prvAppendToContact");
+    outcome.says("missing are prvAppendToContact");
+    // A new contact is bound to its account; a row is created by a PATCH; a close is an activity of the opportunity's.
+    let needed = [
+        "prvWriteAccount",
+        "prvWriteContact",
+        "prvAppendContact",
+        "prvReadActivity",
+        "prvAppendActivity",
+    ];
+    for name in needed {
+        place.vendors.dataverse.privilege(name, None);
+    }
+    let outcome = fails(&place, &["privileges"], "privilege_missing", "security role").await;
+    for name in needed {
+        outcome.says(name);
+    }
 
     let place = Place::prepared().await;
     place
@@ -372,7 +415,7 @@ async fn columns_that_are_missing_of_another_kind_or_too_short() {
         .vendors
         .dataverse
         .remove_column("opportunity", "cosell_referrallink");
-    let outcome = fails(&place, &["columns"], "columns_missing", "run `cosell columns`").await;
+    let outcome = fails(&place, &["columns"], "columns_missing", "run `make columns ENV=...`").await;
     outcome.says("cosell_referrallink");
 
     let place = Place::prepared().await;
@@ -382,15 +425,38 @@ async fn columns_that_are_missing_of_another_kind_or_too_short() {
             .dataverse
             .retype_column("opportunity", "cosell_closereason", "Integer")
     );
-    let outcome = fails(&place, &["columns"], "columns_unfit", "cosell columns --check").await;
+    let outcome = fails(
+        &place,
+        &["columns"],
+        "columns_unfit",
+        "`make columns ENV=... ARGS=--check`",
+    )
+    .await;
     outcome.says("cosell_closereason is whole number, wanted is text");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mapping_of_ones_own_is_looked_at() {
     let mut place = Place::prepared().await;
-    place.set("MAPPING_FILE", "nowhere.toml");
-    fails(&place, &["mapping"], "mapping_unreadable", "MAPPING_FILE").await;
+    place.set("MAPPING_FILE", "");
+    place
+        .run(&["doctor"])
+        .await
+        .ended(0)
+        .says("the built-in mapping is sound");
+    // What is deployed cannot be told from here then, and nothing else is looked at in its stead.
+    let nowhere = place.folder().join("nowhere.toml");
+    place.set("MAPPING_FILE", nowhere.to_str().unwrap());
+    let outcome = place.run(&["doctor", "--json"]).await;
+    let found = check(outcome.ended(0), "mapping");
+    assert_eq!(found["result"], "warning", "{found}");
+    assert_eq!(
+        found["cure"],
+        "name the file in `mapping` of infra/environments/ENV.tfvars"
+    );
+    for id in ["columns", "alternate_key"] {
+        assert_eq!(check(&outcome, id)["needs"], "a sound mapping", "{id}");
+    }
     place.file("own.toml", "version = 1\nnonsense = true\n");
     place.set("MAPPING_FILE", "own.toml");
     fails(&place, &["mapping"], "mapping_invalid", "correct the file").await;
@@ -409,7 +475,32 @@ async fn a_key_that_is_missing_failed_or_not_ready() {
     .await;
     outcome.says("is Failed");
     place.vendors.dataverse.remove_keys("opportunity");
-    fails(&place, &["alternate_key"], "key_missing", "run `cosell columns`").await;
+    fails(&place, &["alternate_key"], "key_missing", "run `make columns ENV=...`").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_another_prefix_the_key_is_that_of_the_mapping() {
+    let mut place = Place::bare(Crm::Plain).await;
+    place.store_credentials();
+    place
+        .vendors
+        .partner_center
+        .register_directly(crate::place::WEBHOOK, &EVENTS);
+    let folder = place.definitions(&[("\"cosell\"", "\"acme\""), ("\"cosellsync\"", "\"acmesync\"")]);
+    place
+        .run(&["columns", "--yes", "--definitions", &folder])
+        .await
+        .ended(0);
+    let mapping = cosell::mapping::DEFAULT.replace("prefix = \"cosell_\"", "prefix = \"acme_\"");
+    let file = place.file("acme.toml", &mapping);
+    place.set("MAPPING_FILE", file.to_str().unwrap());
+    place
+        .run(&["doctor"])
+        .await
+        .ended(0)
+        .says("the alternate key acme_ReferralKey is active");
+    place.unset("MAPPING_FILE");
+    fails(&place, &["columns", "alternate_key"], "columns_missing", "make columns").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,7 +511,7 @@ async fn change_tracking_that_is_off() {
         &place,
         &["change_tracking"],
         "tracking_disabled",
-        "run `cosell columns`",
+        "run `make columns ENV=...`",
     )
     .await;
 }

@@ -72,7 +72,8 @@ async fn somebody_elses_is_shown_and_replaced_on_purpose_only() {
     outcome
         .ended(1)
         .says("https://flows.example.com/run?owner=cosell-production-99887766 is registered")
-        .says("cosell register --overwrite");
+        .says("its owner mark is that of the environment production")
+        .says("`make register ENV=... ARGS=--overwrite`");
     assert_eq!(registered(&place).unwrap().0, FOREIGN);
 
     let outcome = place.run(&["register", "--overwrite", "--json"]).await;
@@ -91,7 +92,7 @@ async fn before_the_consent_it_says_what_comes_first() {
     for command in ["register", "prove"] {
         let outcome = place.run(&[command, "--json"]).await;
         assert_eq!(outcome.ended(1).json()["code"], "awaiting_consent");
-        outcome.says("run `cosell consent`");
+        outcome.says("run `make consent ENV=...`");
     }
 }
 
@@ -154,7 +155,9 @@ async fn a_test_event_that_is_refused_is_told_with_the_answer() {
     outcome
         .ended(1)
         .says("could not deliver the test event")
-        .says("401")
+        .says(&format!(
+            "`curl -i -X POST '{url}'` answers 401 when the webhook is there"
+        ))
         .says("the log of the function `webhook`");
 }
 
@@ -167,6 +170,6 @@ async fn without_a_registration_there_is_nothing_to_prove() {
         .await
         .ended(1)
         .says("there is nothing to prove yet: the registration was missing")
-        .says("run `cosell register` first");
+        .says("run `make register ENV=...` first");
     assert!(place.secret(PARTNER_SECRET).is_some());
 }

@@ -1,5 +1,6 @@
 //! What is said before anything is done: help, settings, refusals of the call itself.
 
+use cosell_tests::aws::REGION;
 use cosell_tests::dataverse::Crm;
 use serde_json::Value;
 
@@ -11,7 +12,11 @@ const COMMANDS: [&str; 6] = ["credentials", "columns", "consent", "register", "d
 async fn the_help_names_every_command_in_the_order_of_the_first_day() {
     let place = Place::bare(Crm::Plain).await;
     let outcome = place.run(&["--help"]).await;
-    outcome.ended(0).says("In this order on the first day").says("NO_COLOR");
+    outcome
+        .ended(0)
+        .says("In this order on the first day")
+        .says("`make columns ENV=staging ARGS=--check`")
+        .says("NO_COLOR");
     let order = outcome.stdout.split("In this order").nth(1).unwrap();
     let found: Vec<usize> = COMMANDS
         .iter()
@@ -78,6 +83,23 @@ async fn the_environment_wins_over_the_file() {
         .run_with(&["columns", "--check"], &[("DATAVERSE_URL", url.as_str())])
         .await
         .says(&format!("Environment {url}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_region_is_the_deployments_even_where_the_shell_has_one_of_its_own() {
+    let mut place = Place::prepared().await;
+    let shell = [("AWS_REGION", "us-west-2"), ("AWS_DEFAULT_REGION", "us-west-1")];
+    place
+        .run_with(&["doctor"], &shell)
+        .await
+        .ended(0)
+        .says(&format!("AWS credentials are there, region {REGION}"));
+    place.unset("AWS_REGION");
+    place
+        .run_with(&["doctor"], &shell)
+        .await
+        .says("AWS credentials are there, region us-west-2");
+    place.run(&["--help"]).await.says("AWS_REGION of the file wins");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,7 +172,7 @@ async fn a_refused_grant_is_final_when_nobody_stored_another() {
     assert_eq!((error.class(), error.code()), (Class::Fatal, "consent_needed"));
     let said = chain(&error);
     assert!(
-        said.contains("AADSTS700082") && said.contains("cosell consent"),
+        said.contains("AADSTS700082") && said.contains("`make consent ENV=...`"),
         "{said}"
     );
     assert!(!said.contains("mara.voss"), "{said}");
@@ -281,8 +281,8 @@ async fn a_secret_without_a_value_is_fatal_and_names_the_command_that_fills_it()
     let stage = Stage::bare().await;
     stage.vault.lock().unwrap().current.1.clear();
     for (tokens, id, cure) in [
-        (stage.delegated(), "partner", "cosell consent"),
-        (stage.application(), "crm", "cosell credentials"),
+        (stage.delegated(), "partner", "make consent ENV=..."),
+        (stage.application(), "crm", "make credentials ENV=..."),
     ] {
         let error = tokens.bearer(&run()).await.unwrap_err();
         assert_eq!((error.code(), error.class()), ("secret_empty", Class::Fatal));
