@@ -226,8 +226,8 @@ async fn before_anybody_signed_in_sync_names_the_secret_and_the_cure() {
     let world = World::start().await;
     create_empty_secret(&world, "cosell/empty").await;
     for (variable, run, cure) in [
-        ("PARTNER_CENTER_SECRET", POLL_PARTNER_CENTER, "`cosell consent`"),
-        ("DATAVERSE_SECRET", POLL_DYNAMICS, "`cosell credentials`"),
+        ("PARTNER_CENTER_SECRET", POLL_PARTNER_CENTER, "`make consent ENV=...`"),
+        ("DATAVERSE_SECRET", POLL_DYNAMICS, "`make credentials ENV=...`"),
     ] {
         world.sync.configure(variable, "cosell/empty");
         let error = world.invoke(json!({ "run": run })).await.unwrap_err();

@@ -48,24 +48,18 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Sign in for Partner Center and store the credential.
     Consent(Consent),
-    /// Try the Dynamics application's id and secret and store them.
     Credentials(Credentials),
-    /// Create or check the columns, table and key the connector needs in Dynamics.
     Columns(Columns),
-    /// Register the webhook at Partner Center, or put its registration right.
     Register(Register),
-    /// Have Partner Center send a test event to the webhook.
     Prove(Prove),
-    /// Examine everything and name the cure of what does not work.
     Doctor(Doctor),
-    /// Check a mapping file before it is packed.
     MappingCheck(MappingCheck),
 }
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Sign in for Partner Center and store the credential",
     long_about = "\
 Sign in for Partner Center and store the credential.
 
@@ -108,6 +102,7 @@ pub(crate) struct Consent {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Try the Dynamics application's id and secret and store them",
     long_about = "\
 Try the Dynamics application's id and secret and store them.
 
@@ -151,6 +146,7 @@ pub(crate) struct Application {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Create or check the columns, table and key the connector needs in Dynamics",
     long_about = "\
 Create or check the columns, table and key the connector needs in Dynamics.
 
@@ -187,6 +183,7 @@ pub(crate) struct Columns {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Register the webhook at Partner Center, or put its registration right",
     long_about = "\
 Register the webhook at Partner Center, or put its registration right.
 
@@ -215,6 +212,7 @@ pub(crate) struct Register {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Have Partner Center send a test event to the webhook",
     long_about = "\
 Have Partner Center send a test event to the webhook.
 
@@ -236,6 +234,7 @@ pub(crate) struct Prove {}
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Examine everything and name the cure of what does not work",
     long_about = "\
 Examine everything and name the cure of what does not work.
 
@@ -259,6 +258,7 @@ pub(crate) struct Doctor {}
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Check a mapping file before it is packed",
     long_about = "\
 Check a mapping file before it is packed.
 

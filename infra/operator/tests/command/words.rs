@@ -25,6 +25,11 @@ async fn the_help_names_every_command_in_the_order_of_the_first_day() {
     assert!(found.is_sorted(), "{order}");
     for name in COMMANDS {
         let outcome = place.run(&[name, "--help"]).await;
+        let explained = outcome.stdout.split("Usage:").next().unwrap();
+        assert!(
+            explained.trim().lines().count() > 2,
+            "{name} is not explained: {explained}"
+        );
         outcome
             .ended(0)
             .says("Needs:")

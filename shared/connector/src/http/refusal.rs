@@ -145,16 +145,16 @@ impl Refusal {
 
     fn cure(&self) -> &'static str {
         match self.judge().1 {
-            "second_factor_missing" => "; run `cosell consent` and sign in with a second factor",
+            "second_factor_missing" => "; run `make consent ENV=...` and sign in with a second factor",
             "user_not_admitted" => "; make the application a user of the environment and give it its security role",
             "privilege_missing" => {
                 "; give the security role of the application user the privilege, for the whole organisation"
             }
-            "schema_mismatch" => "; run `cosell mapping-check`: a column of the mapping is missing in the CRM",
+            "schema_mismatch" => "; run `make doctor ENV=...`: a column of the mapping is missing in the CRM",
             "concurrency_control_off" => "; switch on optimistic concurrency for the table",
             "duplicate_detected" => "; a duplicate detection rule of the CRM stands in the way",
             "access_denied" => "; check the roles of the connector's user",
-            "unauthenticated" => "; check the credentials, or run `cosell consent`",
+            "unauthenticated" => "; check the credentials, or run `make consent ENV=...`",
             "redirected" => "; redirects are never followed, check the configured URL",
             _ => "",
         }

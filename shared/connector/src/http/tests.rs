@@ -59,7 +59,7 @@ async fn a_refused_token_is_replaced_once() {
     let fault = fault(&http, write(&http, Effect::Adds)).await;
     assert_eq!((fault.class, fault.code), (Class::Fatal, "second_factor_missing"));
     assert!(!fault.in_doubt);
-    assert!(fault.message.contains("cosell consent"), "{}", fault.message);
+    assert!(fault.message.contains("make consent"), "{}", fault.message);
     assert_eq!(stage.calls().await.len(), 4);
     assert_eq!(stage.token_requests().await.len(), 3);
 }
