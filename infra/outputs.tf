@@ -96,6 +96,7 @@ output "operator" {
     WEBHOOK_EVENTS              = local.webhook_events
     SYNC_COSELL_ONLY            = tostring(var.sync_cosell_only)
     DISPLAY_CHECKMARK           = tostring(var.display_checkmark)
+    DRY_RUN                     = tostring(var.dry_run)
     WEBHOOK_FUNCTION            = module.webhook.name
     SYNC_FUNCTION               = module.sync.name
     REGISTRATION_FUNCTION       = module.registration.name

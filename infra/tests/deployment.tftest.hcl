@@ -762,6 +762,7 @@ run "the_admins_command_is_told_everything" {
       DATAVERSE_TENANT_ID         = "11111111-2222-3333-4444-555555555555"
       DATAVERSE_URL               = "https://contoso.crm4.dynamics.com"
       DISPLAY_CHECKMARK           = "true"
+      DRY_RUN                     = "false"
       ENTRA_URL                   = "https://login.microsoftonline.com"
       ENVIRONMENT                 = "staging"
       LINKS_TABLE                 = "cosell-staging-links"

@@ -75,7 +75,7 @@ pub(crate) async fn run(_: &Doctor, context: &Context<'_>) -> Result<Report, Tro
         }
         _ => Err(needs),
     };
-    registration(&mut sheet, registrar, &mut clock).await;
+    registration(&mut sheet, registrar, settings.is_dry_run, &mut clock).await;
 
     sheet.part("Dynamics 365");
     let has_secret = stored(

@@ -247,6 +247,8 @@ pub(crate) struct Everything {
     pub(crate) webhook_url: Option<WebhookUrl>,
     pub(crate) webhook_events: Vec<EventName>,
     pub(crate) mapping_file: Option<PathBuf>,
+    /// Whether nothing is written at either vendor, and no webhook wanted.
+    pub(crate) is_dry_run: bool,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -269,6 +271,7 @@ impl Everything {
         let webhook_url = reader.required("WEBHOOK_URL", webhook_url);
         let events = reader.or_default("WEBHOOK_EVENTS", WEBHOOK_EVENTS, settings::event_names);
         let mapping_file = reader.optional("MAPPING_FILE", |text| Ok(PathBuf::from(text)));
+        let is_dry_run = reader.or_default("DRY_RUN", "false", settings::flag);
         let problems = match reader.finish(|| Some(())) {
             Err(SettingsError::Settings(problems)) => problems,
             Ok(()) | Err(SettingsError::Transport(_)) => Vec::new(),
@@ -288,6 +291,7 @@ impl Everything {
             webhook_url,
             webhook_events: events.unwrap_or_default(),
             mapping_file,
+            is_dry_run: is_dry_run.unwrap_or_default(),
             problems,
         }
     }

@@ -122,8 +122,13 @@ where
     )
 }
 
-/// Whether the tenant's one registration is ours and complete; the function's own library decides that.
-pub(super) async fn registration(sheet: &mut Sheet, registrar: Result<Registrar, &str>, clock: &mut Clock) {
+/// Whether the tenant's one registration is ours and complete; the function's own library decides that. A dry run wants none.
+pub(super) async fn registration(
+    sheet: &mut Sheet,
+    registrar: Result<Registrar, &str>,
+    is_dry_run: bool,
+    clock: &mut Clock,
+) {
     let (id, what) = ("registration", "the webhook's registration");
     let registrar = match registrar {
         Ok(registrar) => registrar,
@@ -136,11 +141,23 @@ pub(super) async fn registration(sheet: &mut Sheet, registrar: Result<Registrar,
     let run = Run::new(Deadline::NEVER);
     let answer = registrar.carry_out(Order::inspect(), &run).await;
     clock.hear("the webhook registration", &run);
-    match answer
-        .map_err(|error| trouble(&error))
-        .and_then(|answer| judged(&answer))
-    {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            sheet.bad(id, what, trouble(&error));
+            return;
+        }
+    };
+    match judged(&answer) {
         Ok(()) => sheet.good(id, "the webhook is registered, with all events"),
+        Err(trouble) if is_dry_run && answer.done.outcome == Outcome::Drifted => {
+            let text = format!("a dry run leaves the registration alone: {}", trouble.message);
+            sheet.noted(
+                id,
+                &text,
+                "nothing is to be done before `dry_run = false` is deployed; the polls find what changes",
+            );
+        }
         Err(trouble) => sheet.bad(id, what, trouble),
     }
 }

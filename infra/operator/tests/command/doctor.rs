@@ -323,6 +323,21 @@ async fn a_registration_that_is_missing_foreign_or_incomplete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_the_registration_to_whoever_has_it() {
+    let mut place = Place::prepared().await;
+    place.set("DRY_RUN", "true");
+    let foreign = "https://flows.example.com/run?owner=cosell-production-99887766";
+    place.vendors.partner_center.register_directly(foreign, &EVENTS);
+    let outcome = place.run(&["doctor", "--json"]).await;
+    outcome.ended(0);
+    let registration = check(&outcome, "registration");
+    assert_eq!(registration["result"], "warning", "{registration}");
+    outcome
+        .says("a dry run leaves the registration alone")
+        .says("https://flows.example.com/run?owner=cosell-production-99887766");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_address_of_this_deployment_is_not_taken_for_somebody_elses() {
     let place = Place::prepared().await;
     let earlier = "https://earlier.example.com/webhook?owner=cosell-staging-0a1b2c3d";
