@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 const AFTER: &str = "\
-In the repository make calls it, with the settings of an environment: `make columns ENV=staging ARGS=--check` is
-`cosell --settings FILE columns --check`.
+In the repository `make` calls it, with the settings of an environment:
+  make columns ENV=staging ARGS=--check
+is the same as
+  cosell --settings FILE columns --check
 
 In this order on the first day:
   cosell credentials   the Dynamics application's id and secret
@@ -23,14 +25,18 @@ In this order on the first day:
 And whenever the mapping is changed:
   cosell mapping-check what is wrong with a mapping file, line by line
 
-Settings are the variables of the deployment. They are read from the environment and, where it does not set one, from the
-file named with --settings: a JSON object, as `infra/run operator staging` writes it. Only AWS_REGION of the file wins over
-the environment's: a CloudShell exports its own.
+Settings are the variables of the deployment. They are read from the
+environment and, where it does not set one, from the file named with
+--settings: a JSON object, as `infra/run operator staging` writes it. Only
+AWS_REGION of the file wins over the environment's: a CloudShell exports its
+own.
 
-AWS is reached with your own profile, as the `aws` command reaches it: AWS_PROFILE, `aws sso login`, or AWS_ACCESS_KEY_ID.
+AWS is reached with your own profile, as the `aws` command reaches it:
+AWS_PROFILE, `aws sso login`, or AWS_ACCESS_KEY_ID.
 
-Exit codes: 0 all is well, 1 something failed or differs, 2 the call was wrong, 130 interrupted.
-Colours are used on a terminal only, and not at all when NO_COLOR is set.";
+Exit codes: 0 all is well, 1 something failed or differs, 2 the call was
+wrong, 130 interrupted. Colours are used on a terminal only, and not at all
+when NO_COLOR is set.";
 
 /// Sets up and examines the co-sell connector between Partner Center and Dynamics 365.
 #[derive(Debug, Parser)]
@@ -63,27 +69,35 @@ pub(crate) enum Command {
     long_about = "\
 Sign in for Partner Center and store the credential.
 
-Partner Center works only with a person's sign-in. This command opens Microsoft's sign-in page, takes the answer on this
-machine, makes sure that it carries a second factor and works for both of Partner Center's APIs, and stores it in the
-secret PARTNER_CENTER_SECRET. Nothing of it is printed. Until everything has been checked the previous credential stays
-as it is. It can be repeated at any time.",
+Partner Center works only with a person's sign-in. This command opens
+Microsoft's sign-in page, takes the answer on this machine, makes sure that it
+carries a second factor and works for both of Partner Center's APIs, and
+stores it in the secret PARTNER_CENTER_SECRET. Nothing of it is printed. Until
+everything has been checked the previous credential stays as it is. It can be
+repeated at any time.",
     after_long_help = "\
 Needs:
-  - An application in Microsoft Entra (App registrations) with a client secret, the delegated permissions
-    `user_impersonation` of \"Microsoft Partner\" and of \"Microsoft Partner Center\", admin consent for both, and under
-    Authentication the platform \"Web\" with the redirect URI http://localhost:8400/consent
-  - A user for the connector: Referrals admin in Partner Center, with a second factor
-  - AWS permissions on the secret: GetSecretValue, DescribeSecret, PutSecretValue
+  - An application in Microsoft Entra (App registrations) with a client
+    secret, the delegated permissions `user_impersonation` of \"Microsoft
+    Partner\" and of \"Microsoft Partner Center\", admin consent for both, and
+    under Authentication the platform \"Web\" with the redirect URI
+    http://localhost:8400/consent
+  - A user for the connector: Referrals admin in Partner Center, with a second
+    factor
+  - AWS permissions on the secret: GetSecretValue, DescribeSecret,
+    PutSecretValue
   - Settings: PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
 
 Example:
   cosell --settings staging.json consent
 
-  Without a terminal, the secret comes from a pipe or from the variable CLIENT_SECRET:
+  Without a terminal, the secret comes from a pipe or from the variable
+  CLIENT_SECRET:
   pass show cosell/entra | cosell --settings staging.json consent --client-id 1b2c... --secret-stdin
 
 Next:
-  `cosell doctor` shows that the credential works; the next deployment registers the webhook with it."
+  `cosell doctor` shows that the credential works; the next deployment
+  registers the webhook with it."
 )]
 pub(crate) struct Consent {
     #[command(flatten)]
@@ -106,20 +120,25 @@ pub(crate) struct Consent {
     long_about = "\
 Try the Dynamics application's id and secret and store them.
 
-Asks for both, fetches a token with them, calls the CRM once, and only then stores them in the secret DATAVERSE_SECRET.
-What does not work is not stored. What is stored already is not stored again.",
+Asks for both, fetches a token with them, calls the CRM once, and only then
+stores them in the secret DATAVERSE_SECRET. What does not work is not stored.
+What is stored already is not stored again.",
     after_long_help = "\
 Needs:
   - An application in Microsoft Entra (App registrations) with a client secret
-  - An application user for it in the environment (Power Platform admin center, Environments, your environment, Settings,
-    Users + permissions, Application users) with a security role
-  - AWS permissions on the secret: GetSecretValue, DescribeSecret, PutSecretValue
-  - Settings: DATAVERSE_URL, DATAVERSE_SECRET, and DATAVERSE_TENANT_ID or PARTNER_TENANT_ID
+  - An application user for it in the environment (Power Platform admin
+    center, Environments, your environment, Settings, Users + permissions,
+    Application users) with a security role
+  - AWS permissions on the secret: GetSecretValue, DescribeSecret,
+    PutSecretValue
+  - Settings: DATAVERSE_URL, DATAVERSE_SECRET, and DATAVERSE_TENANT_ID or
+    PARTNER_TENANT_ID
 
 Example:
   cosell --settings staging.json credentials
 
-  Without a terminal, the secret comes from a pipe or from the variable CLIENT_SECRET:
+  Without a terminal, the secret comes from a pipe or from the variable
+  CLIENT_SECRET:
   pass show cosell/dynamics | cosell --settings staging.json credentials --client-id 4d5e... --secret-stdin
 
 Next:
@@ -150,21 +169,26 @@ pub(crate) struct Application {
     long_about = "\
 Create or check the columns, table and key the connector needs in Dynamics.
 
-Reads what is there, shows the difference to what is wanted, asks, and then creates what is missing, in the solution of
-our own publisher. Nothing that exists is altered or deleted. It can be interrupted and repeated: what is there already
-is left alone. A column that exists with another kind stops it before anything is written.",
+Reads what is there, shows the difference to what is wanted, asks, and then
+creates what is missing, in the solution of our own publisher. Nothing that
+exists is altered or deleted. It can be interrupted and repeated: what is
+there already is left alone. A column that exists with another kind stops it
+before anything is written.",
     after_long_help = "\
 Needs:
   - The credentials stored by `cosell credentials`
-  - For the application user, while it creates: the security role System Customizer
-  - Settings: DATAVERSE_URL, DATAVERSE_SECRET, and DATAVERSE_TENANT_ID or PARTNER_TENANT_ID
+  - For the application user, while it creates: the security role System
+    Customizer
+  - Settings: DATAVERSE_URL, DATAVERSE_SECRET, and DATAVERSE_TENANT_ID or
+    PARTNER_TENANT_ID
 
 Example:
   cosell --settings staging.json columns --check
   cosell --settings staging.json columns
 
 Next:
-  Put the columns on the forms your sellers use; Dynamics shows a new column on none. Then `cosell doctor`."
+  Put the columns on the forms your sellers use; Dynamics shows a new column
+  on none. Then `cosell doctor`."
 )]
 pub(crate) struct Columns {
     /// Show the difference only; exit with 1 when there is one.
@@ -187,14 +211,17 @@ pub(crate) struct Columns {
     long_about = "\
 Register the webhook at Partner Center, or put its registration right.
 
-A tenant has one registration. Where there is none, it is created; where ours lacks something, it is completed; where
-nothing differs, nothing is written. One that leads to another deployment or product is left alone and shown, unless
---overwrite says that it shall be replaced. What was written is read back.",
+A tenant has one registration. Where there is none, it is created; where ours
+lacks something, it is completed; where nothing differs, nothing is written.
+One that leads to another deployment or product is left alone and shown,
+unless --overwrite says that it shall be replaced. What was written is read
+back.",
     after_long_help = "\
 Needs:
   - The credential stored by `cosell consent`
-  - AWS permissions on its secret: GetSecretValue, and PutSecretValue and UpdateSecretVersionStage, since Entra hands out a
-    new refresh token with every use and it is kept
+  - AWS permissions on its secret: GetSecretValue, and PutSecretValue and
+    UpdateSecretVersionStage, since Entra hands out a new refresh token with
+    every use and it is kept
   - Settings: WEBHOOK_URL, PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
 
 Example:
@@ -216,8 +243,8 @@ pub(crate) struct Register {
     long_about = "\
 Have Partner Center send a test event to the webhook.
 
-Partner Center posts a signed test event to the registered address and tells what the webhook answered. It changes nothing
-on either side.",
+Partner Center posts a signed test event to the registered address and tells
+what the webhook answered. It changes nothing on either side.",
     after_long_help = "\
 Needs:
   - A registration: `cosell register`
@@ -238,15 +265,18 @@ pub(crate) struct Prove {}
     long_about = "\
 Examine everything and name the cure of what does not work.
 
-Goes through settings, AWS, secrets, tokens, roles on both sides, columns, change tracking, the webhook's registration,
-tables, queue and clock, in the order in which they depend on one another. It only reads. A check that cannot be made
-says what it waits for.",
+Goes through settings, AWS, secrets, tokens, roles on both sides, columns,
+change tracking, the webhook's registration, tables, queue and clock, in the
+order in which they depend on one another. It only reads. A check that cannot
+be made says what it waits for.",
     after_long_help = "\
 Needs:
-  - Settings: all of the deployment's, as `infra/run operator staging` writes them
-  - AWS permissions: GetSecretValue and DescribeSecret on both secrets, PutSecretValue and UpdateSecretVersionStage on
-    Partner Center's (Entra hands out a new refresh token with every use, and it is kept), dynamodb:DescribeTable on both
-    tables, sqs:GetQueueAttributes on the queue
+  - Settings: all of the deployment's, as `infra/run operator staging` writes
+    them
+  - AWS permissions: GetSecretValue and DescribeSecret on both secrets,
+    PutSecretValue and UpdateSecretVersionStage on Partner Center's (Entra
+    hands out a new refresh token with every use, and it is kept),
+    dynamodb:DescribeTable on both tables, sqs:GetQueueAttributes on the queue
 
 Example:
   cosell --settings staging.json doctor
@@ -262,8 +292,9 @@ pub(crate) struct Doctor {}
     long_about = "\
 Check a mapping file before it is packed.
 
-Names every mistake with its line, as the function would when it starts. `make build MAPPING=...` calls it, so that a mapping
-with mistakes is never deployed. Whether Dynamics has the columns is for `cosell doctor` to say.",
+Names every mistake with its line, as the function would when it starts. `make
+build MAPPING=...` calls it, so that a mapping with mistakes is never
+deployed. Whether Dynamics has the columns is for `cosell doctor` to say.",
     after_long_help = "\
 Needs:
   - The file. No settings, no account, no network

@@ -15,7 +15,7 @@ async fn the_help_names_every_command_in_the_order_of_the_first_day() {
     outcome
         .ended(0)
         .says("In this order on the first day")
-        .says("`make columns ENV=staging ARGS=--check`")
+        .says("make columns ENV=staging ARGS=--check")
         .says("NO_COLOR");
     let order = outcome.stdout.split("In this order").nth(1).unwrap();
     let found: Vec<usize> = COMMANDS
