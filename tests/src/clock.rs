@@ -22,7 +22,7 @@ impl Clock {
         Timestamp::now() + SignedDuration::from_millis(self.offset_milliseconds.load(Ordering::SeqCst))
     }
 
-    /// Moves all simulators' time forward.
+    /// Moves all simulators' time, back if it is negative.
     pub fn advance(&self, by: SignedDuration) {
         let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.offset_milliseconds.fetch_add(milliseconds, Ordering::SeqCst);
