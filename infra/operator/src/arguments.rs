@@ -221,7 +221,7 @@ Needs:
   - The credential stored by `cosell consent`
   - AWS permissions on its secret: GetSecretValue, and PutSecretValue and
     UpdateSecretVersionStage, since Entra hands out a new refresh token with
-    every use and it is kept
+    every use, one a day of which is kept
   - Settings: WEBHOOK_URL, PARTNER_TENANT_ID, PARTNER_CENTER_SECRET
 
 Example:
@@ -275,7 +275,7 @@ Needs:
     them
   - AWS permissions: GetSecretValue and DescribeSecret on both secrets,
     PutSecretValue and UpdateSecretVersionStage on Partner Center's (Entra
-    hands out a new refresh token with every use, and it is kept),
+    hands out a new refresh token with every use, and one a day is kept),
     dynamodb:DescribeTable on both tables, sqs:GetQueueAttributes on the queue
 
 Example:
