@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
 use crate::ids::SolutionId;
+use crate::mapping::solutions::SolutionRow;
 use crate::referral::{CustomerProfile, Member, Reading, Referral};
 use crate::stage::Stage;
 
@@ -344,6 +345,8 @@ pub struct Particulars {
     pub help: Option<Help>,
     /// What Microsoft's seller is told.
     pub message: Option<String>,
+    /// The rows of the child table, where the mapping has one.
+    pub solutions: Vec<SolutionRow>,
 }
 
 #[cfg(test)]

@@ -135,6 +135,19 @@ impl TenantId {
     }
 }
 
+impl OpportunityId {
+    /// The row of the child table that is created for a solution of this deal. `taken` counts the ids before it that
+    /// stand on other rows: of another solution, or of another deal.
+    #[must_use]
+    pub fn solution_row_for(self, solution: &SolutionId, taken: usize) -> Uuid {
+        let name = match taken {
+            0 => format!("solution:{solution}"),
+            taken => format!("solution:{taken}:{solution}"),
+        };
+        Uuid::new_v5(&self.0, name.as_bytes())
+    }
+}
+
 /// A solution of the co-sell catalogue, such as `SOL-12345-ABC`, or a category name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -7,6 +7,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::deal::{Field, Side, Term, Terms};
 use crate::finding::Finding;
@@ -71,6 +72,9 @@ pub struct Link {
     /// Version of the mapping that the base was made with.
     #[serde(default)]
     pub mapping_version: u32,
+    /// Keys of the deal's solution rows: a deleted row is told by its key alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub solution_rows: Vec<Uuid>,
 }
 
 const fn two() -> u32 {
@@ -304,7 +308,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A key that leads to a link; written once, together with the link, and never shared by two links.
+/// A key that leads to a link; written together with the link. A claim is never shared by two links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pointer {
     /// The partner's own referral.
@@ -315,6 +319,16 @@ pub enum Pointer {
     Microsoft(ReferralId),
     /// The engagement.
     Engagement(EngagementId),
+    /// A solution row. It may be moved to another deal, so its pointer is no claim, and follows the last one that saw it.
+    SolutionRow(Uuid),
+}
+
+impl Pointer {
+    /// Whether no two links may have it.
+    #[must_use]
+    pub const fn is_claim(self) -> bool {
+        !matches!(self, Self::SolutionRow(_))
+    }
 }
 
 /// One write to the ledger: link, pointers and audit, all or nothing.
@@ -322,7 +336,7 @@ pub enum Pointer {
 pub struct LinkWrite {
     /// The link as it shall be; its version is one more than the one it replaces.
     pub link: Link,
-    /// Pointers that must be free, or point to this link already.
+    /// Pointers that must be free, or point to this link already, if they are claims.
     pub pointers: Vec<Pointer>,
     /// Audit records to add.
     pub audit: Vec<AuditEntry>,
@@ -363,6 +377,7 @@ impl Link {
             referenced: false,
             money_digits: two(),
             mapping_version: 0,
+            solution_rows: Vec::new(),
         }
     }
 
@@ -377,6 +392,7 @@ impl Link {
         ]
         .into_iter()
         .flatten()
+        .chain(self.solution_rows.iter().copied().map(Pointer::SolutionRow))
         .collect()
     }
 }

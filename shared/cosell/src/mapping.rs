@@ -4,6 +4,7 @@
 //! Guarantee: projecting a row, writing the projection and projecting again gives the same terms.
 
 mod file;
+pub mod solutions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use self::file::{InvalidMapping, Problem};
 use self::file::{Problems, Section};
+pub use self::solutions::SolutionTable;
 use crate::amount::Amount;
 use crate::deal::{Currency, Field, Help, Particulars, Side, Term, Terms};
 use crate::ids::{CurrencyId, ReferralId, SolutionId};
@@ -164,6 +166,7 @@ pub struct Mapping {
     constants: Vec<(String, Cell)>,
     countries: BTreeMap<String, String>,
     link_pattern: String,
+    solutions: Option<SolutionTable>,
 }
 
 /// Columns of the account, and of the person tables, that are read with an opportunity.
@@ -210,6 +213,14 @@ impl Mapping {
             .collect();
         let constants = read_constants(root.section("constants", &mut problems), &prefix, &mut problems);
         let countries = read_countries(root.section("countries", &mut problems), &mut problems);
+        let solutions_span = root.span_of("solutions");
+        let solutions = SolutionTable::read(&mut root, &prefix, &mut problems);
+        if let Some(span) = solutions_span.filter(|_| !fields.contains_key(&Field::Solutions)) {
+            problems.add(
+                &span,
+                "[solutions] needs a [[field]] for solutions, which says their label, directions and owner",
+            );
+        }
         root.finish(&mut problems);
         problems.finish(Self {
             version: version
@@ -225,6 +236,7 @@ impl Mapping {
             constants,
             countries,
             link_pattern,
+            solutions,
         })
     }
 
@@ -250,10 +262,12 @@ impl Mapping {
     #[must_use]
     pub fn opportunity_query(&self) -> String {
         let columns = self.own_columns().join(",");
+        let solutions = self.solutions.as_ref();
+        let solutions = solutions.map_or_else(String::new, |table| format!(",{}", table.expansion()));
         format!(
             "$select={columns}&$expand=transactioncurrencyid($select=isocurrencycode,currencyprecision),\
              customerid_account($select={ACCOUNT}),parentaccountid($select={ACCOUNT}),\
-             parentcontactid($select={CONTACT}),owninguser($select={OWNER})"
+             parentcontactid($select={CONTACT}),owninguser($select={OWNER}){solutions}"
         )
     }
 
@@ -315,6 +329,9 @@ impl Mapping {
             };
             terms.set(*field, term);
         }
+        if let Some(ids) = self.solutions_of_rows(row) {
+            terms.set(Field::Solutions, ids);
+        }
         terms.set(Field::Stage, self.stage(row));
         terms
     }
@@ -370,6 +387,7 @@ impl Mapping {
                 Help(code.unwrap_or_else(|| value.to_string()))
             }),
             message: row.text(&self.columns.message).map(ToOwned::to_owned),
+            solutions: self.solution_rows(row),
         }
     }
 

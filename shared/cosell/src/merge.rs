@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::link::{Base, Change};
-use crate::mapping::{Mapping, Owner};
+use crate::mapping::{Fitted, Mapping, Owner, solutions};
+use crate::plan;
 use crate::stage::Stage;
 
 /// What is merged.
@@ -30,6 +31,8 @@ pub struct Input<'a> {
     pub digits_of: &'a BTreeMap<Currency, u32>,
     /// Whether names carry a mark in the CRM.
     pub marked: bool,
+    /// Whether solutions become rows of a table of their own in the CRM, which holds any number of them.
+    pub solution_rows: bool,
     /// Currencies that the CRM is known to lack.
     pub missing_currencies: &'a BTreeSet<Currency>,
     /// The side to which nothing is written for the moment. What would be is left as it is, base included, so that a
@@ -170,14 +173,21 @@ impl Merge<'_> {
         }
     }
 
-    fn fit(&self, field: Field, term: &Term, toward: Side) -> crate::mapping::Fitted {
+    fn fit(&self, field: Field, term: &Term, toward: Side) -> Fitted {
         let Input {
             mapping,
             money_digits,
             digits_of,
             marked,
+            solution_rows,
             ..
         } = self.input;
+        if (toward, field, solution_rows) == (Side::Dynamics, Field::Solutions, true) {
+            return Fitted {
+                term: solutions::held(term),
+                cut: false,
+            };
+        }
         let there = self.now(toward);
         let digits = match (term, there.get(field)) {
             (Term::Money { currency: brought, .. }, Term::Money { currency: current, .. }) if brought == current => {
@@ -414,6 +424,20 @@ impl Merge<'_> {
                     ),
                 )
             }
+            (Side::PartnerCenter, Field::Solutions) if solutions::unsendable(value, label).is_some() => {
+                let text = solutions::unsendable(value, label).unwrap_or_default();
+                // Once the referral is closed nobody can send them any more.
+                if self.merged.toward_referral.stage().is_closed() {
+                    shut(Code::Frozen, text)
+                } else {
+                    later(Code::Refused, text)
+                }
+            }
+            (Side::Dynamics, Field::Solutions)
+                if self.input.solution_rows && solutions::too_long(value).next().is_some() =>
+            {
+                Gate::Later(plan::solutions::unholdable(value, label))
+            }
             (Side::PartnerCenter, _) if stage == Stage::Unanswered => {
                 match (self.merged.toward_referral.stage(), field) {
                     // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
@@ -520,6 +544,7 @@ mod tests {
             money_digits: 2,
             digits_of: &[(Currency::parse("JPY").unwrap(), 0)].into(),
             marked: true,
+            solution_rows: true,
             missing_currencies: &[Currency::parse("XXX").unwrap()].into(),
             paused: None,
         })
@@ -776,6 +801,7 @@ mod tests {
             money_digits: 2,
             digits_of: &BTreeMap::new(),
             marked: false,
+            solution_rows: true,
             missing_currencies: &BTreeSet::new(),
             paused: None,
         });

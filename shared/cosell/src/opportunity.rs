@@ -24,6 +24,8 @@ pub enum Cell {
     Text(String),
     /// An expanded look-up.
     Row(Box<Row>),
+    /// An expanded list of rows that point here.
+    Rows(Vec<Row>),
     /// Anything else, kept to be shown.
     Unreadable(String),
 }
@@ -31,7 +33,7 @@ pub enum Cell {
 impl Serialize for Cell {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Null | Self::Row(_) | Self::Unreadable(_) => serializer.serialize_none(),
+            Self::Null | Self::Row(_) | Self::Rows(_) | Self::Unreadable(_) => serializer.serialize_none(),
             Self::Flag(value) => serializer.serialize_bool(*value),
             Self::Number(value) => value.serialize(serializer),
             Self::Text(value) => serializer.serialize_str(value),
@@ -50,7 +52,8 @@ impl<'de> Deserialize<'de> for Cell {
             Some(b'f') => Self::Flag(false),
             Some(b'"') => serde_json::from_str(text).map_or_else(|_| unreadable(), Self::Text),
             Some(b'{') => serde_json::from_str(text).map_or_else(|_| unreadable(), |row| Self::Row(Box::new(row))),
-            Some(b'[') | None => unreadable(),
+            Some(b'[') => serde_json::from_str(text).map_or_else(|_| unreadable(), Self::Rows),
+            None => unreadable(),
             Some(_) => text.parse().map_or_else(|_| unreadable(), Self::Number),
         })
     }
@@ -64,6 +67,8 @@ pub struct Row {
     /// Set when this is a delta item that says the row was deleted.
     pub deleted: bool,
     cells: BTreeMap<String, Cell>,
+    /// Where the rest of an expanded list is, by the list's name.
+    more: BTreeMap<String, String>,
 }
 
 impl<'de> Deserialize<'de> for Row {
@@ -73,9 +78,21 @@ impl<'de> Deserialize<'de> for Row {
             Some(Cell::Text(etag)) => Some(Etag(etag)),
             _ => None,
         };
+        let more = cells
+            .iter()
+            .filter_map(|(name, cell)| match (name.strip_suffix("@odata.nextLink"), cell) {
+                (Some(list), Cell::Text(link)) if !list.is_empty() => Some((list.to_owned(), link.clone())),
+                _ => None,
+            })
+            .collect();
         let deleted = cells.get("reason") == Some(&Cell::Text("deleted".to_owned()));
         cells.retain(|name, _| !name.contains('@') || name.ends_with("@Microsoft.Dynamics.CRM.lookuplogicalname"));
-        Ok(Self { etag, deleted, cells })
+        Ok(Self {
+            etag,
+            deleted,
+            cells,
+            more,
+        })
     }
 }
 
@@ -87,6 +104,7 @@ impl Row {
             etag,
             deleted: false,
             cells,
+            more: BTreeMap::new(),
         }
     }
 
@@ -132,6 +150,28 @@ impl Row {
         match self.cell(column) {
             Cell::Row(row) => Some(row),
             _ => None,
+        }
+    }
+
+    /// An expanded list of rows; empty when it was not asked for.
+    #[must_use]
+    pub fn rows(&self, list: &str) -> &[Self] {
+        match self.cell(list) {
+            Cell::Rows(rows) => rows,
+            _ => &[],
+        }
+    }
+
+    /// An expanded list that did not come whole, with the link to the rest. Whoever takes it sees to it.
+    pub fn take_more(&mut self) -> Option<(String, String)> {
+        self.more.pop_first()
+    }
+
+    /// Adds the next part of an expanded list.
+    pub fn append(&mut self, list: String, rows: Vec<Self>) {
+        match self.cells.entry(list).or_insert_with(|| Cell::Rows(Vec::new())) {
+            Cell::Rows(first) => first.extend(rows),
+            other => *other = Cell::Rows(rows),
         }
     }
 
@@ -189,6 +229,21 @@ mod tests {
         );
         assert_eq!(row.integer("statecode"), Some(0));
         assert_eq!(row.cells().count(), 5);
+    }
+
+    #[test]
+    fn an_expanded_list_is_rows_and_may_have_more() {
+        let mut row: Row = serde_json::from_str(
+            r#"{"children":[{"@odata.etag":"W/\"8\"","id":"A"}],"children@odata.nextLink":"https://x/next","empty":[]}"#,
+        )
+        .unwrap();
+        assert_eq!(row.rows("children").len(), 1);
+        assert_eq!(row.rows("children")[0].etag, Some(Etag("W/\"8\"".to_owned())));
+        assert_eq!(row.cell("empty"), &Cell::Rows(Vec::new()));
+        let (list, link) = row.take_more().unwrap();
+        assert_eq!((list.as_str(), link.as_str()), ("children", "https://x/next"));
+        row.append(list, vec![Row::default()]);
+        assert_eq!((row.rows("children").len(), row.take_more()), (2, None));
     }
 
     #[test]

@@ -4,15 +4,20 @@
 //! is sent and what to do when it fails. Guarantees: a plan without requests writes nothing; every request is valid
 //! against the published definition of its API; planning again after a plan was carried out yields nothing.
 
+pub mod solutions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
+pub use self::solutions::SolutionRequest;
 use crate::amount::Amount;
 use crate::deal::{Currency, Field, Particulars, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId};
 use crate::link::{Base, Link, Shown, SyncStatus};
+use crate::mapping::solutions::{SolutionRow, is_of, tag, tags, unsendable};
 use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
@@ -46,6 +51,8 @@ pub struct Picture<'a> {
     pub microsoft: Option<&'a Referral>,
     /// Currencies that were looked up.
     pub currencies: &'a BTreeMap<Currency, Option<KnownCurrency>>,
+    /// Keys of solution rows that were found to be taken by rows of other deals.
+    pub taken: &'a BTreeSet<Uuid>,
 }
 
 /// A row of `transactioncurrencies`.
@@ -66,6 +73,8 @@ pub struct Plan {
     pub referral: Vec<(Vec<Field>, Vec<PatchOperation>)>,
     /// Requests on the opportunity, in order.
     pub opportunity: Vec<OpportunityRequest>,
+    /// Requests on the rows of its solutions, in order, behind those on the opportunity that do not close it.
+    pub solutions: Vec<SolutionRequest>,
     /// What our columns show once it is done.
     pub shown: Shown,
     /// What a person has to settle.
@@ -153,6 +162,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         money_digits,
         digits_of: &digits_of,
         marked: policy.display_checkmark,
+        solution_rows: solutions::are_rows(picture, mapping),
         missing_currencies: &missing_currencies,
         paused: policy.paused,
     });
@@ -167,7 +177,17 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         } => digits_of.get(code).copied().unwrap_or(money_digits),
         _ => money_digits,
     };
-    plan_referral(&mut plan, picture, &merged, &referral.stage(), policy)?;
+    let rows = picture
+        .opportunity
+        .map(|row| mapping.solution_rows(row))
+        .unwrap_or_default();
+    plan.findings.extend(solutions::unfilled(&rows));
+    if picture.opportunity.is_none() && merged.findings.iter().any(solutions::is_unholdable) {
+        // The memo column of an old record may hold what a row cannot.
+        return Err(Need::Opportunity);
+    }
+    plan.solutions = solutions::plan(picture, &merged, policy)?;
+    plan_referral(&mut plan, picture, &merged, &rows, &referral.stage(), policy)?;
     plan.attention = attention(picture, mapping, &plan.findings, &merged);
     plan.shown = shown(picture, &plan.attention, &mut plan.findings);
     if policy.paused == Some(Side::Dynamics) && plan.shown != picture.link.shown {
@@ -186,6 +206,7 @@ fn plan_referral(
     plan: &mut Plan,
     picture: &Picture<'_>,
     merged: &Merged,
+    rows: &[SolutionRow],
     stage: &Stage,
     policy: &Policy,
 ) -> Result<(), Need> {
@@ -196,7 +217,7 @@ fn plan_referral(
             continue;
         }
         fields.push(field);
-        first.extend(operations(field, term, picture.referral).ok_or(Need::Referral)?);
+        first.extend(operations(field, term, picture.referral, rows).ok_or(Need::Referral)?);
     }
     let accepts = matches!(merged.toward_referral.stage(), Stage::Active | Stage::Won | Stage::Lost);
     // Our id travels with the acceptance; whether the referral carries one already, only a read tells.
@@ -293,7 +314,12 @@ fn reference(
 }
 
 /// The operations that set one field; none when the referral itself is needed for them.
-fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<Vec<PatchOperation>> {
+fn operations(
+    field: Field,
+    term: &Term,
+    referral: Option<&Referral>,
+    rows: &[SolutionRow],
+) -> Option<Vec<PatchOperation>> {
     let text = |path, text: &str| vec![PatchOperation::replace(path, PatchValue::Text(text.to_owned()))];
     Some(match (field, term) {
         (Field::Notes, Term::Text(notes)) => text("/details/notes", notes),
@@ -319,8 +345,8 @@ fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<
             let tags = ids
                 .iter()
                 .filter_map(|id| {
-                    let kept = there.iter().find(|tag| &tag.id == id).cloned();
-                    kept.or_else(|| SolutionTag::named(id).ok())
+                    let kept = there.iter().find(|tag| is_of(tag, id)).cloned();
+                    kept.or_else(|| tag(id, rows))
                 })
                 .collect();
             vec![PatchOperation::replace(
@@ -367,7 +393,10 @@ fn plan_opportunity(
             },
             _ => None,
         };
-        mapping.write(field, term, mark, currency, &mut change);
+        // Rows are requests of their own; an old memo beside them must not come to count again when the last one goes.
+        if field != Field::Solutions || plan.solutions.is_empty() || term == &Term::Nothing {
+            mapping.write(field, term, mark, currency, &mut change);
+        }
         if let (
             Field::Stage,
             Term::Stage {
@@ -412,7 +441,8 @@ fn plan_opportunity(
     }
     plan.opportunity = before;
     // A change of state travels without the trail that explains it, so an update goes with it, before the row is closed.
-    if !change.is_empty() || !plan.opportunity.is_empty() || !after.is_empty() {
+    // So it does with rows of solutions, which carry no trail either; its version is proved before they are written.
+    if !change.is_empty() || !plan.opportunity.is_empty() || !after.is_empty() || !plan.solutions.is_empty() {
         plan.opportunity.push(OpportunityRequest::Update(change));
     }
     plan.opportunity.append(&mut after);
@@ -647,6 +677,12 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
         if field == Field::Value && matches!(&term, Term::Money { currency: Some(_), .. }) && new.currency.is_none() {
             continue;
         }
+        if field == Field::Solutions && mapping.solution_table().is_some() {
+            // Each becomes a row of its own.
+            let held = solutions::fitting(&term, &rule.label, &mut findings);
+            base.opportunity.set(field, held);
+            continue;
+        }
         let digits = new.currency.map_or(2, |currency| currency.digits);
         let fitted = mapping.fit(
             field,
@@ -756,6 +792,10 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
         match terms.get(field) {
             Term::Nothing if required => missing(Some(field), format!("fill in {:?}", mapping.label(field))),
             Term::Money { currency: None, .. } => missing(Some(field), "choose a currency".to_owned()),
+            Term::Solutions(_) if unsendable(terms.get(field), mapping.label(field)).is_some() => {
+                let why = unsendable(terms.get(field), mapping.label(field));
+                missing(Some(field), why.unwrap_or_default());
+            }
             Term::Unreadable(text) => {
                 missing(
                     Some(field),
@@ -773,6 +813,9 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
                 terms.stage()
             ),
         );
+    }
+    for finding in solutions::unfilled(&particulars.solutions) {
+        missing(None, finding.text);
     }
     let customer = &particulars.customer;
     for (value, what) in [
@@ -864,9 +907,7 @@ pub fn new_referral(
         return None;
     };
     let solutions: Vec<SolutionTag> = match terms.get(Field::Solutions) {
-        Term::Solutions(ids) if is_sent(Field::Solutions, mapping) => {
-            ids.iter().filter_map(|id| SolutionTag::named(id).ok()).collect()
-        }
+        Term::Solutions(ids) if is_sent(Field::Solutions, mapping) => tags(ids, &particulars.solutions),
         _ => Vec::new(),
     };
     let cosell = particulars.help.is_some();

@@ -14,9 +14,10 @@ mod create;
 mod draft;
 mod hold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
@@ -195,6 +196,10 @@ pub struct Reconcile<'p> {
     currencies: BTreeMap<Currency, Option<KnownCurrency>>,
     account: Match<AccountId>,
     contact: Match<ContactId>,
+    /// Keys for solution rows that turned out to stand on rows elsewhere.
+    taken: BTreeSet<Uuid>,
+    /// One that was there and may have been hidden from a read that lags: it is asked for once more.
+    in_question: Option<Uuid>,
     /// This very run wrote the link's pending part; nobody else can be acting on it.
     holds_intent: bool,
     created: bool,
@@ -240,6 +245,8 @@ impl<'p> Reconcile<'p> {
             currencies: BTreeMap::new(),
             account: Match::Unasked,
             contact: Match::Unasked,
+            taken: BTreeSet::new(),
+            in_question: None,
             holds_intent: false,
             created: false,
             refused: Vec::new(),
@@ -449,6 +456,7 @@ impl<'p> Reconcile<'p> {
             opportunity: self.opportunity.seen().map(AsRef::as_ref),
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
+            taken: &self.taken,
         };
         let mut plan = match plan::plan(&picture, self.policy) {
             Ok(plan) => plan,
@@ -479,6 +487,8 @@ impl<'p> Reconcile<'p> {
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
         }
+        self.remember_rows(&mut next);
+        next.solution_rows = plan::solutions::keys_after(&next.solution_rows, &plan.solutions);
         self.attend(&mut next, plan.attention.clone());
         if stale {
             next.due = Some(self.put_off(&link, "stale", None));
@@ -497,7 +507,8 @@ impl<'p> Reconcile<'p> {
             && next.attention == link.attention
             && next.shown == link.shown
             && next.microsoft == link.microsoft
-            && next.referenced == link.referenced;
+            && next.referenced == link.referenced
+            && next.solution_rows == link.solution_rows;
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
         if is_as_before && next.due == link.due {
             let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
@@ -525,11 +536,18 @@ impl<'p> Reconcile<'p> {
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
         }
+        let mut closing = Vec::new();
         for request in plan.opportunity {
             match request {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
-                OpportunityRequest::Close(close) => draft.close_opportunity(close),
+                OpportunityRequest::Close(close) => closing.push(close),
             }
+        }
+        for request in plan.solutions {
+            draft.write_solution(request);
+        }
+        for close in closing {
+            draft.close_opportunity(close);
         }
         if stale {
             draft.note(vec![Finding::new(
@@ -538,6 +556,13 @@ impl<'p> Reconcile<'p> {
             )]);
         }
         Decision::Act(draft)
+    }
+
+    /// The rows of the deal's solutions, if they were read, so that a deleted one leads back here.
+    fn remember_rows(&self, link: &mut Link) {
+        if let Some(row) = self.opportunity.seen() {
+            link.solution_rows = plan::solutions::keys(row, &self.policy.mapping);
+        }
     }
 
     /// A run before this one announced a write and did not live to commit it: what landed of it is told now.
@@ -624,6 +649,15 @@ impl<'p> Reconcile<'p> {
             Side::Dynamics => self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
         };
         for change in changes {
+            if (change.side, change.field) == (Side::Dynamics, Field::Solutions)
+                && let Some(now) = now(Side::Dynamics)
+                && let Some(landed) = plan::solutions::landed(&change.old, &change.new, now.get(Field::Solutions))
+            {
+                // Rows are written one by one; both sides agree to those that were.
+                for side in [Side::PartnerCenter, Side::Dynamics] {
+                    base.side_mut(side).set(Field::Solutions, landed.clone());
+                }
+            }
             if now(change.side).is_some_and(|now| now.get(change.field) == &change.new) {
                 // The side it came from agrees to it as well: who changes it there from now on, if only back to what it
                 // was, has moved. Where this side holds less of it, the two still fit.
@@ -934,6 +968,15 @@ impl<'p> Reconcile<'p> {
     fn acted(&mut self, mut draft: Box<Draft>, answer: Answer) {
         match answer {
             Answer::Stale | Answer::Gone => self.restart(Some(draft.announced_link())),
+            Answer::Exists if draft.key_in_question().is_some() => {
+                // Ours, from a run that died, if the next read shows it; else it stands on a row of another deal.
+                let key = draft.key_in_question();
+                if self.in_question == key {
+                    self.taken.extend(key);
+                }
+                self.in_question = key;
+                self.restart(Some(draft.announced_link()));
+            }
             Answer::Failed(fault) => match (fault.class, draft.fields_of_last()) {
                 (Class::Conflict, _) => self.restart(Some(draft.announced_link())),
                 (Class::Permanent, Some(fields)) if !fields.is_empty() => {
@@ -1000,6 +1043,21 @@ impl<'p> Reconcile<'p> {
             draft.say_landed(&mut refused);
             refused.note(vec![finding]);
             self.phase = Phase::Committing(Box::new(refused));
+            return;
+        }
+        if permanent
+            && draft.was_writing_solution()
+            && matches!(announced.pending, Some(Pending::CreateOpportunity { .. }))
+        {
+            let mut next = draft.created_so_far();
+            let mut attention = next.attention.clone();
+            attention.push(finding.clone());
+            self.attend(&mut next, attention);
+            self.fault = Some(fault);
+            let mut created = Draft::new(announced, next);
+            created.note(draft.findings().to_vec());
+            created.note(vec![finding]);
+            self.phase = Phase::Committing(Box::new(created));
             return;
         }
         if permanent && draft.was_creating_opportunity() {
@@ -1158,7 +1216,7 @@ impl Fault {
 }
 
 /// The one row that fits. Among several it is the one that an earlier try for the same referral created.
-fn one<T>(rows: &[Row], key: &str, own: Option<uuid::Uuid>, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
+fn one<T>(rows: &[Row], key: &str, own: Option<Uuid>, id: impl Fn(Uuid) -> T) -> Match<T> {
     let mut ids = rows.iter().filter_map(|row| row.guid(key));
     match (rows, own.filter(|own| ids.any(|id| id == *own))) {
         (_, Some(own)) => Match::One(id(own)),

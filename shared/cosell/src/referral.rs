@@ -293,6 +293,62 @@ impl SolutionTag {
     }
 }
 
+impl SolutionTag {
+    /// A catalogue solution of which more is known; what is blank is left out.
+    ///
+    /// # Errors
+    /// Never in practice; serialising texts cannot fail.
+    pub fn described(id: &SolutionId, name: &str, publisher: &str, kind: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Tag<'a> {
+            id: &'a SolutionId,
+            name: &'a str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            publisher_name: &'a str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            solution_type: &'a str,
+            #[serde(rename = "type")]
+            tag_type: &'static str,
+        }
+        let raw = serde_json::value::to_raw_value(&Tag {
+            id,
+            name,
+            publisher_name: publisher,
+            solution_type: kind,
+            tag_type: "Name",
+        })?;
+        Ok(Self { id: id.clone(), raw })
+    }
+
+    /// What it says of the solution besides its id; what is not text is nothing.
+    #[must_use]
+    pub fn about(&self) -> SolutionFacts {
+        let members: std::collections::BTreeMap<String, serde_json::Value> =
+            serde_json::from_str(self.raw.get()).unwrap_or_default();
+        let text = |member: &str| {
+            let text = members.get(member).and_then(serde_json::Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        SolutionFacts {
+            name: text("name"),
+            publisher_name: text("publisherName"),
+            solution_type: text("solutionType"),
+        }
+    }
+}
+
+/// What a referral says of a solution besides its id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SolutionFacts {
+    /// Its name.
+    pub name: String,
+    /// Who publishes it.
+    pub publisher_name: String,
+    /// Its type, such as `3P`.
+    pub solution_type: String,
+}
+
 impl<'de> Deserialize<'de> for SolutionTag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]

@@ -94,6 +94,11 @@ impl<'t> Section<'t> {
         &self.span
     }
 
+    /// Where a key stands, if it is there.
+    pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.get(key).map(|(span, _)| span.clone())
+    }
+
     fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
         self.entries.remove(key).map(|(_, value)| value)
     }
@@ -182,6 +187,11 @@ impl<'t> Section<'t> {
                 }
             }
         }
+    }
+
+    /// A table within this one, if there is one.
+    pub(super) fn optional(&mut self, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        self.entries.contains_key(key).then(|| self.section(key, problems))
     }
 
     /// A list of tables within this one.

@@ -98,6 +98,7 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         opportunity: now.1,
         microsoft: None,
         currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
+        taken: &BTreeSet::new(),
     };
     plan(&picture, &policy())
 }
@@ -315,6 +316,7 @@ fn another_currency_brings_its_own_digits() {
             opportunity: Some(&row),
             microsoft: None,
             currencies: &currencies,
+            taken: &BTreeSet::new(),
         };
         plan(&picture, &policy())
     };

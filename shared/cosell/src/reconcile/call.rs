@@ -124,6 +124,20 @@ pub enum Call {
         /// What to set.
         change: RowChange,
     },
+    /// Creates a row of a deal's solutions under a key of our choice, if there is none.
+    AddSolution {
+        /// Under which key.
+        key: Uuid,
+        /// With what.
+        change: RowChange,
+    },
+    /// Deletes a row of a deal's solutions, if it is still at this version.
+    RemoveSolution {
+        /// Which.
+        key: Uuid,
+        /// The version that was seen.
+        etag: Etag,
+    },
     /// Closes an opportunity.
     CloseOpportunity {
         /// Which.
@@ -141,9 +155,11 @@ impl Call {
     pub const fn writes_toward(&self) -> Option<Side> {
         match self {
             Self::PatchReferral { .. } | Self::CreateReferral(_) => Some(Side::PartnerCenter),
-            Self::CreateRow { .. } | Self::UpdateOpportunity { .. } | Self::CloseOpportunity { .. } => {
-                Some(Side::Dynamics)
-            }
+            Self::CreateRow { .. }
+            | Self::UpdateOpportunity { .. }
+            | Self::AddSolution { .. }
+            | Self::RemoveSolution { .. }
+            | Self::CloseOpportunity { .. } => Some(Side::Dynamics),
             Self::FindLink(_)
             | Self::FindEngagement(_)
             | Self::ReadLink(_)
@@ -169,12 +185,13 @@ pub enum Answer {
     Referral(Option<Box<Referral>>),
     /// To `SearchReferrals`.
     Referrals(Vec<Referral>),
-    /// To `ReadOpportunity`: none when there is none. To `CreateRow`, `UpdateOpportunity`: the row afterwards, perhaps
-    /// with few columns.
+    /// To `ReadOpportunity`: none when there is none. To `CreateRow`, `AddSolution`, `UpdateOpportunity`: the row
+    /// afterwards, perhaps with few columns.
     Row(Option<Box<Row>>),
     /// To `FindCurrency`, `FindAccount`, `FindContact`: at most two.
     Rows(Vec<Row>),
-    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`: it is closed.
+    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`: it is closed. To `RemoveSolution`: it
+    /// is gone.
     Done,
     /// To `Intend`, `Commit`: somebody else wrote the link first.
     Outrun,
@@ -182,7 +199,7 @@ pub enum Answer {
     Taken(Pointer, LinkId),
     /// To a conditional write: the record has another version.
     Stale,
-    /// To `CreateRow`: there is one already.
+    /// To `CreateRow`, `AddSolution`: there is one already.
     Exists,
     /// To a conditional write: there is no such record.
     Gone,

@@ -237,6 +237,7 @@ impl Reconcile<'_> {
         next.engagement = referral.engagement_id;
         next.etags.referral.clone_from(&referral.etag);
         next.due = Some(self.follow_up());
+        self.remember_rows(&mut next);
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
             // A trail that another connector left stays below ours.
@@ -368,7 +369,11 @@ impl Reconcile<'_> {
         );
         attention.extend(notes.iter().filter(|finding| finding.code.needs_attention()).cloned());
         findings.extend(notes);
+        let tags = &referral.details.requirements.solutions;
+        let agreed = base.opportunity.get(Field::Solutions);
+        let solutions = plan::solutions::of_new_opportunity(opportunity, tags, agreed, &self.policy.mapping);
         let mut next = link.clone();
+        next.solution_rows = plan::solutions::keys_after(&[], &solutions);
         next.opportunity = Some(opportunity);
         next.referral = Some(referral.id);
         next.engagement = referral.engagement_id;
@@ -404,6 +409,9 @@ impl Reconcile<'_> {
             draft.create_row(Table::Contact, id.uuid(), change);
         }
         draft.create_row(Table::Opportunity, opportunity.uuid(), change);
+        for request in solutions {
+            draft.write_solution(request);
+        }
         draft.go_on(true);
         self.created = true;
         Decision::Act(draft)
@@ -442,6 +450,7 @@ impl Reconcile<'_> {
             return self.finish(Outcome::Parked, Some(link.id));
         }
         let mut next = link.clone();
+        self.remember_rows(&mut next);
         next.opportunity = Some(id);
         next.etags.opportunity.clone_from(&row.etag);
         next.shown.status = Some(SyncStatus::Error);
@@ -668,6 +677,7 @@ impl Reconcile<'_> {
         // Announced by a run that died, the terms may be older than what is read now: that version proves nothing then.
         let is_as_announced = mapping.terms(&row) == terms;
         next.etags.opportunity = row.etag.clone().filter(|_| is_as_announced);
+        self.remember_rows(&mut next);
         let mut draft = Draft::new(link, next);
         draft.note(vec![created(half)]);
         draft.announce(Pending::CreateReferral {

@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::call::{Answer, Call, Close, Table};
 use super::{INTENT_LEASE, Trigger};
-use crate::deal::{Field, Side};
+use crate::deal::{Field, Side, Term};
 use crate::finding::Finding;
-use crate::ids::ReferralId;
+use crate::ids::{ReferralId, SolutionId};
 use crate::link::{AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
-use crate::plan;
+use crate::plan::{self, SolutionRequest};
 use crate::policy::Policy;
 use crate::referral::{NewReferral, PatchOperation, Reference, Referral};
 
@@ -36,6 +36,7 @@ enum Effect {
         half: Half,
         body: Box<NewReferral>,
     },
+    Solution(SolutionRequest),
 }
 
 impl Effect {
@@ -43,7 +44,9 @@ impl Effect {
     const fn toward(&self) -> Side {
         match self {
             Self::PatchReferral { .. } | Self::CreateReferral { .. } => Side::PartnerCenter,
-            Self::UpdateOpportunity(_) | Self::CloseOpportunity(_) | Self::CreateRow { .. } => Side::Dynamics,
+            Self::UpdateOpportunity(_) | Self::CloseOpportunity(_) | Self::CreateRow { .. } | Self::Solution(_) => {
+                Side::Dynamics
+            }
         }
     }
 }
@@ -75,6 +78,8 @@ pub(super) struct Draft {
     /// Fields of the plan that are still to be written.
     unwritten: BTreeSet<(Side, Field)>,
     planned: bool,
+    /// Solutions whose rows were created (`true`) or deleted so far.
+    rows_done: Vec<(SolutionId, bool)>,
 }
 
 impl Draft {
@@ -95,6 +100,7 @@ impl Draft {
             open: Vec::new(),
             unwritten: BTreeSet::new(),
             planned: false,
+            rows_done: Vec::new(),
         }
     }
 
@@ -171,14 +177,43 @@ impl Draft {
     /// The link when a vendor has refused a call for good: what landed before it counts, nothing is under way any more,
     /// and the versions are forgotten, since a side that was not written may show anything.
     pub(super) fn refused_link(&self) -> Link {
+        let mut base = self.base_so_far();
+        let is_open = self.unwritten.contains(&(Side::Dynamics, Field::Solutions));
+        let mut changes = self.changes.iter();
+        let rows = changes.find(|change| (change.field, change.side) == (Field::Solutions, Side::Dynamics));
+        if let (Some(base), Some(change), true, false) = (&mut base, rows, is_open, self.rows_done.is_empty()) {
+            let so_far = self.solutions_so_far(&change.old);
+            for side in [Side::PartnerCenter, Side::Dynamics] {
+                base.side_mut(side).set(Field::Solutions, so_far.clone());
+            }
+        }
         Link {
-            base: self.base_so_far(),
+            base,
             pending: None,
             etags: Etags::default(),
             due: None,
             attention: self.after.attention.clone(),
             ..self.before.clone()
         }
+    }
+
+    fn solutions_so_far(&self, before: &Term) -> Term {
+        let done = self.rows_done.iter().map(|(id, adds)| (id, *adds));
+        plan::solutions::changed(before, done)
+    }
+
+    /// The link when a row of a new opportunity was refused for good: the opportunity exists, and its solutions as far as
+    /// they got. What is missing is found by every later look at the referral.
+    pub(super) fn created_so_far(&self) -> Link {
+        let mut link = self.after.clone();
+        let so_far = self.solutions_so_far(&Term::Nothing);
+        if let Some(base) = &mut link.base {
+            for side in [Side::PartnerCenter, Side::Dynamics] {
+                base.side_mut(side).set(Field::Solutions, so_far.clone());
+            }
+        }
+        link.etags.referral = None;
+        link
     }
 
     /// What there is to say of it: what landed, and what a person has to settle.
@@ -206,11 +241,12 @@ impl Draft {
                 Some((Side::Dynamics, None, moves))
             }
             Effect::CloseOpportunity(_) => Some((Side::Dynamics, None, true)),
+            Effect::Solution(_) => Some((Side::Dynamics, Some(&[Field::Solutions]), false)),
             Effect::CreateRow { .. } | Effect::CreateReferral { .. } => None,
         }
     }
 
-    /// Strikes off what a call has written. A stage that takes several calls is written with the last of them.
+    /// Strikes off what a call has written. A stage, or solutions, that take several calls are written with the last.
     fn strike_off(&mut self, effect: &Effect) {
         let Some((side, fields, moves)) = Self::fields_of(effect) else {
             return;
@@ -220,8 +256,10 @@ impl Draft {
             .iter()
             .filter_map(Self::fields_of)
             .any(|(other, _, moves)| other == side && moves);
+        let more_rows = self.effects.iter().any(|effect| matches!(effect, Effect::Solution(_)));
         self.unwritten.retain(|(written, field)| {
             let is_in_call = match (field, fields) {
+                (Field::Solutions, _) if side == Side::Dynamics && more_rows => false,
                 (Field::Stage, _) => moves && !goes_on,
                 (field, Some(fields)) => fields.contains(field),
                 (_, None) => !moves,
@@ -289,6 +327,25 @@ impl Draft {
 
     pub(super) fn close_opportunity(&mut self, close: Close) {
         self.effects.push_back(Effect::CloseOpportunity(close));
+    }
+
+    pub(super) fn write_solution(&mut self, request: SolutionRequest) {
+        self.effects.push_back(Effect::Solution(request));
+    }
+
+    /// The key of the solution row that the last call was to create, where its being there already is no answer: only the
+    /// rows of an opportunity that is itself created under a key of ours must be our own.
+    pub(super) fn key_in_question(&self) -> Option<Uuid> {
+        match (&self.last, &self.announced) {
+            (_, Some(Pending::CreateOpportunity { .. })) => None,
+            (Some(Effect::Solution(request)), _) => request.adds().then(|| request.key()),
+            _ => None,
+        }
+    }
+
+    /// Whether the last call was on a row of the deal's solutions.
+    pub(super) const fn was_writing_solution(&self) -> bool {
+        matches!(&self.last, Some(Effect::Solution(_)))
     }
 
     pub(super) fn create_row(&mut self, table: Table, id: Uuid, change: RowChange) {
@@ -377,6 +434,7 @@ impl Draft {
         link.referral = self.after.referral;
         link.engagement = self.after.engagement;
         link.microsoft = self.after.microsoft;
+        link.solution_rows.clone_from(&self.after.solution_rows);
         link.base = self.base_so_far().or(link.base);
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
@@ -442,6 +500,13 @@ impl Draft {
                     change: change.clone(),
                 }),
                 Effect::CreateReferral { body, .. } => Some(Call::CreateReferral(body.clone())),
+                Effect::Solution(SolutionRequest::Add { key, change, .. }) => Some(Call::AddSolution {
+                    key: *key,
+                    change: change.clone(),
+                }),
+                Effect::Solution(SolutionRequest::Remove { key, etag, .. }) => {
+                    etag.clone().map(|etag| Call::RemoveSolution { key: *key, etag })
+                }
             };
         self.last = self.effects.pop_front();
         call.map_or(Step::Again, Step::Call)
@@ -466,6 +531,13 @@ impl Draft {
                 self.after.etags.opportunity = row.and_then(|row| row.etag);
             }
             (Effect::CloseOpportunity(_), Answer::Done) => self.after.etags.opportunity = None,
+            (Effect::Solution(request), Answer::Row(_) | Answer::Done) => {
+                self.rows_done.push((request.solution().clone(), request.adds()));
+            }
+            (Effect::Solution(request), Answer::Exists) => {
+                self.rows_done.push((request.solution().clone(), request.adds()));
+                return true;
+            }
             (
                 Effect::CreateRow {
                     table: Table::Account | Table::Contact,

@@ -108,6 +108,8 @@ pub(crate) struct World {
     pub(crate) refusals: Vec<String>,
     /// A plug-in that refuses every change of this row.
     pub(crate) plugin: Option<OpportunityId>,
+    /// A solution of which a plug-in takes no row.
+    pub(crate) refused_solution: Option<String>,
     /// A path that Partner Center refuses.
     pub(crate) refused_path: Option<&'static str>,
     /// Which calls go wrong, counted over all runs.
@@ -136,6 +138,7 @@ impl World {
             echoes: true,
             refusals: Vec::new(),
             plugin: None,
+            refused_solution: None,
             refused_path: None,
             mishaps: BTreeMap::new(),
             calls: 0,
@@ -325,6 +328,12 @@ impl World {
                         column => column_field(column).is_none_or(announced),
                     })
             }
+            (Call::AddSolution { change, .. }, Some(Pending::CreateOpportunity { .. })) => {
+                link.opportunity.is_some_and(|id| is_bound_to(change, id))
+            }
+            (Call::AddSolution { .. } | Call::RemoveSolution { .. }, Some(Pending::Update { changes, .. })) => changes
+                .iter()
+                .any(|c| (c.field, c.side) == (Field::Solutions, Side::Dynamics)),
             (Call::CloseOpportunity { id, .. }, Some(Pending::Update { changes, .. })) => {
                 let closes = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
                 link.opportunity == Some(*id) && changes.iter().any(closes)
@@ -378,8 +387,10 @@ impl World {
             assert_eq!(link.microsoft, halves.first().map(|half| half.id));
         }
         for (pointer, id) in &self.pointers {
+            // The pointer of a row that was deleted stays: nobody asks for it again.
+            let is_leftover = !pointer.is_claim() && self.link(*id).is_some();
             assert!(
-                self.link(*id).is_some_and(|link| link.pointers().contains(pointer)),
+                is_leftover || self.link(*id).is_some_and(|link| link.pointers().contains(pointer)),
                 "{pointer:?} dangles"
             );
         }
@@ -443,7 +454,8 @@ impl World {
             return Answer::Outrun;
         }
         for pointer in pointers {
-            if let Some(other) = self.pointers.get(pointer).filter(|other| **other != link.id) {
+            let other = self.pointers.get(pointer).filter(|other| **other != link.id);
+            if let Some(other) = other.filter(|_| pointer.is_claim()) {
                 return Answer::Taken(*pointer, *other);
             }
         }
@@ -570,6 +582,37 @@ impl World {
                     Err(why) => self.refuse(call, &why),
                 }
             }
+            Call::AddSolution { key, change } => {
+                let Some((id, row)) = self.rows.iter_mut().find(|(id, _)| is_bound_to(change, **id)) else {
+                    return self.refuse(call, "the row belongs to no opportunity");
+                };
+                if self.refused_solution.as_ref().is_some_and(|id| names(change, id)) {
+                    return permanent("a plug-in of this CRM says no");
+                }
+                let id = *id;
+                match row.add_solution(*key, change) {
+                    Ok(true) => {
+                        self.echo(id);
+                        Answer::Row(Some(Box::new(Row::default())))
+                    }
+                    Ok(false) => Answer::Exists,
+                    Err(why) => self.refuse(call, &why),
+                }
+            }
+            Call::RemoveSolution { key, etag } => {
+                let Some((id, row)) = self.rows.iter_mut().find(|(_, row)| row.solutions.contains_key(key)) else {
+                    return Answer::Gone;
+                };
+                let id = *id;
+                match row.remove_solution(*key, etag) {
+                    Ok(true) => {
+                        self.echo(id);
+                        Answer::Done
+                    }
+                    Ok(false) => Answer::Stale,
+                    Err(why) => self.refuse(call, &why),
+                }
+            }
             Call::CloseOpportunity { id, close } => {
                 let Some(row) = self.rows.get_mut(id) else {
                     return Answer::Gone;
@@ -629,7 +672,9 @@ impl World {
             };
             (column.clone(), cell)
         });
-        Row::from_cells(Some(row.etag()), cells.collect())
+        let mut cells: BTreeMap<String, Cell> = cells.collect();
+        cells.insert("cosell_opportunity_dealsolution".to_owned(), row.solution_rows());
+        Row::from_cells(Some(row.etag()), cells)
     }
 
     /// A referral is created: its id is the server's choice. One's own starts accepted, Microsoft's waits for an answer.
@@ -676,6 +721,16 @@ impl World {
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
+}
+
+fn is_bound_to(change: &RowChange, id: OpportunityId) -> bool {
+    change
+        .cells()
+        .any(|(column, cell)| column.ends_with("@odata.bind") && *cell == Cell::Text(format!("/opportunities({id})")))
+}
+
+fn names(change: &RowChange, solution: &str) -> bool {
+    change.cells().any(|(_, cell)| *cell == Cell::Text(solution.to_owned()))
 }
 
 fn permanent(why: &str) -> Answer {

@@ -258,6 +258,8 @@ pub(crate) enum NotClosed {
 pub(crate) struct RowRecord {
     pub(crate) cells: BTreeMap<String, Cell>,
     pub(crate) version: u64,
+    /// Rows of the child table, each with its own version.
+    pub(crate) solutions: BTreeMap<Uuid, (u64, BTreeMap<String, Cell>)>,
 }
 
 impl RowRecord {
@@ -266,7 +268,11 @@ impl RowRecord {
         let cells = [("statecode", number(0)), ("statuscode", number(1))].into_iter();
         let mut cells: BTreeMap<String, Cell> = cells.map(|(name, cell)| (name.to_owned(), cell)).collect();
         cells.extend(currency_row("EUR").map(|row| ("transactioncurrencyid".to_owned(), row)));
-        Self { cells, version: 1 }
+        Self {
+            cells,
+            version: 1,
+            solutions: BTreeMap::new(),
+        }
     }
 
     /// Its version.
@@ -276,7 +282,64 @@ impl RowRecord {
 
     /// What a read answers.
     pub(crate) fn shown(&self) -> Row {
-        Row::from_cells(Some(self.etag()), self.cells.clone())
+        let mut cells = self.cells.clone();
+        cells.insert("cosell_opportunity_dealsolution".to_owned(), self.solution_rows());
+        Row::from_cells(Some(self.etag()), cells)
+    }
+
+    /// The expanded list of its solutions.
+    pub(crate) fn solution_rows(&self) -> Cell {
+        let rows = self.solutions.iter().map(|(key, (version, cells))| {
+            let mut cells = cells.clone();
+            cells.insert("cosell_dealsolutionid".to_owned(), Cell::Text(key.to_string()));
+            cells.insert("statecode".to_owned(), number(0));
+            Row::from_cells(Some(Etag(format!("W/\"{version}\""))), cells)
+        });
+        Cell::Rows(rows.collect())
+    }
+
+    /// Makes a row of the child table, which does not move the version of this one; false when there is one.
+    pub(crate) fn add_solution(&mut self, key: Uuid, change: &RowChange) -> Result<bool, String> {
+        let mut row = BTreeMap::new();
+        for (column, cell) in change.cells() {
+            let limit = match column {
+                "cosell_name" | "cosell_solutionid" => 100,
+                "cosell_publishername" => 200,
+                "cosell_solutiontype" => 20,
+                "cosell_OpportunityId@odata.bind" => continue,
+                column => return Err(format!("a solution row has no column {column}")),
+            };
+            match cell {
+                Cell::Text(text) if text.encode_utf16().count() <= limit => {
+                    row.insert(column.to_owned(), cell.clone());
+                }
+                cell => return Err(format!("{column} does not take {cell:?}")),
+            }
+        }
+        let is_new = !self.solutions.contains_key(&key);
+        if is_new {
+            self.solutions.insert(key, (1, row));
+        }
+        Ok(is_new)
+    }
+
+    /// Deletes a row of the child table; false when it is at another version.
+    pub(crate) fn remove_solution(&mut self, key: Uuid, etag: &Etag) -> Result<bool, String> {
+        let (version, _) = self.solutions.get(&key).ok_or("there is no such row")?;
+        let is_same = etag.0 == format!("W/\"{version}\"");
+        if is_same {
+            self.solutions.remove(&key);
+        }
+        Ok(is_same)
+    }
+
+    /// A seller names a solution in a row of its own.
+    pub(crate) fn name_solution(&mut self, id: &str) {
+        let key = Uuid::from_u128(0x5E11 + self.solutions.len() as u128);
+        let cell = |text: &str| Cell::Text(text.to_owned());
+        let cells = [("cosell_solutionid", id), ("cosell_name", "Named by a seller")];
+        let cells = cells.map(|(column, text)| (column.to_owned(), cell(text)));
+        self.solutions.insert(key, (1, cells.into()));
     }
 
     fn integer(&self, column: &str) -> Option<i64> {

@@ -1,0 +1,269 @@
+//! Solutions as rows: the child table of the opportunity that holds one solution of a deal a row.
+//!
+//! Knows: the table's names, what a row says, which of rows and memo column holds a deal's solutions. Refuses to know:
+//! when rows are written. Guarantee: a deal with rows is read from its rows alone; without the section `[solutions]`
+//! nothing of this exists.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::file::{Problems, Section};
+use super::{Mapping, column, cut, lines};
+use crate::deal::{Field, Term};
+use crate::ids::{Etag, OpportunityId, SolutionId};
+use crate::opportunity::{Cell, Row, RowChange};
+use crate::referral::SolutionTag;
+
+/// UTF-16 units that a row holds of an id; a longer one cannot be kept in both systems.
+pub const ID_ROOM: usize = 100;
+
+/// Most solutions of one deal (portal guidance on deal entry).
+pub const MOST: usize = 50;
+
+const NAME_ROOM: usize = 100;
+const PUBLISHER_ROOM: usize = 200;
+const KIND_ROOM: usize = 20;
+
+/// `statecode` of rows that count.
+const ACTIVE: i64 = 0;
+
+/// Names of the child table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SolutionTable {
+    /// Its entity set, as URLs spell it.
+    pub set: String,
+    /// Its primary key.
+    pub key: String,
+    /// The opportunity's list of its rows: the navigation property from the one to the many.
+    pub list: String,
+    /// The row's look-up of its opportunity: the navigation property from the many to the one. Case matters.
+    pub opportunity: String,
+    /// Column of the catalogue id.
+    pub id: String,
+    /// Column of the name.
+    pub name: String,
+    /// Column of the publisher's name.
+    pub publisher: String,
+    /// Column of the solution's type.
+    pub kind: String,
+}
+
+/// One row of the child table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SolutionRow {
+    /// Its key.
+    pub key: Uuid,
+    /// Its version.
+    pub etag: Option<Etag>,
+    /// Whether it counts: a deactivated row does not.
+    pub is_active: bool,
+    /// The catalogue id; none while the seller has not filled it in.
+    pub solution: Option<SolutionId>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Who publishes it.
+    pub publisher: Option<String>,
+    /// Its type, such as `3P`.
+    pub kind: Option<String>,
+}
+
+impl SolutionTable {
+    pub(super) fn read(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        let mut section = root.optional("solutions", problems)?;
+        let mut read = |key: &str| column(section.text(key, problems).0, prefix);
+        let table = Self {
+            set: read("set"),
+            key: read("key"),
+            list: read("list"),
+            opportunity: read("opportunity"),
+            id: read("id"),
+            name: read("name"),
+            publisher: read("publisher"),
+            kind: read("type"),
+        };
+        section.finish(problems);
+        Some(table)
+    }
+
+    /// The column that shows which opportunity a row belongs to.
+    #[must_use]
+    pub fn opportunity_column(&self) -> String {
+        format!("_{}_value", self.opportunity.to_lowercase())
+    }
+
+    /// The columns that a tracked request of this table needs.
+    #[must_use]
+    pub fn tracking_columns(&self) -> String {
+        format!("{},modifiedon", self.opportunity_column())
+    }
+
+    /// The part of `$expand` that reads the rows with their opportunity. Rows of every state: an id of ours may stand on
+    /// a row that does not count any more.
+    pub(super) fn expansion(&self) -> String {
+        let Self {
+            list,
+            id,
+            name,
+            publisher,
+            kind,
+            ..
+        } = self;
+        format!("{list}($select={id},{name},{publisher},{kind},statecode)")
+    }
+
+    fn row(&self, row: &Row) -> Option<SolutionRow> {
+        let text = |column: &str| row.text(column).map(|text| text.trim().to_owned());
+        Some(SolutionRow {
+            key: row.guid(&self.key)?,
+            etag: row.etag.clone(),
+            is_active: row.integer("statecode").is_none_or(|state| state == ACTIVE),
+            solution: text(&self.id).map(SolutionId),
+            name: text(&self.name),
+            publisher: text(&self.publisher),
+            kind: text(&self.kind),
+        })
+    }
+
+    /// A row for a solution of a referral.
+    #[must_use]
+    pub fn new_row(&self, opportunity: OpportunityId, tag: &SolutionTag) -> RowChange {
+        let mut change = RowChange::default();
+        let about = tag.about();
+        let mut set = |column: &str, text: &str, room: usize| {
+            if !text.trim().is_empty() {
+                change.set(column, Cell::Text(cut(text.trim(), room).0.to_owned()));
+            }
+        };
+        let name = if about.name.trim().is_empty() {
+            tag.id.0.trim()
+        } else {
+            &about.name
+        };
+        set(&self.id, &tag.id.0, ID_ROOM);
+        set(&self.name, name, NAME_ROOM);
+        set(&self.publisher, &about.publisher_name, PUBLISHER_ROOM);
+        set(&self.kind, &about.solution_type, KIND_ROOM);
+        change.bind(&self.opportunity, "opportunities", opportunity.uuid());
+        change
+    }
+}
+
+impl SolutionRow {
+    /// What people call it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.key.to_string())
+    }
+
+    /// The entry of a referral for this row.
+    fn tag(&self, id: &SolutionId) -> Option<SolutionTag> {
+        let blank = String::new();
+        SolutionTag::described(
+            id,
+            self.name.as_ref().unwrap_or(&id.0),
+            self.publisher.as_ref().unwrap_or(&blank),
+            self.kind.as_ref().unwrap_or(&blank),
+        )
+        .ok()
+    }
+}
+
+impl Mapping {
+    /// The child table, where the mapping has one.
+    #[must_use]
+    pub const fn solution_table(&self) -> Option<&SolutionTable> {
+        self.solutions.as_ref()
+    }
+
+    /// All solution rows of an opportunity, those that do not count among them.
+    #[must_use]
+    pub fn solution_rows(&self, row: &Row) -> Vec<SolutionRow> {
+        let table = self.solutions.as_ref();
+        let rows = table.map_or(&[][..], |table| row.rows(&table.list)).iter();
+        rows.filter_map(|row| table.and_then(|table| table.row(row))).collect()
+    }
+
+    /// Whether rows hold the solutions of this deal, or will: an old record has ids in its memo column and no row that
+    /// names one, and keeps to its memo.
+    #[must_use]
+    pub fn has_solution_rows(&self, row: &Row) -> bool {
+        self.solutions.is_some() && (self.solutions_of_rows(row).is_some() || self.solutions_of_memo(row).is_none())
+    }
+
+    /// The ids that rows name; none when no row does.
+    pub(super) fn solutions_of_rows(&self, row: &Row) -> Option<Term> {
+        let rows = self.solution_rows(row).into_iter().filter(|row| row.is_active);
+        let ids: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
+        (!ids.is_empty()).then_some(Term::Solutions(ids))
+    }
+
+    fn solutions_of_memo(&self, row: &Row) -> Option<Term> {
+        let rule = self.rule(Field::Solutions)?;
+        let term = row.text(&rule.column).map(lines)?;
+        (term != Term::Nothing).then_some(term)
+    }
+}
+
+/// The entries that a referral gets for these ids: what is known of them from the rows.
+#[must_use]
+pub fn tags(ids: &BTreeSet<SolutionId>, rows: &[SolutionRow]) -> Vec<SolutionTag> {
+    ids.iter().filter_map(|id| tag(id, rows)).collect()
+}
+
+/// The entry that a referral gets for one id.
+#[must_use]
+pub fn tag(id: &SolutionId, rows: &[SolutionRow]) -> Option<SolutionTag> {
+    let row = rows
+        .iter()
+        .filter(|row| row.is_active)
+        .find(|row| row.solution.as_ref() == Some(id));
+    row.and_then(|row| row.tag(id)).or_else(|| SolutionTag::named(id).ok())
+}
+
+/// What rows show of solutions once they are written: ids without blanks around them.
+#[must_use]
+pub fn held(term: &Term) -> Term {
+    let Term::Solutions(ids) = term else {
+        return term.clone();
+    };
+    let ids = ids.iter().map(|id| id.0.trim()).filter(|id| !id.is_empty());
+    let ids: BTreeSet<_> = ids.map(|id| SolutionId(id.to_owned())).collect();
+    if ids.is_empty() {
+        Term::Nothing
+    } else {
+        Term::Solutions(ids)
+    }
+}
+
+/// Whether an entry of a referral is of this solution.
+#[must_use]
+pub fn is_of(tag: &SolutionTag, id: &SolutionId) -> bool {
+    tag.id.0.trim() == id.0.trim()
+}
+
+/// Ids that no row can hold.
+pub fn too_long(term: &Term) -> impl Iterator<Item = &SolutionId> {
+    let ids = match term {
+        Term::Solutions(ids) => Some(ids),
+        _ => None,
+    };
+    ids.into_iter().flatten().filter(|id| cut(&id.0, ID_ROOM).1)
+}
+
+/// Why these solutions cannot be sent to Partner Center, with the cure.
+#[must_use]
+pub fn unsendable(term: &Term, label: &str) -> Option<String> {
+    let Term::Solutions(ids) = term else { return None };
+    if ids.len() > MOST {
+        return Some(format!(
+            "{label} names {} solutions; Partner Center takes {MOST}: remove some in Dynamics",
+            ids.len()
+        ));
+    }
+    too_long(term).next().map(|id| {
+        format!(
+            "{label} names {id:?}, which is longer than any solution id ({ID_ROOM} characters): correct it in Dynamics"
+        )
+    })
+}

@@ -1,0 +1,297 @@
+//! Solutions that are rows: what is created and deleted for them, and what of a half-done write counts.
+//!
+//! Knows: which rows an added or removed solution means. Refuses to know: memo columns, requests. Guarantees: a row that
+//! stays is not touched, so what the seller keeps in it survives; rows are created before others are deleted, so a deal
+//! is never seen without any in between; planning again after a part of the writes plans the rest.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::{Need, Picture};
+use crate::deal::{Field, Side, Term};
+use crate::finding::{Code, Finding};
+use crate::ids::{Etag, OpportunityId, SolutionId};
+use crate::mapping::solutions::{SolutionRow, SolutionTable, held, is_of};
+use crate::mapping::{Mapping, solutions};
+use crate::merge::Merged;
+use crate::opportunity::{Row, RowChange};
+use crate::policy::Policy;
+use crate::referral::SolutionTag;
+
+/// Rows of one deal whose keys are remembered. A transaction of the ledger takes a hundred items.
+const MOST_REMEMBERED: usize = 64;
+
+/// One request on the child table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SolutionRequest {
+    /// Create a row, if there is none under this key.
+    Add {
+        /// For this solution.
+        solution: SolutionId,
+        /// Its key.
+        key: Uuid,
+        /// What it holds.
+        change: RowChange,
+    },
+    /// Delete a row that is still at this version.
+    Remove {
+        /// Of this solution.
+        solution: SolutionId,
+        /// Its key.
+        key: Uuid,
+        /// Its version.
+        etag: Option<Etag>,
+    },
+}
+
+impl SolutionRequest {
+    /// The row's key.
+    #[must_use]
+    pub const fn key(&self) -> Uuid {
+        match self {
+            Self::Add { key, .. } | Self::Remove { key, .. } => *key,
+        }
+    }
+
+    /// Whether the row is there afterwards.
+    #[must_use]
+    pub const fn adds(&self) -> bool {
+        matches!(self, Self::Add { .. })
+    }
+
+    /// The solution the row is for.
+    #[must_use]
+    pub const fn solution(&self) -> &SolutionId {
+        match self {
+            Self::Add { solution, .. } | Self::Remove { solution, .. } => solution,
+        }
+    }
+}
+
+/// Whether solutions toward Dynamics become rows. A row that was not read is taken for one with rows: what has to be
+/// written to it has it read first.
+pub(super) fn are_rows(picture: &Picture<'_>, mapping: &Mapping) -> bool {
+    let with_rows = |row: &Row| mapping.has_solution_rows(row);
+    mapping.solution_table().is_some() && picture.opportunity.is_none_or(with_rows)
+}
+
+/// The requests that bring the rows to what the merge came to.
+pub(super) fn plan(picture: &Picture<'_>, merged: &Merged, policy: &Policy) -> Result<Vec<SolutionRequest>, Need> {
+    let mapping = policy.mapping.as_ref();
+    let mut written = merged.writes(Side::Dynamics);
+    let wanted = written.find(|(field, _)| *field == Field::Solutions);
+    let (Some((_, wanted)), Some(table)) = (wanted, mapping.solution_table()) else {
+        return Ok(Vec::new());
+    };
+    // The opportunity's version does not cover its rows, so only a read tells what there is to add and to remove.
+    let row = picture.opportunity.ok_or(Need::Opportunity)?;
+    let Some(opportunity) = picture.link.opportunity.filter(|_| mapping.has_solution_rows(row)) else {
+        return Ok(Vec::new());
+    };
+    let rows = mapping.solution_rows(row);
+    let wanted = ids(wanted);
+    let (mut requests, mut removals) = (Vec::new(), Vec::new());
+    let counted = || rows.iter().filter(|row| row.is_active);
+    for id in &wanted {
+        if counted().any(|row| row.solution.as_ref() == Some(id)) {
+            continue;
+        }
+        let referral = picture.referral.ok_or(Need::Referral)?;
+        let tags = &referral.details.requirements.solutions;
+        let named = SolutionTag::named(id).ok();
+        if let Some(tag) = tags.iter().find(|tag| is_of(tag, id)).or(named.as_ref()) {
+            let is_taken = |key: &Uuid| rows.iter().any(|row| row.key == *key) || picture.taken.contains(key);
+            requests.push(add(table, opportunity, id.clone(), tag, is_taken));
+        }
+    }
+    for row in counted() {
+        if let Some(solution) = row.solution.clone().filter(|id| !wanted.contains(id)) {
+            removals.push(SolutionRequest::Remove {
+                solution,
+                key: row.key,
+                etag: row.etag.clone(),
+            });
+        }
+    }
+    requests.append(&mut removals);
+    Ok(requests)
+}
+
+/// The rows of an opportunity that is about to be created.
+#[must_use]
+pub fn of_new_opportunity(
+    opportunity: OpportunityId,
+    tags: &[SolutionTag],
+    agreed: &Term,
+    mapping: &Mapping,
+) -> Vec<SolutionRequest> {
+    let Some(table) = mapping.solution_table() else {
+        return Vec::new();
+    };
+    let ids = ids(agreed).into_iter();
+    let tag_of = |id: &SolutionId| tags.iter().find(|tag| is_of(tag, id));
+    ids.filter_map(|id| tag_of(&id).map(|tag| add(table, opportunity, id, tag, |_| false)))
+        .collect()
+}
+
+fn add(
+    table: &SolutionTable,
+    opportunity: OpportunityId,
+    solution: SolutionId,
+    tag: &SolutionTag,
+    is_taken: impl Fn(&Uuid) -> bool,
+) -> SolutionRequest {
+    let mut taken = 0;
+    let mut key = opportunity.solution_row_for(&solution, taken);
+    while is_taken(&key) && taken < solutions::MOST {
+        taken += 1;
+        key = opportunity.solution_row_for(&solution, taken);
+    }
+    SolutionRequest::Add {
+        solution,
+        key,
+        change: table.new_row(opportunity, tag),
+    }
+}
+
+/// What there is to say of the rows themselves: those that name no solution count for nothing until they do.
+#[must_use]
+pub fn unfilled(rows: &[SolutionRow]) -> Vec<Finding> {
+    let unfilled = rows.iter().filter(|row| row.is_active && row.solution.is_none());
+    unfilled
+        .map(|row| {
+            let text = format!(
+                "the deal solution {:?} has no solution id; fill it in, or delete the row",
+                row.title()
+            );
+            // Of no field: whoever deletes the row settles it without moving the deal's solutions.
+            Finding::new(Code::Missing, text).on(Side::Dynamics)
+        })
+        .collect()
+}
+
+/// The keys to remember of the rows that were read.
+#[must_use]
+pub fn keys(row: &Row, mapping: &Mapping) -> Vec<Uuid> {
+    remembered(mapping.solution_rows(row).iter().map(|row| row.key).collect())
+}
+
+/// The keys once these requests are done.
+#[must_use]
+pub fn keys_after(keys: &[Uuid], requests: &[SolutionRequest]) -> Vec<Uuid> {
+    let mut keys: BTreeSet<Uuid> = keys.iter().copied().collect();
+    for request in requests {
+        if request.adds() {
+            keys.insert(request.key());
+        } else {
+            keys.remove(&request.key());
+        }
+    }
+    remembered(keys)
+}
+
+fn remembered(keys: BTreeSet<Uuid>) -> Vec<Uuid> {
+    keys.into_iter().take(MOST_REMEMBERED).collect()
+}
+
+/// What of an announced write toward the rows has landed, when it is a part of it: the solutions that both sides can be
+/// taken to agree on. None when nothing has, or all.
+#[must_use]
+pub fn landed(old: &Term, new: &Term, now: &Term) -> Option<Term> {
+    let (old, new, now) = (ids(old), ids(new), ids(now));
+    if now == new {
+        return None;
+    }
+    let in_question: BTreeSet<_> = old.symmetric_difference(&new).cloned().collect();
+    let is_done = |id: &SolutionId| old.contains(id) != now.contains(id);
+    if !in_question.iter().any(is_done) {
+        return None;
+    }
+    let kept = old.intersection(&new).cloned();
+    Some(term(kept.chain(in_question.intersection(&now).cloned()).collect()))
+}
+
+/// Solutions after some of them were added (`true`) or removed.
+#[must_use]
+pub fn changed<'a>(before: &Term, done: impl Iterator<Item = (&'a SolutionId, bool)>) -> Term {
+    let mut ids = ids(before);
+    for (id, adds) in done {
+        if adds {
+            ids.insert(id.clone());
+        } else {
+            ids.remove(id);
+        }
+    }
+    term(ids)
+}
+
+/// Leaves out what no row can hold, and says so.
+pub(super) fn fitting(agreed: &Term, label: &str, findings: &mut Vec<Finding>) -> Term {
+    let long: Vec<SolutionId> = solutions::too_long(agreed).cloned().collect();
+    if !long.is_empty() {
+        findings.push(unholdable(agreed, label));
+    }
+    held(&changed(agreed, long.iter().map(|id| (id, false))))
+}
+
+/// What is said of solutions that no row can hold.
+pub(crate) fn unholdable(value: &Term, label: &str) -> Finding {
+    let id = solutions::too_long(value).next();
+    let id = id.map(ToString::to_string).unwrap_or_default();
+    let text = format!(
+        "{label}: the solution id {id:?} is longer than a row holds ({} characters); correct it in Partner Center",
+        solutions::ID_ROOM
+    );
+    Finding::field(Code::Refused, Field::Solutions, text).on(Side::Dynamics)
+}
+
+/// Whether a finding says so.
+pub(super) fn is_unholdable(finding: &Finding) -> bool {
+    let about = (finding.code, finding.field, finding.side);
+    about == (Code::Refused, Some(Field::Solutions), Some(Side::Dynamics))
+}
+
+fn ids(term: &Term) -> BTreeSet<SolutionId> {
+    match term {
+        Term::Solutions(ids) => ids.clone(),
+        _ => BTreeSet::new(),
+    }
+}
+
+fn term(ids: BTreeSet<SolutionId>) -> Term {
+    if ids.is_empty() {
+        Term::Nothing
+    } else {
+        Term::Solutions(ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ids: &[&str]) -> Term {
+        term(ids.iter().map(|id| SolutionId((*id).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_half_done_write_counts_as_far_as_it_got() {
+        let cases: &[(&[&str], &[&str], &[&str], Option<&[&str]>)] = &[
+            (&["A"], &["A", "B", "C"], &["A"], None),
+            (&["A"], &["A", "B", "C"], &["A", "B"], Some(&["A", "B"])),
+            (&["A"], &["A", "B"], &["A", "B"], None),
+            (&["A"], &["B"], &["A", "B"], Some(&["A", "B"])),
+            // The seller added D meanwhile: that is an edit of theirs and counts for nothing here.
+            (&["A"], &["A", "B", "C"], &["A", "B", "D"], Some(&["A", "B"])),
+            (&[], &["A", "B"], &["B"], Some(&["B"])),
+        ];
+        for (old, new, now, expected) in cases {
+            assert_eq!(
+                landed(&of(old), &of(new), &of(now)),
+                expected.map(of),
+                "{old:?} {new:?} {now:?}"
+            );
+        }
+    }
+}
