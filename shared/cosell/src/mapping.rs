@@ -14,7 +14,7 @@ pub use self::file::{InvalidMapping, Problem};
 use self::file::{Problems, Section};
 pub use self::solutions::SolutionTable;
 use crate::amount::Amount;
-use crate::deal::{Currency, Field, Help, Particulars, Side, Term, Terms};
+use crate::deal::{Currency, Field, Help, Particulars, Side, Term, Terms, sales_stage};
 use crate::ids::{CurrencyId, ReferralId, SolutionId};
 use crate::link::SyncStatus;
 use crate::opportunity::{Cell, Row, RowChange};
@@ -48,6 +48,8 @@ pub enum Kind {
     Flag,
     /// Text, one value a line.
     Lines,
+    /// The people behind a look-up.
+    People,
 }
 
 /// Which ways a field travels.
@@ -173,7 +175,7 @@ pub struct Mapping {
 const ACCOUNT: &str =
     "name,address1_line1,address1_line2,address1_city,address1_stateorprovince,address1_postalcode,address1_country";
 const CONTACT: &str = "firstname,lastname,emailaddress1,telephone1,mobilephone";
-const OWNER: &str = "firstname,lastname,internalemailaddress,mobilephone,address1_telephone1";
+const OWNER: &str = "firstname,lastname,internalemailaddress,mobilephone,address1_telephone1,applicationid";
 
 impl Mapping {
     /// Reads and checks a mapping file.
@@ -203,7 +205,8 @@ impl Mapping {
         }
         let (default_close_reason, _) = root.text("default_close_reason", &mut problems);
         let columns = read_columns(&mut root, &prefix, &mut problems);
-        let fields = read_fields(&mut root, &prefix, &mut problems);
+        let mut fields = read_fields(&mut root, &prefix, &mut problems);
+        read_people(&mut root, &mut fields, &mut problems);
         let stages = read_stages(&mut root, &mut problems);
         let help = read_numbers(root.section("help", &mut problems), &mut problems);
         let sync_status = read_sync_status(root.section("sync_status", &mut problems), &mut problems);
@@ -301,6 +304,7 @@ impl Mapping {
             .into_iter()
             .map(String::as_str)
             .chain(self.fields.values().map(|rule| rule.column.as_str()))
+            .filter(|column| !column.is_empty())
             .chain(["name", "statecode", "statuscode", "modifiedon", "_ownerid_value"])
             .collect();
         names.into_iter().collect()
@@ -310,11 +314,15 @@ impl Mapping {
     #[must_use]
     pub fn terms(&self, row: &Row) -> Terms {
         let mut terms = Terms::default();
+        let particulars = self.particulars(row);
         for (field, rule) in &self.fields {
             let term = match (field, rule.kind, row.cell(&rule.column)) {
+                (Field::Team, Kind::People, _) => Term::people(&particulars.team),
+                (Field::Contacts, Kind::People, _) => Term::people(&particulars.customer.team),
                 (Field::Visibility, _, Cell::Null) => Term::Flag(false),
                 (_, _, Cell::Null) => Term::Nothing,
                 (Field::Name, Kind::Text, Cell::Text(text)) => Term::text(Some(strip_mark(text))),
+                (Field::SalesStage, Kind::Text, Cell::Text(text)) => sales_stage(text),
                 (_, Kind::Text, Cell::Text(text)) => Term::text(Some(text)),
                 (_, Kind::Money, Cell::Number(amount)) => Term::Money {
                     amount: *amount,
@@ -373,8 +381,10 @@ impl Mapping {
         );
         Particulars {
             customer,
+            // What an application made is nobody's yet.
             team: row
                 .row("owninguser")
+                .filter(|owner| owner.guid("applicationid").is_none())
                 .map(|owner| member(owner, "internalemailaddress", "address1_telephone1"))
                 .into_iter()
                 .collect(),
@@ -413,6 +423,18 @@ impl Mapping {
     #[must_use]
     pub fn fit(&self, field: Field, term: &Term, toward: Side, there: &Terms, digits: u32, mark: bool) -> Fitted {
         let whole = |term| Fitted { term, cut: false };
+        if matches!(field, Field::Team | Field::Contacts) {
+            let mut all = there.get(field).clone();
+            // Who is on a list stays there, and look-ups to people are not written.
+            if let (Side::PartnerCenter, Term::People(people)) = (toward, term) {
+                let mut joined = people.clone();
+                if let Term::People(known) = all {
+                    joined.extend(known);
+                }
+                all = Term::People(joined);
+            }
+            return whole(all);
+        }
         match (toward, term) {
             (_, Term::Stage { stage, reason }) => {
                 let stage = match toward {
@@ -494,7 +516,7 @@ impl Mapping {
             Term::Date(date) => Cell::Text(date.to_string()),
             Term::Flag(flag) => Cell::Flag(*flag),
             Term::Solutions(ids) => Cell::Text(whole_lines(ids, usize::MAX).0),
-            Term::Stage { .. } | Term::Unreadable(_) => return,
+            Term::Stage { .. } | Term::People(_) | Term::Unreadable(_) => return,
         };
         if let (Term::Money { .. }, Some(currency)) = (term, currency) {
             change.bind("transactioncurrencyid", "transactioncurrencies", currency.uuid());
@@ -650,14 +672,17 @@ fn read_fields(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>
         let (deal, span) = section.text("deal", problems);
         let field = Field::ALL
             .into_iter()
-            .find(|field| field.as_str() == deal && *field != Field::Stage);
+            .find(|field| field.as_str() == deal && !matches!(field, Field::Stage | Field::Team | Field::Contacts));
         let rule = read_field(&mut section, field, prefix, problems);
         section.finish(problems);
         match field {
             None if deal.is_empty() => {}
             None => problems.add(
                 &span,
-                format!("{deal:?} is not a deal field; known: name, value, close_date, notes, visibility, solutions"),
+                format!(
+                    "{deal:?} is not a deal field; known: name, value, close_date, notes, visibility, solutions, \
+                     sales_stage, campaign, program"
+                ),
             ),
             Some(field) => {
                 if fields.insert(field, rule).is_some() {
@@ -696,11 +721,12 @@ fn read_field(section: &mut Section<'_>, field: Option<Field>, prefix: &str, pro
         }
     };
     let expected = field.map(|field| match field {
-        Field::Name | Field::Notes | Field::Stage => Kind::Text,
+        Field::Name | Field::Notes | Field::Stage | Field::SalesStage | Field::Campaign | Field::Program => Kind::Text,
         Field::Value => Kind::Money,
         Field::CloseDate => Kind::Date,
         Field::Visibility => Kind::Flag,
         Field::Solutions => Kind::Lines,
+        Field::Team | Field::Contacts => Kind::People,
     });
     if let (Some(expected), Some(field)) = (expected, field)
         && expected != kind
@@ -769,6 +795,32 @@ fn read_field(section: &mut Section<'_>, field: Option<Field>, prefix: &str, pro
         owner,
         required,
     }
+}
+
+/// People travel toward Partner Center only: which user or contact a stranger's mail address belongs to is not for us to
+/// decide.
+fn read_people(root: &mut Section<'_>, fields: &mut BTreeMap<Field, FieldRule>, problems: &mut Problems<'_>) {
+    let mut section = root.section("people", problems);
+    let toward_partner_center = Directions {
+        toward_dynamics: false,
+        toward_partner_center: true,
+    };
+    for (field, key, label) in [(Field::Team, "team", "Owner"), (Field::Contacts, "contacts", "Contact")] {
+        if section.flag(key, problems) {
+            let rule = FieldRule {
+                column: String::new(),
+                label: label.to_owned(),
+                kind: Kind::People,
+                limit: None,
+                create: toward_partner_center,
+                update: toward_partner_center,
+                owner: Owner::Side(Side::Dynamics),
+                required: false,
+            };
+            fields.insert(field, rule);
+        }
+    }
+    section.finish(problems);
 }
 
 fn read_stages(root: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<StageRow> {

@@ -14,6 +14,9 @@ use crate::mapping::{Fitted, Mapping, Owner, solutions};
 use crate::plan;
 use crate::stage::Stage;
 
+/// Most people on one list of a referral (portal guide, limits of a deal).
+const MOST_PEOPLE: usize = 50;
+
 /// What is merged.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -237,6 +240,14 @@ impl Merge<'_> {
         if field == Field::Visibility {
             return self.visibility();
         }
+        if matches!(field, Field::Team | Field::Contacts) {
+            // Lists of people are no conflict: the CRM's people join those that are there.
+            return if opportunity && self.now(Side::Dynamics).get(field) != &Term::Nothing {
+                self.carry(field, Side::Dynamics, false)
+            } else {
+                self.agree(field)
+            };
+        }
         match (referral, opportunity) {
             (true, false) => self.carry(field, Side::PartnerCenter, false),
             (false, _) => self.carry(field, Side::Dynamics, false),
@@ -438,10 +449,30 @@ impl Merge<'_> {
             {
                 Gate::Later(plan::solutions::unholdable(value, label))
             }
+            (Side::PartnerCenter, Field::SalesStage) if value == &Term::Nothing => shut(
+                Code::Frozen,
+                format!(
+                    "{label} was emptied in Dynamics; Partner Center has no word for that and keeps {}",
+                    self.now(toward).get(field)
+                ),
+            ),
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if matches!(fitted, Term::People(people) if people.len() > MOST_PEOPLE) => {
+                shut(
+                    Code::Frozen,
+                    format!("Partner Center takes at most {MOST_PEOPLE} people on a list; {value} was not added"),
+                )
+            }
             (Side::PartnerCenter, _) if stage == Stage::Unanswered => {
                 match (self.merged.toward_referral.stage(), field) {
                     // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
-                    (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => {
+                    (
+                        Stage::Active | Stage::Won | Stage::Lost,
+                        Field::Value | Field::CloseDate | Field::Notes | Field::Campaign,
+                    ) => Gate::Open,
+                    // The list may travel as a whole, not one more person for it.
+                    (Stage::Active | Stage::Won | Stage::Lost, Field::Team)
+                        if self.now(toward).get(field) == &Term::Nothing =>
+                    {
                         Gate::Open
                     }
                     _ => later(
@@ -763,7 +794,14 @@ mod tests {
     #[test]
     fn a_closed_referral_takes_nothing() {
         let before = [(Field::Stage, stage(Stage::Won))];
-        for field in Field::ALL.into_iter().filter(|field| *field != Field::Visibility) {
+        let mapping = Mapping::parse(DEFAULT).unwrap();
+        let is_judged = |field: &Field| match field {
+            Field::Stage => true,
+            // A ratchet, and lists of people: neither is anybody's value.
+            Field::Visibility | Field::Team | Field::Contacts => false,
+            field => mapping.rule(*field).is_some(),
+        };
+        for field in Field::ALL.into_iter().filter(is_judged) {
             let other = match field {
                 Field::Stage => stage(Stage::Lost),
                 Field::Value => money("1", "EUR"),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use self::solutions::SolutionRequest;
 use crate::amount::Amount;
-use crate::deal::{Currency, Field, Particulars, Side, Term, Terms};
+use crate::deal::{Currency, Field, Particulars, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId};
 use crate::link::{Base, Link, Shown, SyncStatus};
@@ -24,7 +24,7 @@ use crate::opportunity::{Cell, Row, RowChange};
 use crate::policy::Policy;
 use crate::reconcile::call::Close;
 use crate::referral::{
-    AdditionalRequirements, MICROSOFT, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
+    AdditionalRequirements, MICROSOFT, Member, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
     PatchOperation, PatchValue, Reference, Referral, SolutionTag, Target,
 };
 use crate::stage::{OpportunityMove, Stage};
@@ -217,7 +217,8 @@ fn plan_referral(
             continue;
         }
         fields.push(field);
-        first.extend(operations(field, term, picture.referral, rows).ok_or(Need::Referral)?);
+        let there = there(field, picture);
+        first.extend(operations(field, term, &there, picture.referral, rows).ok_or(Need::Referral)?);
     }
     let accepts = matches!(merged.toward_referral.stage(), Stage::Active | Stage::Won | Stage::Lost);
     // Our id travels with the acceptance; whether the referral carries one already, only a read tells.
@@ -313,14 +314,52 @@ fn reference(
     }
 }
 
+/// What the referral shows of a field: as read, or as its version proves it to be.
+fn there(field: Field, picture: &Picture<'_>) -> Term {
+    match (picture.referral, picture.base) {
+        (Some(referral), _) => Terms::from_referral(referral).get(field).clone(),
+        (None, Some(base)) => base.referral.get(field).clone(),
+        (None, None) => Term::Nothing,
+    }
+}
+
+/// The operations that bring a list of people from `there` to `people`: only who is new is named, so that what the API
+/// knows of the others stays.
+fn join(
+    whole: &'static str,
+    one: &'static str,
+    people: &BTreeMap<String, Person>,
+    there: &Term,
+) -> Vec<PatchOperation> {
+    let member = |(mail, person): (&String, &Person)| Member {
+        first_name: person.first_name.clone(),
+        last_name: person.last_name.clone(),
+        phone_number: person.phone_number.clone(),
+        email: mail.clone(),
+    };
+    match there {
+        Term::People(known) => people
+            .iter()
+            .filter(|(mail, _)| !known.contains_key(*mail))
+            .map(|person| PatchOperation::add(one, PatchValue::Person(member(person))))
+            .collect(),
+        _ => vec![PatchOperation::add(
+            whole,
+            PatchValue::People(people.iter().map(member).collect()),
+        )],
+    }
+}
+
 /// The operations that set one field; none when the referral itself is needed for them.
 fn operations(
     field: Field,
     term: &Term,
+    there: &Term,
     referral: Option<&Referral>,
     rows: &[SolutionRow],
 ) -> Option<Vec<PatchOperation>> {
     let text = |path, text: &str| vec![PatchOperation::replace(path, PatchValue::Text(text.to_owned()))];
+    let optional = |path, text: &str| vec![PatchOperation::add(path, PatchValue::Text(text.to_owned()))];
     Some(match (field, term) {
         (Field::Notes, Term::Text(notes)) => text("/details/notes", notes),
         (Field::Notes, Term::Nothing) => text("/details/notes", ""),
@@ -339,6 +378,16 @@ fn operations(
             "/consent/consentToShareReferralWithMicrosoftSellers",
             PatchValue::Flag(*visible),
         )],
+        // Not every referral shows these members, and `replace` needs one that is there.
+        (Field::SalesStage, Term::Text(stage)) => optional("/salesStage", stage),
+        (Field::Campaign, Term::Text(campaign)) => optional("/campaignId", campaign),
+        (Field::Campaign, Term::Nothing) => optional("/campaignId", ""),
+        (Field::Program, Term::Text(program)) => optional("/referralProgram", program),
+        (Field::Program, Term::Nothing) => optional("/referralProgram", ""),
+        (Field::Team, Term::People(people)) => join("/team", "/team/-", people, there),
+        (Field::Contacts, Term::People(people)) => {
+            join("/customerProfile/team", "/customerProfile/team/-", people, there)
+        }
         (Field::Solutions, Term::Solutions(ids)) => {
             // The whole list is replaced; what stays keeps the members we do not know.
             let there = &referral?.details.requirements.solutions;
@@ -860,7 +909,7 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
     findings
 }
 
-fn incomplete(person: &crate::referral::Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
+fn incomplete(person: &Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
     for (value, what) in [
         (&person.first_name, "first name"),
         (&person.last_name, "last name"),
@@ -975,14 +1024,19 @@ pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, partic
 /// What both sides agree on once an opportunity was shared.
 #[must_use]
 pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
-    let mut referral = terms.clone();
-    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
-        referral.set(field, Term::Nothing);
-    }
-    Base {
-        referral,
+    let mut base = Base {
+        referral: terms.clone(),
         opportunity: terms.clone(),
+    };
+    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
+        base.referral.set(field, Term::Nothing);
     }
+    // These follow with the next look: that a PATCH takes them is documented, that a creation does is not.
+    for field in [Field::SalesStage, Field::Campaign, Field::Program] {
+        base.referral.set(field, Term::Nothing);
+        base.opportunity.set(field, Term::Nothing);
+    }
+    base
 }
 
 /// Whether a field travels to Partner Center when a deal is created there.
