@@ -46,6 +46,10 @@ enum Flow {
     TowardPartnerCenter,
     /// A user of the portal changes a shared deal.
     TowardDynamics,
+    /// A user of the portal puts two solutions into the place of one: rows are created and one is deleted.
+    SolutionsTowardDynamics,
+    /// A seller adds a row for a solution and deletes another.
+    SolutionsTowardPartnerCenter,
 }
 
 /// How a request goes wrong.
@@ -151,7 +155,7 @@ impl Stage {
                 world.settle().await;
                 Some((opportunity.clone(), world.referral_of(&opportunity)))
             }
-            Flow::TowardDynamics => {
+            Flow::TowardDynamics | Flow::SolutionsTowardDynamics | Flow::SolutionsTowardPartnerCenter => {
                 let referral = world.portal_creates(&json!({}));
                 world.settle().await;
                 Some((world.opportunity_of(&referral), referral))
@@ -178,6 +182,16 @@ impl Stage {
                 let change = json!({ "details": { "dealValue": 12_500, "notes": "Two sites more." } });
                 world.portal_edits(referral, change);
             }
+            (Flow::SolutionsTowardDynamics, Some((_, referral))) => {
+                world.portal_edits(referral, in_the_place_of_one());
+            }
+            (Flow::SolutionsTowardPartnerCenter, Some((opportunity, _))) => {
+                for row in world.solution_rows(opportunity) {
+                    world.seller_deletes(&text(&row, "cosell_dealsolutionid"));
+                }
+                let row = json!({ "cosell_name": "Crates", "cosell_solutionid": "SOL-40001-CRT" });
+                world.seller_adds_solution(opportunity, &row);
+            }
             (Flow::CosellCreate, _) => {
                 let opportunity = world.seller_enters(&Sharing::default());
                 self.deal = Some((opportunity, String::new()));
@@ -186,7 +200,7 @@ impl Stage {
                 let referral = world.portal_creates(&json!({}));
                 self.deal = Some((String::new(), referral));
             }
-            (Flow::InboundCreate | Flow::TowardPartnerCenter | Flow::TowardDynamics, _) => {
+            (_, _) => {
                 let sent = world.microsoft_sends(&InboundDeal::default());
                 self.deal = Some((String::new(), sent.referral));
             }
@@ -199,10 +213,10 @@ impl Stage {
         self.is_due().await;
         // A deal of the portal is seen at once; a deal of the CRM is found by the first poll, and its echo by the third.
         let runs: &[&str] = match self.flow {
-            Flow::InboundCreate | Flow::PortalCreate | Flow::TowardDynamics => {
+            Flow::InboundCreate | Flow::PortalCreate | Flow::TowardDynamics | Flow::SolutionsTowardDynamics => {
                 &["poll-dynamics", "poll-partner-center"]
             }
-            Flow::CosellCreate | Flow::TowardPartnerCenter => {
+            Flow::CosellCreate | Flow::TowardPartnerCenter | Flow::SolutionsTowardPartnerCenter => {
                 &["poll-dynamics", "poll-partner-center", "poll-dynamics"]
             }
         };
@@ -264,7 +278,10 @@ impl Stage {
         assert_eq!(own.len(), 1, "own referrals: {own:#?}\n{}", world.state_of_affairs());
         let (opportunity, referral) = (text(&opportunities[0], "opportunityid"), text(own[0], "id"));
         assert_in_step(world, &opportunity, &referral);
-        if !matches!(self.flow, Flow::PortalCreate | Flow::TowardDynamics) {
+        if matches!(
+            self.flow,
+            Flow::InboundCreate | Flow::CosellCreate | Flow::TowardPartnerCenter
+        ) {
             assert_eq!(
                 halves.len(),
                 1,
@@ -286,6 +303,15 @@ impl Stage {
                     "Microsoft's id of the deal; {}",
                     world.state_of_affairs()
                 );
+            }
+            Flow::SolutionsTowardDynamics | Flow::SolutionsTowardPartnerCenter => {
+                let rows = world.solution_rows(&opportunity);
+                let expected = if self.flow == Flow::SolutionsTowardDynamics {
+                    2
+                } else {
+                    1
+                };
+                assert_eq!(rows.len(), expected, "{rows:#?}\n{}", world.state_of_affairs());
             }
             Flow::PortalCreate | Flow::CosellCreate => {}
         }
@@ -326,6 +352,10 @@ impl Stage {
                 is_told("created", "the deal was shared");
                 is_told("microsoft_invited", "Microsoft was asked for help");
             }
+            Flow::SolutionsTowardDynamics | Flow::SolutionsTowardPartnerCenter => {
+                let told = codes.iter().any(|code| code == "carried");
+                assert!(told, "{codes:?} {}", world.state_of_affairs());
+            }
             Flow::TowardPartnerCenter | Flow::TowardDynamics => {
                 let records = world.audit();
                 let changes = records
@@ -345,6 +375,12 @@ impl Stage {
             }
         }
     }
+}
+
+/// What a user of the portal changes when two other solutions take the place of the one of the deal.
+fn in_the_place_of_one() -> Value {
+    let solution = |id: &str| json!({ "id": id, "name": id, "type": "Name", "publisherName": "Aldermoor" });
+    json!({ "details": { "requirements": { "solutions": [solution("SOL-40002-BXS"), solution("SOL-40003-LDS")] } } })
 }
 
 /// Whether nothing is due in the future.
@@ -493,6 +529,21 @@ async fn a_change_toward_partner_center_survives_a_kill_after_every_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_toward_dynamics_survives_a_kill_after_every_request() {
     break_each_request(Flow::TowardDynamics, Mishap::Killed, is_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn solutions_toward_dynamics_survive_a_kill_after_every_request() {
+    break_each_request(Flow::SolutionsTowardDynamics, Mishap::Killed, is_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn solutions_toward_dynamics_survive_a_connection_that_is_cut_after_any_write() {
+    break_each_request(Flow::SolutionsTowardDynamics, Mishap::Dropped, is_a_write_of_sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn solutions_toward_partner_center_survive_a_kill_after_every_request() {
+    break_each_request(Flow::SolutionsTowardPartnerCenter, Mishap::Killed, is_of_sync).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

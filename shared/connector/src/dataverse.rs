@@ -93,6 +93,18 @@ pub enum Closed {
     Gone,
 }
 
+/// What became of deleting a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Deleted {
+    /// It is gone now.
+    Done,
+    /// The row has another version.
+    Stale,
+    /// There was no such row, perhaps because an earlier try deleted it.
+    Gone,
+}
+
 /// One page of changes.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
@@ -189,8 +201,49 @@ impl Dataverse {
     pub async fn read(&self, set: &str, id: Uuid, query: &str) -> Result<Option<Row>, Error> {
         let url = self.http.url(&format!("{API}/{set}({id})?{query}"))?;
         match self.http.send(get("reading a row", url, ANNOTATIONS)).await {
-            Ok(answer) => Ok(Some(with_etag(answer.decode()?, &answer))),
+            Ok(answer) => {
+                let mut row = with_etag(answer.decode()?, &answer);
+                self.complete(&mut row).await?;
+                Ok(Some(row))
+            }
             Err(error) if says_no_such_row(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fetches the rest of expanded lists, which page on their own. A list with a gap must not be taken for a whole one, so
+    /// no row of it may be unreadable.
+    async fn complete(&self, row: &mut Row) -> Result<(), Error> {
+        let operation = "reading a row";
+        while let Some((name, link)) = row.take_more() {
+            let mut next = Some(link);
+            while let Some(link) = next {
+                let url = self.http.checked(&link, LINKS)?;
+                let answer = self.http.send(get(operation, url, ANNOTATIONS)).await?;
+                let list: List = answer.decode()?;
+                let rows = list.value.ok_or_else(|| http::Error::NoList(answer.operation()))?;
+                let rows = rows
+                    .iter()
+                    .map(|raw| http::decode(self.http.operation(operation), raw.get().as_bytes()));
+                row.append(name.clone(), rows.collect::<Result<_, _>>()?);
+                next = list.next_link;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a row that is still at this version.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/update-delete-entities-using-web-api>
+    ///
+    /// # Errors
+    /// When the service does not answer or refuses.
+    pub async fn delete(&self, set: &str, id: Uuid, etag: &Etag) -> Result<Deleted, Error> {
+        let url = self.http.url(&format!("{API}/{set}({id})"))?;
+        let request = Request::new("deleting a row", Method::DELETE, url, Effect::Guarded).if_match(etag)?;
+        match self.http.send(with_versions(request)).await {
+            Ok(_) => Ok(Deleted::Done),
+            Err(error) if error.has_status(StatusCode::PRECONDITION_FAILED) => Ok(Deleted::Stale),
+            Err(error) if says_no_such_row(&error) => Ok(Deleted::Gone),
             Err(error) => Err(error.into()),
         }
     }
@@ -341,9 +394,17 @@ impl Dataverse {
     /// # Errors
     /// [`Error::DeltaExpired`], [`Error::TrackingDisabled`], [`Error::DeltaMissing`], and as [`Dataverse::read`].
     pub async fn changes(&self, link: Option<&str>, select: &str) -> Result<Page, Error> {
+        self.changes_of("opportunities", link, select).await
+    }
+
+    /// The same of any table.
+    ///
+    /// # Errors
+    /// As [`Dataverse::changes`].
+    pub async fn changes_of(&self, set: &str, link: Option<&str>, select: &str) -> Result<Page, Error> {
         let url = match link {
             Some(link) => self.http.checked(link, LINKS)?,
-            None => self.http.url(&format!("{API}/opportunities?$select={select}"))?,
+            None => self.http.url(&format!("{API}/{set}?$select={select}"))?,
         };
         let page = self.page("reading changes", url, TRACKED).await?;
         if page.next.is_none() && page.delta.is_none() {
@@ -358,11 +419,20 @@ impl Dataverse {
     /// # Errors
     /// As [`Dataverse::read`].
     pub async fn modified_since(&self, since: Timestamp, select: &str) -> Result<Page, Error> {
+        self.modified_since_of("opportunities", "opportunityid", since, select)
+            .await
+    }
+
+    /// The same of any table with this primary key.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn modified_since_of(&self, set: &str, key: &str, since: Timestamp, select: &str) -> Result<Page, Error> {
         // Whole seconds, as the column is kept; rounded down.
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let filter = utf8_percent_encode(&format!("modifiedon ge {since}"), LITERAL).to_string();
         let url = self.http.url(&format!(
-            "{API}/opportunities?$select={select}&$filter={filter}&$orderby=modifiedon%20asc,opportunityid%20asc"
+            "{API}/{set}?$select={select}&$filter={filter}&$orderby=modifiedon%20asc,{key}%20asc"
         ))?;
         self.page("reading modified rows", url, PAGED).await
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::connector::Connector;
-use crate::dataverse::{Closed, Created, Dataverse, Updated};
+use crate::dataverse::{Closed, Created, Dataverse, Deleted, Updated};
 use crate::http::{Run, Tally};
 use crate::ledger::{Ledger, Written};
 use crate::partner_center::{PartnerCenter, Patched};
@@ -83,6 +83,7 @@ impl Connector {
             dataverse: self.dataverse.during(run),
             ledger: &self.ledger,
             query: self.policy.mapping.opportunity_query(),
+            solutions: self.policy.mapping.solution_table().map_or("", |table| &table.set),
             run,
         };
         let mut writes = Writes::default();
@@ -118,6 +119,8 @@ struct Clients<'a> {
     dataverse: Dataverse,
     ledger: &'a Ledger,
     query: String,
+    /// Entity set of solution rows; blank where the mapping has none.
+    solutions: &'a str,
     run: &'a Run,
 }
 
@@ -189,6 +192,21 @@ impl Clients<'_> {
                     Updated::Gone => Answer::Gone,
                 }
             }
+            Call::AddSolution { key, change } => {
+                match self
+                    .dataverse
+                    .create_only(self.solutions, key, &change, "$select=modifiedon")
+                    .await?
+                {
+                    Created::Done(row) => Answer::Row(Some(Box::new(row))),
+                    Created::Exists => Answer::Exists,
+                }
+            }
+            Call::RemoveSolution { key, etag } => match self.dataverse.delete(self.solutions, key, &etag).await? {
+                Deleted::Done => Answer::Done,
+                Deleted::Stale => Answer::Stale,
+                Deleted::Gone => Answer::Gone,
+            },
             Call::CloseOpportunity { id, close } => match self.dataverse.close(id, &close).await? {
                 Closed::Done => Answer::Done,
                 // Closed by somebody else, perhaps differently: the machine reads it again and compares.

@@ -38,6 +38,7 @@ use cosell::fault::{Class, Fault};
 use cosell::hint::Subject;
 use cosell::ids::{EngagementId, LinkId};
 use cosell::link::{Link, LinkWrite, Pointer};
+use uuid::Uuid;
 
 use self::items::{Item, Key, LINK, PK, VERSION};
 pub use self::listings::{Listed, Page, PageToken};
@@ -218,6 +219,14 @@ impl Ledger {
         self.follow(Pointer::Engagement(id)).await
     }
 
+    /// The link that a solution row was last seen with: a deleted row is told by its key alone.
+    ///
+    /// # Errors
+    /// As [`Ledger::find`].
+    pub async fn find_solution_row(&self, key: Uuid) -> Result<Option<Link>, Error> {
+        self.follow(Pointer::SolutionRow(key)).await
+    }
+
     /// One link.
     ///
     /// # Errors
@@ -308,13 +317,15 @@ impl Ledger {
             bytes += items::size(&item);
             token.push(Key::pointer(*pointer).pk);
             let builder = put().table_name(&self.links).set_item(Some(item));
-            puts.push(
+            puts.push(if pointer.is_claim() {
                 builder
                     .condition_expression("attribute_not_exists(#pk) OR #link = :link")
                     .expression_attribute_names("#pk", PK)
                     .expression_attribute_names("#link", LINK)
-                    .expression_attribute_values(":link", items::text(link.to_string())),
-            );
+                    .expression_attribute_values(":link", items::text(link.to_string()))
+            } else {
+                builder
+            });
         }
         for (position, entry) in write.audit.iter().enumerate() {
             let item = items::of_audit(entry, position)?;

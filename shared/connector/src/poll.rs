@@ -5,9 +5,12 @@
 //! Assumes: one run of a kind at a time, which the lease sees to; a run that loses its lease loses the cursor's
 //! compare-and-set as well.
 
+use std::collections::BTreeMap;
+
 use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::OpportunityId;
+use cosell::mapping::SolutionTable;
 use cosell::opportunity::Row;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,9 @@ const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Name of the cursor in Dynamics' list of changes.
 const DYNAMICS: &str = "dynamics";
+
+/// Name of the cursor in the list of changes of solution rows.
+const DYNAMICS_SOLUTIONS: &str = "dynamics-solutions";
 
 /// A cursor that stands at no place: the next look begins with everything.
 const NOWHERE: &str = "null";
@@ -67,7 +73,7 @@ pub struct Polled {
     pub unfinished: bool,
 }
 
-/// Where the poll of Dynamics stands.
+/// Where the poll of a table stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Place {
@@ -82,6 +88,16 @@ enum Place {
     Since(Timestamp),
 }
 
+/// A table of the CRM whose changes are followed, with a cursor of its own.
+struct Followed<'a> {
+    cursor: &'static str,
+    set: &'a str,
+    key: &'a str,
+    columns: String,
+    /// Given when its rows are the solutions of opportunities, not opportunities themselves.
+    solutions: Option<&'a SolutionTable>,
+}
+
 /// What a poll is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Tick<'a> {
@@ -94,7 +110,7 @@ pub struct Tick<'a> {
 }
 
 impl Connector {
-    /// Finds opportunities that changed.
+    /// Finds opportunities that changed, or whose solution rows did.
     ///
     /// # Errors
     /// What kept it from finding out; the cursor then stays where the last safe page left it.
@@ -117,9 +133,13 @@ impl Connector {
     /// # Errors
     /// When the ledger does not answer.
     pub async fn dynamics_cursor_age(&self, now: Timestamp) -> Result<Option<SignedDuration>, Fault> {
-        let cursor = self.ledger.cursor(DYNAMICS).await?;
-        let caught_up = cursor.and_then(|cursor| cursor.caught_up);
-        Ok(caught_up.map(|at| now.duration_since(at).max(SignedDuration::ZERO)))
+        let mut oldest: Option<Timestamp> = None;
+        for table in self.followed() {
+            let cursor = self.ledger.cursor(table.cursor).await?;
+            let caught_up = cursor.and_then(|cursor| cursor.caught_up);
+            oldest = [oldest, caught_up].into_iter().flatten().min();
+        }
+        Ok(oldest.map(|at| now.duration_since(at).max(SignedDuration::ZERO)))
     }
 
     /// Counts the deals that are listed for a person, or for a look that should have been.
@@ -134,14 +154,48 @@ impl Connector {
         })
     }
 
+    /// One call for each followed table, when nothing has changed.
     async fn follow_dynamics(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
         let dataverse = self.dataverse.during(tick.run);
-        let mut cursor = self.ledger.cursor(DYNAMICS).await?;
+        for table in self.followed() {
+            self.follow_table(&dataverse, &table, tick, polled).await?;
+        }
+        Ok(())
+    }
+
+    /// The tables of the CRM whose changes concern deals.
+    fn followed(&self) -> Vec<Followed<'_>> {
+        let mapping = &self.policy.mapping;
+        let opportunities = Followed {
+            cursor: DYNAMICS,
+            set: "opportunities",
+            key: "opportunityid",
+            columns: mapping.tracking_columns(),
+            solutions: None,
+        };
+        let solutions = mapping.solution_table().map(|table| Followed {
+            cursor: DYNAMICS_SOLUTIONS,
+            set: &table.set,
+            key: &table.key,
+            columns: table.tracking_columns(),
+            solutions: Some(table),
+        });
+        [Some(opportunities), solutions].into_iter().flatten().collect()
+    }
+
+    async fn follow_table(
+        &self,
+        dataverse: &Dataverse,
+        table: &Followed<'_>,
+        tick: Tick<'_>,
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
+        let mut cursor = self.ledger.cursor(table.cursor).await?;
         if cursor.is_none() {
             // From here on it is known for how long the poll has been behind, even if it never gets to its first page.
             match self
                 .ledger
-                .move_cursor(DYNAMICS, &None, NOWHERE, Some(tick.now))
+                .move_cursor(table.cursor, &None, NOWHERE, Some(tick.now))
                 .await?
             {
                 Moved::Moved(begun) => cursor = Some(begun),
@@ -157,17 +211,18 @@ impl Connector {
             let place = cursor
                 .as_ref()
                 .and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
-            let page = match self.dynamics_page(&dataverse, place.as_ref()).await {
+            let page = match dynamics_page(dataverse, table, place.as_ref()).await {
                 Ok(page) => page,
                 // Too long since the last look, or the table's columns have changed: everything is compared once.
                 // So it is when the link belongs to other columns, or to another address of the environment.
                 Err(error) if !started_over && is_worthless(&error) => {
                     tracing::warn!(
                         code = error.code(),
-                        "the delta link is of no use any more; all opportunities are looked at once"
+                        table = table.set,
+                        "the delta link is of no use any more; all rows are looked at once"
                     );
                     started_over = true;
-                    match self.ledger.move_cursor(DYNAMICS, &cursor, NOWHERE, None).await? {
+                    match self.ledger.move_cursor(table.cursor, &cursor, NOWHERE, None).await? {
                         Moved::Moved(moved) => cursor = Some(moved),
                         Moved::Outrun => return Ok(()),
                     }
@@ -178,21 +233,27 @@ impl Connector {
                         Some(Place::Since(since)) => since,
                         Some(Place::Link { .. }) | None => Timestamp::UNIX_EPOCH,
                     };
-                    return self.follow_modified(&dataverse, tick, since, cursor, polled).await;
+                    return self
+                        .follow_modified(dataverse, table, tick, since, cursor, polled)
+                        .await;
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.hint_rows(&page.rows, polled).await?;
+            self.hint(table, &page.rows, polled).await?;
             let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else {
                 return Ok(());
             };
             let value = encode(&Place::Link {
                 url: link,
-                columns: self.policy.mapping.tracking_columns(),
+                columns: table.columns.clone(),
             });
             // What changed before this run began has come through once the last page has.
             let caught_up = page.next.is_none().then_some(tick.now);
-            match self.ledger.move_cursor(DYNAMICS, &cursor, &value, caught_up).await? {
+            match self
+                .ledger
+                .move_cursor(table.cursor, &cursor, &value, caught_up)
+                .await?
+            {
                 Moved::Moved(moved) => cursor = Some(moved),
                 Moved::Outrun => return Ok(()),
             }
@@ -202,29 +263,19 @@ impl Connector {
         }
     }
 
-    async fn dynamics_page(&self, dataverse: &Dataverse, place: Option<&Place>) -> Result<Page, dataverse::Error> {
-        let columns = self.policy.mapping.tracking_columns();
-        match place {
-            Some(Place::Link { columns: of_link, .. }) if *of_link != columns => Err(dataverse::Error::DeltaExpired),
-            Some(Place::Link { url, .. }) => dataverse.changes(Some(url), &columns).await,
-            Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
-            None => dataverse.changes(None, &columns).await,
-        }
-    }
-
     /// Polls by time of modification, where an administrator did not switch change tracking on.
     async fn follow_modified(
         &self,
         dataverse: &Dataverse,
+        table: &Followed<'_>,
         tick: Tick<'_>,
         since: Timestamp,
         cursor: Option<Cursor>,
         polled: &mut Polled,
     ) -> Result<(), Fault> {
-        let columns = self.policy.mapping.tracking_columns();
         let from = since.checked_sub(MODIFIED_OVERLAP).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut page = dataverse
-            .modified_since(from.max(Timestamp::UNIX_EPOCH), &columns)
+            .modified_since_of(table.set, table.key, from.max(Timestamp::UNIX_EPOCH), &table.columns)
             .await?;
         let mut newest = since;
         loop {
@@ -236,7 +287,7 @@ impl Connector {
                         .unwrap_or(newest),
                 );
             }
-            self.hint_rows(&page.rows, polled).await?;
+            self.hint(table, &page.rows, polled).await?;
             let Some(next) = page.next.take() else { break };
             if tick.run.deadline().left() < RESERVE {
                 polled.unfinished = true;
@@ -247,8 +298,50 @@ impl Connector {
         let caught_up = (!polled.unfinished).then_some(tick.now);
         let _ = self
             .ledger
-            .move_cursor(DYNAMICS, &cursor, &encode(&Place::Since(newest)), caught_up)
+            .move_cursor(table.cursor, &cursor, &encode(&Place::Since(newest)), caught_up)
             .await?;
+        Ok(())
+    }
+
+    async fn hint(&self, table: &Followed<'_>, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+        match table.solutions {
+            None => self.hint_rows(rows, polled).await,
+            Some(solutions) => self.hint_solutions(solutions, rows, polled).await,
+        }
+    }
+
+    /// A solution row concerns the deal it belongs to, and the one it was last seen with: it may have been moved, and of a
+    /// deleted row only its key is told.
+    async fn hint_solutions(&self, table: &SolutionTable, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+        let mut hints: BTreeMap<OpportunityId, Keyed> = BTreeMap::new();
+        for row in rows {
+            let Some(key) = row.guid(&table.key).or_else(|| row.guid("id")) else {
+                tracing::warn!("a row of the change list has no id and was skipped");
+                continue;
+            };
+            polled.changed += 1;
+            let last = self.ledger.find_solution_row(key).await?;
+            let last = last.and_then(|link| link.opportunity);
+            let owner = row.guid(&table.opportunity_column()).map(OpportunityId::new);
+            let mut deals: Vec<OpportunityId> = last.into_iter().collect();
+            // A deal that no link knows is not shared; should it be, its row says so in its own table.
+            if let Some(owner) = owner.filter(|owner| Some(*owner) != last)
+                && self.ledger.find(Subject::Opportunity(owner)).await?.is_some()
+            {
+                deals.push(owner);
+            }
+            let version = row.etag.as_ref().map_or("deleted", |etag| etag.0.as_str());
+            for deal in deals {
+                let mut hint = Hint::new(Subject::Opportunity(deal), Cause::DynamicsPoll);
+                if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
+                    hint = hint.changed_at(at);
+                }
+                hints.insert(deal, Keyed::new(hint, format!("{key} {version}")));
+            }
+        }
+        let hints: Vec<Keyed> = hints.into_values().collect();
+        self.queue.send(&hints).await?;
+        polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
@@ -411,6 +504,20 @@ impl Connector {
             .ledger
             .lease(name, tick.name, until + SignedDuration::from_secs(5), tick.now)
             .await?)
+    }
+}
+
+async fn dynamics_page(
+    dataverse: &Dataverse,
+    table: &Followed<'_>,
+    place: Option<&Place>,
+) -> Result<Page, dataverse::Error> {
+    let Followed { set, columns, .. } = table;
+    match place {
+        Some(Place::Link { columns: of_link, .. }) if of_link != columns => Err(dataverse::Error::DeltaExpired),
+        Some(Place::Link { url, .. }) => dataverse.changes_of(set, Some(url), columns).await,
+        Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
+        None => dataverse.changes_of(set, None, columns).await,
     }
 }
 

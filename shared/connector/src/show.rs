@@ -85,6 +85,7 @@ impl Connector {
             opportunity: row.as_ref(),
             microsoft: None,
             currencies: &currencies,
+            taken: &std::collections::BTreeSet::new(),
         };
         let planned = match plan::plan(&picture, &self.policy) {
             Ok(plan) => plan.findings,

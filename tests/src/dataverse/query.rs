@@ -113,6 +113,7 @@ pub(super) struct Projection {
     /// Logical names in the order asked for; none asks for all.
     pub(super) columns: Option<Vec<&'static str>>,
     pub(super) expansions: Vec<Expansion>,
+    pub(super) lists: Vec<ListExpansion>,
     /// As it appears in the context URL.
     described: Vec<String>,
 }
@@ -122,6 +123,16 @@ pub(super) struct Projection {
 pub(super) struct Expansion {
     pub(super) column: &'static str,
     pub(super) target: Target,
+    pub(super) projection: Projection,
+}
+
+/// One expanded collection-valued navigation property: the rows of another table that point here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListExpansion {
+    pub(super) navigation: String,
+    pub(super) table: &'static str,
+    /// The look-up that points here.
+    pub(super) column: &'static str,
     pub(super) projection: Projection,
 }
 
@@ -160,6 +171,13 @@ impl Environment {
             .map(|expand| split_outside_quotes(expand, ','))
             .unwrap_or_default()
         {
+            if let Some(list) = self.list_expansion(table, part.trim())? {
+                projection
+                    .described
+                    .push(format!("{}({})", list.navigation, list.projection.described.join(",")));
+                projection.lists.push(list);
+                continue;
+            }
             let expansion = self.expansion(table, part.trim())?;
             projection.described.push(format!(
                 "{}({})",
@@ -169,6 +187,33 @@ impl Environment {
             projection.expansions.push(expansion);
         }
         Ok(projection)
+    }
+
+    /// A list is expanded with `$select` alone; the documents say no more of it than that it has limits.
+    fn list_expansion(&self, table: &Table, text: &str) -> Result<Option<ListExpansion>, Refusal> {
+        let (name, inside) = text.split_once('(').unwrap_or((text, ")"));
+        let Some((many, column)) = self.many(table, name) else {
+            return Ok(None);
+        };
+        let inside = inside
+            .strip_suffix(')')
+            .ok_or_else(|| Refusal::query(format!("'{text}' is not closed.")))?;
+        let select = match inside.split_once('=') {
+            None if inside.is_empty() => None,
+            Some(("$select", columns)) if !columns.contains(';') => Some(columns),
+            _ => {
+                return Err(Refusal::query(format!(
+                    "The option '{inside}' is not supported in an expand."
+                )));
+            }
+        };
+        let projection = self.projection(many, select, None)?;
+        Ok(Some(ListExpansion {
+            navigation: name.to_owned(),
+            table: many.name,
+            column: column.name,
+            projection,
+        }))
     }
 
     fn expansion(&self, table: &Table, text: &str) -> Result<Expansion, Refusal> {

@@ -175,6 +175,13 @@ impl Environment {
         self.several(call, all.collect(), CLASS, path)
     }
 
+    /// The many end of a relationship, by the name under which the one knows it.
+    pub(super) fn many(&self, one: &Table, navigation: &str) -> Option<(&Table, &Column)> {
+        let mut all = self.all_relationships();
+        all.find(|(_, _, target, name)| target.table == one.name && name == navigation)
+            .map(|(table, column, _, _)| (table, column))
+    }
+
     fn relationship(&self, table: &Table, column: &Column, target: Target, name: &str) -> Facts {
         let referenced = self.schema.table(target.table).map_or("", |table| table.key);
         Facts::default()
@@ -201,6 +208,8 @@ fn name(table: &Table, column: &Column, target: Target) -> String {
         return said;
     }
     let documented = match (table.name, target.navigation) {
+        ("cosell_dealsolution", "cosell_OpportunityId") => "cosell_opportunity_dealsolution",
+        ("cosell_dealsolution", "cosell_LeadId") => "cosell_lead_dealsolution",
         ("opportunity", "customerid_account") => "opportunity_customer_accounts",
         ("opportunity", "customerid_contact") => "opportunity_customer_contacts",
         ("opportunity", "parentaccountid") => "opportunity_parent_account",

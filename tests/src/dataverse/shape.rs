@@ -63,6 +63,18 @@ impl Environment {
                 });
             object.put(expansion.target.navigation, &shaped);
         }
+        for list in &projection.lists {
+            let points_here = |other: &Row| matches!(other.get(list.column), Some(Cell::Link { table: to, id }) if *to == table.name && *id == row.id);
+            let Ok(many) = self.schema.get(list.table) else {
+                continue;
+            };
+            let shaped: Vec<Object> = view
+                .table(list.table)
+                .filter(|other| points_here(other))
+                .map(|other| self.shape(view, &many, other, &list.projection, annotations, Object::default()))
+                .collect();
+            object.put(list.navigation.as_str(), &shaped);
+        }
         object
     }
 

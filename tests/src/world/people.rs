@@ -83,7 +83,7 @@ impl World {
         deal.enter(&self.dataverse).expect("the CRM takes the deal").to_string()
     }
 
-    /// A seller changes an opportunity.
+    /// A seller changes an opportunity, or another row.
     ///
     /// # Panics
     /// When the CRM refuses it.
@@ -92,6 +92,30 @@ impl World {
         self.dataverse
             .seller_edits(id(opportunity), change)
             .expect("the CRM takes the change");
+    }
+
+    /// A seller adds a solution to an opportunity, as a row of its own; returns the row's key.
+    ///
+    /// # Panics
+    /// When the CRM refuses it.
+    #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
+    pub fn seller_adds_solution(&self, opportunity: &str, row: &Value) -> String {
+        let mut row = row.clone();
+        let bind = json!({ "cosell_OpportunityId@odata.bind": format!("/opportunities({opportunity})") });
+        merge(&mut row, &bind);
+        self.dataverse
+            .seller_creates("cosell_dealsolutions", &row)
+            .expect("the CRM takes the row")
+            .to_string()
+    }
+
+    /// The solution rows of an opportunity, by solution id.
+    #[must_use]
+    pub fn solution_rows(&self, opportunity: &str) -> Vec<Value> {
+        let mut rows = self.dataverse.rows("cosell_dealsolutions");
+        rows.retain(|row| string(row, "_cosell_opportunityid_value") == opportunity);
+        rows.sort_by_key(|row| string(row, "cosell_solutionid"));
+        rows
     }
 
     /// A seller wins an opportunity.
@@ -127,7 +151,7 @@ impl World {
             .expect("the CRM takes the reopening");
     }
 
-    /// A seller deletes an opportunity.
+    /// A seller deletes an opportunity, or another row.
     ///
     /// # Panics
     /// When the CRM refuses it.

@@ -3,7 +3,7 @@
 //! Knows: which column says the same as which member. Refuses to know: how the two came to be in step. The comparison is
 //! written from the mapping that users read, not from the connector's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cosell_tests::switchboard::Exchange;
 use cosell_tests::world::World;
@@ -74,10 +74,16 @@ fn of_crm(world: &World, row: &Value) -> BTreeMap<&'static str, Value> {
         .as_str()
         .and_then(|id| Uuid::parse_str(id).ok());
     let currency = currency.and_then(|id| world.dataverse.row("transactioncurrencies", id));
-    let solutions: Vec<&str> = row["cosell_solutions"]
-        .as_str()
-        .map(|text| text.lines().collect())
-        .unwrap_or_default();
+    // Rows, or the memo of an old record that has none.
+    let rows = world.solution_rows(row["opportunityid"].as_str().unwrap_or_default());
+    let mut solutions: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| row["cosell_solutionid"].as_str().map(str::to_owned))
+        .collect();
+    if solutions.is_empty() {
+        let memo = row["cosell_solutions"].as_str().unwrap_or_default();
+        solutions.extend(memo.lines().map(str::to_owned));
+    }
     BTreeMap::from([
         ("value", json!(row["estimatedvalue"].as_f64())),
         (
@@ -110,7 +116,12 @@ fn of_portal(record: &Value) -> BTreeMap<&'static str, Value> {
         ("notes", details["notes"].clone()),
         (
             "solutions",
-            solutions.iter().map(|solution| solution["id"].clone()).collect(),
+            json!(
+                solutions
+                    .iter()
+                    .filter_map(|solution| solution["id"].as_str())
+                    .collect::<BTreeSet<_>>()
+            ),
         ),
         (
             "is open",
@@ -181,7 +192,7 @@ pub(crate) fn effects_since(world: &World, mark: u64) -> Effects {
         let body: Value = serde_json::from_slice(&exchange.body).unwrap_or_default();
         let creates = exchange.headers.contains_key("if-none-match") || exchange.method == "POST";
         let set: Vec<String> = match &body {
-            _ if creates => vec![String::new()],
+            _ if creates || exchange.method == "DELETE" => vec![String::new()],
             Value::Array(operations) => operations
                 .iter()
                 .map(|operation| operation["path"].to_string())

@@ -83,6 +83,7 @@ impl Key {
             Pointer::Opportunity(id) => format!("OPPORTUNITY#{id}"),
             Pointer::Microsoft(id) => format!("MICROSOFT#{id}"),
             Pointer::Engagement(id) => format!("ENGAGEMENT#{id}"),
+            Pointer::SolutionRow(id) => format!("SOLUTION#{id}"),
         };
         Self {
             pk,

@@ -1,0 +1,417 @@
+//! Solutions of a deal as rows of their own, from the seller's and the portal's point of view (F28, F51, F53).
+#![expect(clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use cosell_tests::partner_center::{InboundDeal, Release};
+use cosell_tests::switchboard::Exchange;
+use cosell_tests::world::{Sharing, World};
+use serde_json::{Value, json};
+
+use self::common::assert_in_step;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const INSIGHT: &str = "SOL-20817-KTR";
+const SENSORS: &str = "SOL-31415-LRK";
+const CRATES: &str = "SOL-40001-CRT";
+
+fn row(id: &str, name: &str) -> Value {
+    json!({
+        "cosell_name": name, "cosell_solutionid": id, "cosell_publishername": "Aldermoor Systems Ltd",
+        "cosell_solutiontype": "3P",
+    })
+}
+
+/// A solution as the portal enters it.
+fn entry(id: &str, name: &str) -> Value {
+    json!({ "id": id, "name": name, "type": "Name", "publisherName": "Aldermoor Systems Ltd", "solutionType": "3P" })
+}
+
+fn with_solutions(entries: &[Value]) -> Value {
+    json!({ "details": { "requirements": { "solutions": entries } } })
+}
+
+fn in_portal(world: &World, referral: &str) -> Vec<Value> {
+    let record = world.referral(referral);
+    record["details"]["requirements"]["solutions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn ids_in_portal(world: &World, referral: &str) -> Vec<String> {
+    let entries = in_portal(world, referral);
+    let mut ids: Vec<String> = entries.iter().map(|entry| text(entry, "id")).collect();
+    ids.sort();
+    ids
+}
+
+fn ids_of_rows(world: &World, opportunity: &str) -> Vec<String> {
+    let rows = world.solution_rows(opportunity);
+    rows.iter().map(|row| text(row, "cosell_solutionid")).collect()
+}
+
+fn key_of(world: &World, opportunity: &str, id: &str) -> String {
+    let rows = world.solution_rows(opportunity);
+    let found = rows.iter().find(|row| row["cosell_solutionid"] == id);
+    found.map(|row| text(row, "cosell_dealsolutionid")).unwrap_or_default()
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_default().to_owned()
+}
+
+fn list(calls: &[Exchange]) -> Vec<String> {
+    let line = |call: &Exchange| format!("{} {} {}", call.api, call.method, call.target);
+    calls.iter().map(line).collect()
+}
+
+fn attention(world: &World, opportunity: &str) -> Vec<String> {
+    let link = world.link_of(opportunity).unwrap_or_default();
+    let found = link["attention"].as_array().cloned().unwrap_or_default();
+    found.iter().map(|finding| text(finding, "text")).collect()
+}
+
+/// A deal that a seller shared with one solution row.
+async fn world_with_a_row() -> (World, String, String) {
+    let world = World::start().await;
+    let opportunity = world.seller_enters(&Sharing {
+        solutions: None,
+        sync: false,
+        ..Sharing::default()
+    });
+    world.seller_adds_solution(&opportunity, &row(INSIGHT, "Fleet Insight"));
+    world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": true }));
+    world.settle().await;
+    let referral = world.referral_of(&opportunity);
+    (world, opportunity, referral)
+}
+
+/// Nothing moves any more: full rounds of polls write nothing.
+async fn assert_quiet(world: &World) {
+    let mark = world.switchboard.mark();
+    for _ in 0..2 {
+        world.tick().await;
+        world.settle().await;
+    }
+    let writes = list(&world.vendor_writes_since(mark));
+    assert!(writes.is_empty(), "{writes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_shared_with_name_and_publisher() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let expected = json!([{
+        "id": INSIGHT, "name": "Fleet Insight", "publisherName": "Aldermoor Systems Ltd", "solutionType": "3P", "type": "Name",
+    }]);
+    let sent = in_portal(&world, &referral);
+    for (member, value) in expected[0].as_object().into_iter().flatten() {
+        assert_eq!(&sent[0][member], value, "{member} of {sent:#?}");
+    }
+    assert_eq!(sent.len(), 1, "{sent:#?}");
+    assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deal_without_rows_waits_for_the_first() {
+    let world = World::start().await;
+    let opportunity = world.seller_enters(&Sharing {
+        solutions: None,
+        ..Sharing::default()
+    });
+    world.settle().await;
+    assert!(world.referrals_of(&opportunity).is_empty());
+    assert!(attention(&world, &opportunity)[0].contains("Solutions"));
+    // The row alone changes, not the opportunity.
+    world.seller_adds_solution(&opportunity, &row(INSIGHT, "Fleet Insight"));
+    world.settle().await;
+    assert_in_step(&world, &opportunity, &world.referral_of(&opportunity));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_added_or_deleted_reaches_the_referral_with_the_next_poll() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let known = json!({ "price": 7, "quantity": 2 });
+    let mut kept = entry(INSIGHT, "Fleet Insight");
+    kept["price"] = known["price"].clone();
+    world.portal_edits(&referral, with_solutions(&[kept]));
+    world.settle().await;
+    world.partner_center.hold_deliveries(true);
+
+    let mark = world.switchboard.mark();
+    let added = world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
+    let tick = world.invoke(json!({ "run": "poll-dynamics" })).await.ok();
+    assert_eq!(tick.unwrap_or_default()["hinted"], 1);
+    assert!(world.source.idle(PATIENCE).await);
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, SENSORS]);
+    let sent = in_portal(&world, &referral);
+    let of = |id: &str| sent.iter().find(|entry| entry["id"] == id).cloned().unwrap_or_default();
+    assert_eq!(of(INSIGHT)["price"], 7, "what stays keeps what the portal knows of it");
+    assert_eq!(
+        (&of(SENSORS)["name"], &of(SENSORS)["publisherName"]),
+        (&json!("Sensors"), &json!("Aldermoor Systems Ltd"))
+    );
+    // As for any change: one read of the opportunity, one of the referral whose list is replaced whole, one PATCH.
+    let calls = list(&world.vendor_calls_since(mark));
+    assert_eq!(calls.len(), 3, "{calls:#?}");
+    assert_eq!(world.vendor_writes_since(mark).len(), 1, "{calls:#?}");
+
+    let mark = world.switchboard.mark();
+    world.seller_deletes(&added);
+    let tick = world.invoke(json!({ "run": "poll-dynamics" })).await.ok();
+    assert_eq!(tick.unwrap_or_default()["hinted"], 1, "a deleted row leads to its deal");
+    assert!(world.source.idle(PATIENCE).await);
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    assert_eq!(world.vendor_writes_since(mark).len(), 1);
+
+    world.partner_center.hold_deliveries(false);
+    world.partner_center.release(Release::InOrder);
+    world.settle().await;
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_portal_adds_or_removes_makes_or_deletes_a_row() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let own = key_of(&world, &opportunity, INSIGHT);
+    let extras = json!({ "cosell_quantity": 12, "cosell_price": 99.5 });
+    world.seller_edits(&own, &extras);
+    world.settle().await;
+
+    world.portal_edits(
+        &referral,
+        with_solutions(&[entry(INSIGHT, "Fleet Insight"), entry(CRATES, "Crates")]),
+    );
+    world.settle().await;
+    let rows = world.solution_rows(&opportunity);
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, CRATES]);
+    assert_eq!(
+        (
+            &rows[1]["cosell_name"],
+            &rows[1]["cosell_publishername"],
+            &rows[1]["cosell_solutiontype"]
+        ),
+        (&json!("Crates"), &json!("Aldermoor Systems Ltd"), &json!("3P"))
+    );
+    assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+
+    let mark = world.switchboard.mark();
+    world.portal_edits(&referral, with_solutions(&[entry(INSIGHT, "Fleet Insight")]));
+    world.settle().await;
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT]);
+    let writes = world.vendor_writes_since(mark);
+    let deletions: Vec<&Exchange> = writes.iter().filter(|call| call.method == "DELETE").collect();
+    assert_eq!(deletions.len(), 1, "{:#?}", list(&writes));
+    assert!(deletions[0].headers.contains_key("if-match"));
+    assert_eq!(
+        key_of(&world, &opportunity, INSIGHT),
+        own,
+        "the row that stays is the seller's"
+    );
+    let stayed = &world.solution_rows(&opportunity)[0];
+    assert_eq!(
+        (&stayed["cosell_quantity"], &stayed["cosell_price"]),
+        (&json!(12), &json!(99.5))
+    );
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn solutions_changed_on_both_sides_keep_the_owners_and_record_the_others() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    world.partner_center.hold_deliveries(true);
+    world.portal_edits(
+        &referral,
+        with_solutions(&[entry(INSIGHT, "Fleet Insight"), entry(CRATES, "Crates")]),
+    );
+    world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
+    world.partner_center.hold_deliveries(false);
+    world.partner_center.release(Release::InOrder);
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, SENSORS]);
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, SENSORS]);
+    let losers = world.losers();
+    assert_eq!(losers.len(), 1, "{losers:#?}");
+    assert_eq!(losers[0]["old"]["solutions"], json!([INSIGHT, CRATES]));
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_record_keeps_to_its_memo_both_ways() {
+    let world = World::start().await;
+    let opportunity = world.seller_enters(&Sharing::default());
+    world.settle().await;
+    let referral = world.referral_of(&opportunity);
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+
+    world.portal_edits(
+        &referral,
+        with_solutions(&[entry(INSIGHT, "Fleet Insight"), entry(CRATES, "Crates")]),
+    );
+    world.settle().await;
+    assert_eq!(
+        world.opportunity(&opportunity)["cosell_solutions"],
+        json!(format!("{INSIGHT}\n{CRATES}"))
+    );
+    assert!(world.solution_rows(&opportunity).is_empty());
+
+    world.seller_edits(
+        &opportunity,
+        &json!({ "cosell_solutions": format!("{CRATES}\n{SENSORS}") }),
+    );
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [SENSORS, CRATES]);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbound_deal_gets_rows() {
+    let world = World::start().await;
+    let sent = world.microsoft_sends(&InboundDeal {
+        solutions: vec![SENSORS.to_owned(), INSIGHT.to_owned()],
+        ..InboundDeal::default()
+    });
+    world.settle().await;
+    let opportunity = world.opportunity_of(&sent.referral);
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, SENSORS]);
+    let rows = world.solution_rows(&opportunity);
+    for row in &rows {
+        assert!(!text(row, "cosell_name").is_empty() && !text(row, "cosell_publishername").is_empty());
+    }
+    assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
+    assert_in_step(&world, &opportunity, &sent.referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deal_is_not_emptied_of_solutions() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    world.seller_deletes(&key_of(&world, &opportunity, INSIGHT));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    let said = attention(&world, &opportunity);
+    assert!(said.len() == 1 && said[0].contains("emptied"), "{said:?}");
+    world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [SENSORS]);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_without_an_id_is_named_and_two_with_the_same_count_once() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let blank = world.seller_adds_solution(&opportunity, &json!({ "cosell_name": "Something new" }));
+    let twin = world.seller_adds_solution(&opportunity, &row(INSIGHT, "Fleet Insight again"));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    let said = attention(&world, &opportunity);
+    assert!(said.len() == 1 && said[0].contains("Something new"), "{said:?}");
+    assert_quiet(&world).await;
+    // Deleted, the row is told by its key alone, and still leads to its deal.
+    world.seller_deletes(&blank);
+    world.settle().await;
+    assert_in_step(&world, &opportunity, &referral);
+    world.seller_deletes(&key_of(&world, &opportunity, INSIGHT));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT], "one of the two is left");
+    world.seller_edits(&twin, &json!({ "cosell_solutionid": SENSORS }));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [SENSORS]);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_moved_to_another_deal_leaves_the_first() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let other = world.portal_creates(&json!({ "customerProfile": { "name": "Another customer" } }));
+    let moved = world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
+    world.settle().await;
+    let another = world.opportunity_of(&other);
+    let bind = format!("/opportunities({another})");
+    world.seller_edits(&moved, &json!({ "cosell_OpportunityId@odata.bind": bind }));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    assert_eq!(ids_in_portal(&world, &other), [INSIGHT, SENSORS]);
+    // The portal wants it back: a row of its own, whatever became of the first.
+    world.portal_edits(
+        &referral,
+        with_solutions(&[entry(INSIGHT, "Fleet Insight"), entry(SENSORS, "Sensors")]),
+    );
+    world.settle().await;
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, SENSORS]);
+    // Now one of ours is moved away, and its key is not free for its successor.
+    let ours = key_of(&world, &opportunity, SENSORS);
+    let bind = format!("/opportunities({another})");
+    world.seller_edits(
+        &ours,
+        &json!({ "cosell_OpportunityId@odata.bind": bind, "cosell_solutionid": CRATES }),
+    );
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    world.portal_edits(
+        &referral,
+        with_solutions(&[entry(INSIGHT, "Fleet Insight"), entry(SENSORS, "Sensors")]),
+    );
+    world.settle().await;
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, SENSORS]);
+    assert_ne!(key_of(&world, &opportunity, SENSORS), ours);
+    assert_eq!(ids_of_rows(&world, &another), [INSIGHT, SENSORS, CRATES]);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_in_step(&world, &another, &other);
+    assert_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_partner_center_does_not_take_keeps_no_other_field_back() {
+    let (mut world, opportunity, referral) = world_with_a_row().await;
+    world.tolerate("partner_center");
+    // Unknown to the catalogue.
+    let wrong = world.seller_adds_solution(&opportunity, &row("SOL-UNKNOWN", "Nowhere"));
+    world.seller_edits(&opportunity, &json!({ "estimatedvalue": 77_000 }));
+    world.settle().await;
+    assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(77_000));
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    let said = attention(&world, &opportunity);
+    assert!(said.len() == 1 && said[0].contains("refused"), "{said:?}");
+    world.seller_deletes(&wrong);
+    world.settle().await;
+    assert_in_step(&world, &opportunity, &referral);
+
+    // More than fifty.
+    let many: Vec<String> = (0..50)
+        .map(|number| world.seller_adds_solution(&opportunity, &row(&format!("SOL-5{number:04}-MNY"), "One of many")))
+        .collect();
+    world.seller_edits(&opportunity, &json!({ "estimatedvalue": 78_000 }));
+    world.settle().await;
+    assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(78_000));
+    let said = attention(&world, &opportunity);
+    assert!(said.len() == 1 && said[0].contains("51 solutions"), "{said:?}");
+    world.seller_deletes(&many[0]);
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral).len(), 50);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
+    world.close().await;
+}
