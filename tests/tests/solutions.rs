@@ -1,6 +1,7 @@
 //! Solutions of a deal as rows of their own, from the seller's and the portal's point of view (F28, F51, F53).
 #![expect(clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+#[expect(dead_code, reason = "deliveries and crashes compare effects, too")]
 mod common;
 
 use std::time::Duration;

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
 use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::link::{Base, Change};
@@ -38,6 +40,10 @@ pub struct Input<'a> {
     pub solution_rows: bool,
     /// Currencies that the CRM is known to lack.
     pub missing_currencies: &'a BTreeSet<Currency>,
+    /// How long a closing waits before Partner Center is told, when it still has to wait.
+    pub close_delay: Option<SignedDuration>,
+    /// Whether the partner's answer may be sent: what another partner sent is answered in Partner Center.
+    pub answerable: bool,
     /// The side to which nothing is written for the moment. What would be is left as it is, base included, so that a
     /// later merge finds it again.
     pub paused: Option<Side>,
@@ -62,6 +68,8 @@ pub struct Merged {
     pub silent: BTreeSet<Field>,
     /// Fields that would be written to the paused side.
     pub held: BTreeSet<Field>,
+    /// A closing waits before Partner Center is told.
+    pub closing: bool,
 }
 
 impl Merged {
@@ -113,6 +121,13 @@ pub(crate) fn held_back(what: &str, toward: Side) -> String {
     format!(
         "{what} is held back: writing to {toward} is paused by the setting PAUSED; it follows once the pause is over"
     )
+}
+
+fn told_duration(duration: SignedDuration) -> String {
+    match duration.as_secs() {
+        seconds @ ..120 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds / 60),
+    }
 }
 
 /// Merges all fields.
@@ -345,7 +360,18 @@ impl Merge<'_> {
                 let finding = Finding::field(Code::Paused, field, held_back(self.input.mapping.label(field), toward));
                 return self.note(finding.on(toward));
             }
-            Gate::Open => {}
+            Gate::Open => {
+                let closes = field == Field::Stage && fitted.term.as_stage().is_some_and(Stage::is_closed);
+                if let (Side::PartnerCenter, true, Some(delay)) = (toward, closes, self.input.close_delay) {
+                    self.merged.closing = true;
+                    let text = format!(
+                        "the deal is closed in Partner Center as {} in {}, and that is final: to take it back, reopen it before",
+                        fitted.term,
+                        told_duration(delay)
+                    );
+                    return self.note(Finding::field(Code::Closing, field, text).on(toward));
+                }
+            }
             Gate::Later(finding) => return self.note(finding),
             Gate::Shut(finding) => {
                 self.note(finding);
@@ -386,6 +412,10 @@ impl Merge<'_> {
         let later = |code, text: String| Gate::Later(Finding::field(code, field, text).on(toward));
         let stage = self.input.referral.stage();
         match (toward, field) {
+            (Side::PartnerCenter, Field::Stage) if stage == Stage::Unanswered && !self.input.answerable => shut(
+                Code::IllegalMove,
+                format!("another partner sent this deal; answer it in Partner Center, it is not {fitted} there yet"),
+            ),
             (_, Field::Stage) => {
                 let there = self.now(toward).stage();
                 let (legal, target) = match fitted.as_stage() {
@@ -568,6 +598,8 @@ mod tests {
             with(&[before, opportunity].concat()),
         );
         merge(Input {
+            close_delay: None,
+            answerable: true,
             mapping: &Mapping::parse(mapping).unwrap(),
             base: Some(&base),
             referral: &referral,
@@ -832,6 +864,8 @@ mod tests {
         let referral = with(&[(Field::Notes, Term::Nothing), (Field::Stage, stage(Stage::Unanswered))]);
         let opportunity = with(&[(Field::CloseDate, Term::Nothing), (Field::Value, money("1", "EUR"))]);
         let merged = merge(Input {
+            close_delay: None,
+            answerable: true,
             mapping: &Mapping::parse(DEFAULT).unwrap(),
             base: None,
             referral: &referral,

@@ -21,14 +21,14 @@ use uuid::Uuid;
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
-use crate::link::{Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
 use crate::merge;
-use crate::opportunity::Row;
+use crate::opportunity::{Row, RowChange};
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
 use crate::referral::{Reading, Referral};
@@ -457,12 +457,17 @@ impl<'p> Reconcile<'p> {
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
             taken: &self.taken,
+            now: self.trigger.now,
+            insists: self.trigger.hint.cause == Cause::Operator,
         };
         let mut plan = match plan::plan(&picture, self.policy) {
             Ok(plan) => plan,
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         self.leave_out_refused(&mut plan, base.as_ref());
+        if plan.invites && !plan.writes() {
+            return self.invite(link);
+        }
         if let Some(side) = self.policy.paused.filter(|_| base.is_none() && plan.holds_back()) {
             // The first base has to be whole: of half a one the other half would be taken for agreed.
             return self.hold(link, side);
@@ -478,6 +483,8 @@ impl<'p> Reconcile<'p> {
         next.due = self.due_after(&link);
         next.mapping_version = self.policy.mapping.version;
         next.money_digits = plan.money_digits;
+        next.closing.clone_from(&plan.closing);
+        next.asked.clone_from(&plan.asked);
         if let Some(microsoft) = self.microsoft.seen() {
             next.microsoft = Some(microsoft.id);
         }
@@ -496,6 +503,14 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        if let Some(closing) = &plan.closing {
+            let at = closing.since + self.policy.wait(self.policy.close_delay);
+            next.due = Some(next.due.take().filter(|due| due.at < at).unwrap_or_else(|| Due {
+                at,
+                attempts: 0,
+                why: "closing".to_owned(),
+            }));
+        }
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
@@ -506,6 +521,8 @@ impl<'p> Reconcile<'p> {
             && link.pending.is_none()
             && next.attention == link.attention
             && next.shown == link.shown
+            && next.closing == link.closing
+            && next.asked == link.asked
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced
             && next.solution_rows == link.solution_rows;
@@ -519,7 +536,7 @@ impl<'p> Reconcile<'p> {
             plan.findings.clear();
         }
         let mut draft = Draft::new(Link { base, ..link }, next);
-        self.tell_announced(&mut draft);
+        let rows_landed = self.tell_announced(&mut draft);
         for side in open {
             draft.leave_open(side);
         }
@@ -537,17 +554,39 @@ impl<'p> Reconcile<'p> {
             draft.patch_referral(fields, operations);
         }
         let mut closing = Vec::new();
+        let rows = plan.solutions.len();
+        for request in plan.solutions.iter().take(if plan.tells_of_rows { rows } else { 0 }) {
+            draft.write_solution(request.clone());
+        }
+        let has_trail = plan
+            .opportunity
+            .iter()
+            .any(|request| !matches!(request, OpportunityRequest::Close(_)));
         for request in plan.opportunity {
             match request {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
                 OpportunityRequest::Close(close) => closing.push(close),
             }
         }
-        for request in plan.solutions {
-            draft.write_solution(request);
+        if !plan.tells_of_rows {
+            for request in plan.solutions {
+                draft.write_solution(request);
+            }
+        }
+        let in_rows = |row: &Row| self.policy.mapping.has_solution_rows(row);
+        if rows_landed && !has_trail && self.opportunity.seen().is_some_and(|row| in_rows(row)) {
+            // The run that wrote the rows died before it could tell the seller.
+            draft.update_opportunity(RowChange::default(), &self.policy.mapping);
         }
         for close in closing {
             draft.close_opportunity(close);
+        }
+        if plan.invites {
+            // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
+            draft.go_on(true);
+            self.thorough = true;
+            self.referral = Sight::Unread;
+            self.opportunity = Sight::Unread;
         }
         if stale {
             draft.note(vec![Finding::new(
@@ -565,8 +604,9 @@ impl<'p> Reconcile<'p> {
         }
     }
 
-    /// A run before this one announced a write and did not live to commit it: what landed of it is told now.
-    fn tell_announced(&self, draft: &mut Draft) {
+    /// A run before this one announced a write and did not live to commit it: what landed of it is told now. Returns
+    /// whether solutions toward Dynamics are among it.
+    fn tell_announced(&self, draft: &mut Draft) -> bool {
         let mapping = &self.policy.mapping;
         let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
         let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
@@ -583,6 +623,8 @@ impl<'p> Reconcile<'p> {
             .collect();
         plan::journal(draft.journal(), &findings, self.trigger.now);
         draft.note(findings);
+        let mut landed = landed.iter();
+        landed.any(|change| (change.field, change.side) == (Field::Solutions, Side::Dynamics))
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -1066,6 +1108,18 @@ impl<'p> Reconcile<'p> {
                 terms: Terms::default(),
             });
         }
+        if let (
+            true,
+            Some(Pending::CreateReferral {
+                half: Half::Microsofts, ..
+            }),
+        ) = (permanent, &announced.pending)
+        {
+            next.asked = Some(Asked {
+                help: self.wanted_help(),
+                refused: Some(fault.message.clone()),
+            });
+        }
         if posting && !fault.in_doubt {
             // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
             // row; Microsoft's is posted again later, unless it never will be taken.
@@ -1132,6 +1186,12 @@ impl<'p> Reconcile<'p> {
         }
         self.link = link.map(Some);
         self.phase = Phase::Looking;
+    }
+
+    /// The help that the opportunity wants, as far as it was seen.
+    fn wanted_help(&self) -> Option<Help> {
+        let row = self.opportunity.seen()?;
+        self.policy.mapping.particulars(row).help
     }
 
     /// A call failed and nothing is under way: the deal is looked at again later.

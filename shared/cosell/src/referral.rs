@@ -451,6 +451,16 @@ impl Referral {
             .is_some_and(|id| id.eq_ignore_ascii_case(MICROSOFT))
     }
 
+    /// Whether another partner sent it: who answers such a deal, and how, is not documented.
+    #[must_use]
+    pub fn is_from_another_partner(&self) -> bool {
+        let by = self.invite_context.invited_by.organization_id.as_deref();
+        let own = self.organization_id.as_deref();
+        by.zip(own)
+            .is_some_and(|(by, own)| !by.trim().is_empty() && !by.eq_ignore_ascii_case(own))
+            && !self.is_invited_by_microsoft()
+    }
+
     /// Whether it is an opportunity to sell together, as opposed to a lead (`referrals-api-introduction`, classes of
     /// referrals; `direction` alone is not reliable).
     #[must_use]

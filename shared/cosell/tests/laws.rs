@@ -41,6 +41,7 @@ fn policy(marked: bool) -> Policy {
         settle: SignedDuration::from_secs(600),
         waits_percent: 100,
         dry_run: false,
+        close_delay: SignedDuration::ZERO,
         paused: None,
     }
 }
@@ -110,6 +111,8 @@ impl Deal {
                 microsoft: None,
                 currencies: &currencies,
                 taken: &BTreeSet::new(),
+                now: jiff::Timestamp::UNIX_EPOCH,
+                insists: false,
             };
             match plan::plan(&picture, &self.policy) {
                 Err(Need::Currency(code)) => {
@@ -229,6 +232,8 @@ fn write(row: &mut RowRecord, field: Field, term: &Term, mark: Option<char>) -> 
 
 fn merged(base: Option<&Base>, referral: &Terms, opportunity: &Terms, mapping: &Mapping) -> Merged {
     merge::merge(merge::Input {
+        close_delay: None,
+        answerable: true,
         mapping,
         base,
         referral,
@@ -466,7 +471,7 @@ proptest! {
                     // Lists of people are joined: nobody is taken off.
                     let known = match &change.old {
                         Term::People(known) => known.clone(),
-                        _ => std::collections::BTreeMap::new(),
+                        _ => BTreeMap::new(),
                     };
                     prop_assert!(known.iter().all(|(mail, person)| joined.get(mail) == Some(person)), "{change:?}");
                     continue;

@@ -242,6 +242,42 @@ fn edited_on_both_sides() -> Story {
     }
 }
 
+/// Rows are created and one is deleted, one by one.
+fn other_solutions_in_partner_center() -> Story {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    assert_eq!(world.rows[&opportunity].solutions.len(), 1);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        let tag = |id: &str| format!(r#"{{"id":"{id}","name":"Named","type":"Name"}}"#);
+        referral.solutions = vec![tag("SOL-7"), tag("SOL-8")];
+    });
+    Story {
+        name: "other solutions in Partner Center",
+        world,
+        hint: from_referral(REFERRAL, Cause::ReferralUpdated),
+        other: from_row(opportunity),
+    }
+}
+
+fn another_solution_in_dynamics() -> Story {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let cells = [("cosell_solutionid", "SOL-9"), ("cosell_name", "Nine")];
+    let cells = cells.map(|(column, value)| (column.to_owned(), text(value)));
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    rows.insert(Uuid::from_u128(0x5E11), (1, cells.into()));
+    Story {
+        name: "another solution in Dynamics",
+        world,
+        hint: from_row(opportunity),
+        other: from_referral(REFERRAL, Cause::ReferralUpdated),
+    }
+}
+
 fn accepted_in_dynamics() -> Story {
     let (mut world, referral, opportunity) = waiting();
     edit_row(&mut world, opportunity, "statuscode", number(1));
@@ -365,6 +401,8 @@ fn stories() -> Vec<Story> {
         outbound(false),
         outbound(true),
         edited_in_partner_center(),
+        other_solutions_in_partner_center(),
+        another_solution_in_dynamics(),
         edited_in_dynamics(),
         edited_on_both_sides(),
         accepted_in_dynamics(),
@@ -546,6 +584,8 @@ fn an_edit_at_any_moment_is_on_both_sides_or_recorded() {
         inbound(("Active", "Accepted")),
         outbound(true),
         edited_in_partner_center(),
+        other_solutions_in_partner_center(),
+        another_solution_in_dynamics(),
         edited_in_dynamics(),
         edited_on_both_sides(),
         accepted_in_dynamics(),
@@ -776,5 +816,42 @@ fn a_deal_that_lacks_something_is_shared_once_it_is_filled_in() {
     world.now += SignedDuration::from_secs(3600);
     world.deliver(&hint);
     world.settle();
+    world.assert_in_step(1);
+}
+
+#[test]
+fn a_row_that_is_refused_for_good_keeps_the_others() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    edit_referral(&mut world, REFERRAL, |referral| {
+        let tag = |id: &str| format!(r#"{{"id":"{id}","name":"Named","type":"Name"}}"#);
+        referral.solutions = vec![tag("SOL-7"), tag("SOL-8"), tag("SOL-9")];
+    });
+    // While the opportunity is created, and when one is added later.
+    world.refused_solution = Some("SOL-8".to_owned());
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let codes = |world: &World| {
+        let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+        assert_eq!(link.pending, None);
+        link.attention.iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&world), [Code::Refused]);
+    assert_eq!(
+        world.referrals[&REFERRAL].solutions.len(),
+        3,
+        "nothing is taken off in Partner Center"
+    );
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.notes = Some("Goes on".to_owned())
+    });
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Goes on"));
+    assert_eq!(world.referrals[&REFERRAL].solutions.len(), 3);
+    world.refused_solution = None;
+    world.deliver(&Hint::new(Subject::Referral(REFERRAL), Cause::Operator));
+    world.settle();
+    assert_eq!(world.rows[&opportunity].solutions.len(), 3);
     world.assert_in_step(1);
 }

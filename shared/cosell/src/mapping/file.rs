@@ -94,11 +94,6 @@ impl<'t> Section<'t> {
         &self.span
     }
 
-    /// Where a key stands, if it is there.
-    pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
-        self.entries.get(key).map(|(span, _)| span.clone())
-    }
-
     fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
         self.entries.remove(key).map(|(_, value)| value)
     }

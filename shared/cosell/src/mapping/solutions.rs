@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::file::{Problems, Section};
-use super::{Mapping, column, cut, lines};
+use super::read::column;
+use super::text::lines;
+use super::{Mapping, cut};
 use crate::deal::{Field, Term};
 use crate::ids::{Etag, OpportunityId, SolutionId};
 use crate::opportunity::{Cell, Row, RowChange};
@@ -69,8 +71,20 @@ pub struct SolutionRow {
 }
 
 impl SolutionTable {
-    pub(super) fn read(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>) -> Option<Self> {
+    /// `has_field` says that the file maps the field as well.
+    pub(super) fn read(
+        root: &mut Section<'_>,
+        prefix: &str,
+        has_field: bool,
+        problems: &mut Problems<'_>,
+    ) -> Option<Self> {
         let mut section = root.optional("solutions", problems)?;
+        if !has_field {
+            problems.add(
+                section.span(),
+                "[solutions] needs a [[field]] for solutions, which says their label, directions and owner",
+            );
+        }
         let mut read = |key: &str| column(section.text(key, problems).0, prefix);
         let table = Self {
             set: read("set"),

@@ -20,6 +20,7 @@ fn policy() -> Policy {
         settle: SignedDuration::from_secs(600),
         waits_percent: 100,
         dry_run: false,
+        close_delay: SignedDuration::ZERO,
         paused: None,
     }
 }
@@ -99,6 +100,8 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         microsoft: None,
         currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
         taken: &BTreeSet::new(),
+        now: Timestamp::UNIX_EPOCH,
+        insists: false,
     };
     plan(&picture, &policy())
 }
@@ -317,6 +320,8 @@ fn another_currency_brings_its_own_digits() {
             microsoft: None,
             currencies: &currencies,
             taken: &BTreeSet::new(),
+            now: Timestamp::UNIX_EPOCH,
+            insists: false,
         };
         plan(&picture, &policy())
     };

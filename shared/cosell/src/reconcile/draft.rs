@@ -11,7 +11,7 @@ use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side, Term};
 use crate::finding::Finding;
 use crate::ids::{ReferralId, SolutionId};
-use crate::link::{AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
+use crate::link::{Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan::{self, SolutionRequest};
@@ -387,6 +387,11 @@ impl Draft {
         if self.effects.is_empty() {
             self.update_opportunity(RowChange::default(), &policy.mapping);
         }
+    }
+
+    /// What became of the help that the seller wants.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        self.after.asked = Some(asked);
     }
 
     /// Microsoft's half is this one.

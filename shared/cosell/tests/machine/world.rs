@@ -31,6 +31,7 @@ pub(crate) static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     settle: SignedDuration::from_secs(600),
     waits_percent: 100,
     dry_run: false,
+    close_delay: SignedDuration::ZERO,
     paused: None,
 });
 
@@ -41,6 +42,7 @@ static PAUSED: LazyLock<[(Side, Policy); 2]> = LazyLock::new(|| {
         (
             side,
             Policy {
+                close_delay: SignedDuration::ZERO,
                 paused,
                 ..POLICY.clone()
             },

@@ -361,15 +361,6 @@ impl RowRecord {
         Ok(is_same)
     }
 
-    /// A seller names a solution in a row of its own.
-    pub(crate) fn name_solution(&mut self, id: &str) {
-        let key = Uuid::from_u128(0x5E11 + self.solutions.len() as u128);
-        let cell = |text: &str| Cell::Text(text.to_owned());
-        let cells = [("cosell_solutionid", id), ("cosell_name", "Named by a seller")];
-        let cells = cells.map(|(column, text)| (column.to_owned(), cell(text)));
-        self.solutions.insert(key, (1, cells.into()));
-    }
-
     fn integer(&self, column: &str) -> Option<i64> {
         Row::from_cells(None, self.cells.clone()).integer(column)
     }
