@@ -233,10 +233,7 @@ fn read_people(root: &mut Section<'_>, fields: &mut BTreeMap<Field, FieldRule>, 
         toward_dynamics: false,
         toward_partner_center: true,
     };
-    for (field, key, label) in [
-        (Field::Team, "team", "Owner"),
-        (Field::Contacts, "contacts", "Contact"),
-    ] {
+    for (field, key, label) in [(Field::Team, "team", "Owner"), (Field::Contacts, "contacts", "Contact")] {
         if section.flag(key, problems) {
             let rule = FieldRule {
                 column: String::new(),
