@@ -7,6 +7,7 @@
 
 use cosell::fault::{Class, Fault};
 use cosell::ids::{Etag, OpportunityId};
+use cosell::mapping::AccountColumns;
 use cosell::opportunity::{Cell, Row, RowChange};
 use cosell::reconcile::call::Close;
 use jiff::Timestamp;
@@ -39,6 +40,9 @@ const ROW_AFTERWARDS: &str =
 /// 500 rows keep a page well below the limit for answers and a first sync of 100,000 rows below 200 calls.
 const TRACKED: &str = "odata.track-changes,odata.maxpagesize=500";
 const PAGED: &str = "odata.maxpagesize=500";
+
+/// Rows of a search: enough to tell several from one, and to list them for a person.
+const MOST_FOUND: usize = 10;
 
 /// Escapes everything but what RFC 3986 calls unreserved.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -289,40 +293,62 @@ impl Dataverse {
             .await
     }
 
-    /// Active accounts with this name and, unless it is blank, this postal code; at most two, which is enough to see that
-    /// the name is ambiguous.
+    /// Active accounts with this name and, unless it is blank, this postal code.
     ///
     /// # Errors
     /// As [`Dataverse::read`].
-    pub async fn find_account(&self, name: &str, postal_code: &str) -> Result<Vec<Row>, Error> {
-        let mut filter = format!("name eq {} and statecode eq 0", literal(name));
+    pub async fn find_account(
+        &self,
+        columns: &AccountColumns,
+        name: &str,
+        postal_code: &str,
+    ) -> Result<Vec<Row>, Error> {
+        let mut filter = format!("{} eq {} and statecode eq 0", columns.name, literal(name));
         if !postal_code.trim().is_empty() {
-            filter.push_str(&format!(" and address1_postalcode eq {}", literal(postal_code)));
+            filter.push_str(&format!(" and {} eq {}", columns.postal_code, literal(postal_code)));
         }
-        let select = "accountid,name,address1_postalcode";
-        self.find("finding an account", "accounts", select, &filter).await
+        let select = format!("accountid,{},{}", columns.name, columns.postal_code);
+        self.find("finding an account", "accounts", &select, &filter).await
     }
 
-    /// Active contacts with this mail address; at most two.
+    /// Active accounts whose web site names a domain or whose mail address is in it. A name that merely contains the
+    /// domain is among them: look at each.
     ///
     /// # Errors
     /// As [`Dataverse::read`].
-    pub async fn find_contact(&self, email: &str) -> Result<Vec<Row>, Error> {
-        let filter = format!("emailaddress1 eq {} and statecode eq 0", literal(email));
-        self.find(
-            "finding a contact",
-            "contacts",
-            "contactid,fullname,emailaddress1",
-            &filter,
-        )
-        .await
+    pub async fn find_accounts_of(&self, columns: &AccountColumns, domain: &str) -> Result<Vec<Row>, Error> {
+        let AccountColumns {
+            name,
+            website,
+            email,
+            country,
+            ..
+        } = columns;
+        let filter = format!(
+            "(contains({website},{}) or endswith({email},{})) and statecode eq 0",
+            literal(domain),
+            literal(&format!("@{domain}"))
+        );
+        let select = format!("accountid,{name},{website},{email},{country}");
+        self.find("finding accounts of a domain", "accounts", &select, &filter)
+            .await
+    }
+
+    /// Active contacts with this mail address, which stands in `column`.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn find_contact(&self, column: &str, email: &str) -> Result<Vec<Row>, Error> {
+        let filter = format!("{column} eq {} and statecode eq 0", literal(email));
+        let select = format!("contactid,{column}");
+        self.find("finding a contact", "contacts", &select, &filter).await
     }
 
     async fn find(&self, operation: &'static str, set: &str, select: &str, filter: &str) -> Result<Vec<Row>, Error> {
         let filter = utf8_percent_encode(filter, LITERAL);
-        let url = self
-            .http
-            .url(&format!("{API}/{set}?$select={select}&$filter={filter}&$top=2"))?;
+        let url = self.http.url(&format!(
+            "{API}/{set}?$select={select}&$filter={filter}&$top={MOST_FOUND}"
+        ))?;
         let answer = self.http.send(get(operation, url, ANNOTATIONS)).await?;
         let list: List = answer.decode()?;
         let rows = list.value.ok_or_else(|| http::Error::NoList(answer.operation()))?;

@@ -19,7 +19,7 @@ fn all_problems_are_reported_at_once_with_their_lines() {
             "owner = \"nobody\"\nrequired = 1",
         )
         .replace("stage = \"won\"", "stage = \"winning\"")
-        .replace("\"France\" = \"FR\"", "\"France\" = \"France\"\nx = 1")
+        .replace("\"U. S. A.\" = \"US\"", "\"U. S. A.\" = \"America\"\nx = 1")
         .replace("version = 1", "version = 1\ncolour = 3");
     let InvalidMapping(problems) = Mapping::parse(&broken).unwrap_err();
     let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
