@@ -57,6 +57,8 @@ pub enum Kind {
     Lines,
     /// One of a set of numbers, each of which stands for a value.
     Choice,
+    /// The people behind a look-up.
+    People,
 }
 
 /// Which ways a field travels.
@@ -217,7 +219,7 @@ impl Mapping {
         let (contact, owner) = (self.contact.list(), self.owner.list());
         format!(
             "$select={columns}&$expand={currency}customerid_account($select={account}),\
-             parentaccountid($select={account}),parentcontactid($select={contact}),owninguser($select={owner})"
+             parentaccountid($select={account}),parentcontactid($select={contact}),owninguser($select={owner},applicationid)"
         )
     }
 
@@ -252,6 +254,7 @@ impl Mapping {
             .map(String::as_str)
             .chain(self.fields.values().map(|rule| rule.column.as_str()))
             .chain(self.currency.own_column())
+            .filter(|column| !column.is_empty())
             .chain(["name", "statecode", "statuscode", "modifiedon", "_ownerid_value"])
             .collect();
         names.into_iter().collect()
@@ -261,8 +264,9 @@ impl Mapping {
     #[must_use]
     pub fn terms(&self, row: &Row) -> Terms {
         let mut terms = Terms::default();
+        let particulars = self.particulars(row);
         for (field, rule) in &self.fields {
-            let term = self.read(*field, rule, row);
+            let term = self.read(*field, rule, row, &particulars);
             terms.set(*field, term);
         }
         terms.set(Field::Stage, self.stage(row));
@@ -292,6 +296,18 @@ impl Mapping {
     #[must_use]
     pub fn fit(&self, field: Field, term: &Term, toward: Side, there: &Terms, digits: u32, mark: bool) -> Fitted {
         let whole = |term| Fitted { term, cut: false };
+        if matches!(field, Field::Team | Field::Contacts) {
+            let mut all = there.get(field).clone();
+            // Who is on a list stays there, and look-ups to people are not written.
+            if let (Side::PartnerCenter, Term::People(people)) = (toward, term) {
+                let mut joined = people.clone();
+                if let Term::People(known) = all {
+                    joined.extend(known);
+                }
+                all = Term::People(joined);
+            }
+            return whole(all);
+        }
         let rule = self.rule(field);
         if let Some(rule) = rule.filter(|rule| toward == Side::Dynamics && rule.kind == Kind::Choice) {
             return rule.nearest_choice(field, term);

@@ -20,12 +20,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
-use crate::link::{Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
 use crate::merge;
 use crate::opportunity::Row;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
@@ -454,6 +454,8 @@ impl<'p> Reconcile<'p> {
             opportunity: self.opportunity.seen().map(AsRef::as_ref),
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
+            now: self.trigger.now,
+            insists: self.trigger.hint.cause == Cause::Operator,
         };
         let mut plan = match plan::plan(&picture, self.policy) {
             Ok(plan) => plan,
@@ -462,6 +464,9 @@ impl<'p> Reconcile<'p> {
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         self.leave_out_refused(&mut plan, base.as_ref());
+        if plan.invites && !plan.writes() {
+            return self.invite(link);
+        }
         if let Some(side) = self.policy.paused.filter(|_| base.is_none() && plan.holds_back()) {
             // The first base has to be whole: of half a one the other half would be taken for agreed.
             return self.hold(link, side);
@@ -477,6 +482,8 @@ impl<'p> Reconcile<'p> {
         next.due = self.due_after(&link);
         next.mapping_version = self.policy.mapping.version;
         next.money_digits = plan.money_digits;
+        next.closing.clone_from(&plan.closing);
+        next.asked.clone_from(&plan.asked);
         if let Some(microsoft) = self.microsoft.seen() {
             next.microsoft = Some(microsoft.id);
         }
@@ -493,6 +500,14 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        if let Some(closing) = &plan.closing {
+            let at = closing.since + self.policy.wait(self.policy.close_delay);
+            next.due = Some(next.due.take().filter(|due| due.at < at).unwrap_or_else(|| Due {
+                at,
+                attempts: 0,
+                why: "closing".to_owned(),
+            }));
+        }
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
@@ -503,6 +518,8 @@ impl<'p> Reconcile<'p> {
             && link.pending.is_none()
             && next.attention == link.attention
             && next.shown == link.shown
+            && next.closing == link.closing
+            && next.asked == link.asked
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced;
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
@@ -537,6 +554,13 @@ impl<'p> Reconcile<'p> {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
                 OpportunityRequest::Close(close) => draft.close_opportunity(close),
             }
+        }
+        if plan.invites {
+            // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
+            draft.go_on(true);
+            self.thorough = true;
+            self.referral = Sight::Unread;
+            self.opportunity = Sight::Unread;
         }
         if stale {
             draft.note(vec![Finding::new(
@@ -1034,6 +1058,18 @@ impl<'p> Reconcile<'p> {
                 terms: Terms::default(),
             });
         }
+        if let (
+            true,
+            Some(Pending::CreateReferral {
+                half: Half::Microsofts, ..
+            }),
+        ) = (permanent, &announced.pending)
+        {
+            next.asked = Some(Asked {
+                help: self.wanted_help(),
+                refused: Some(fault.message.clone()),
+            });
+        }
         if posting && !fault.in_doubt {
             // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
             // row; Microsoft's is posted again later, unless it never will be taken.
@@ -1100,6 +1136,12 @@ impl<'p> Reconcile<'p> {
         }
         self.link = link.map(Some);
         self.phase = Phase::Looking;
+    }
+
+    /// The help that the opportunity wants, as far as it was seen.
+    fn wanted_help(&self) -> Option<Help> {
+        let row = self.opportunity.seen()?;
+        self.policy.mapping.particulars(row).help
     }
 
     /// A call failed and nothing is under way: the deal is looked at again later.

@@ -162,8 +162,10 @@ impl Mapping {
             .extend(row.row("parentcontactid").map(|contact| self.contact.member(contact)));
         Particulars {
             customer,
+            // What an application made is nobody's yet.
             team: row
                 .row("owninguser")
+                .filter(|owner| owner.guid("applicationid").is_none())
                 .map(|owner| self.owner.member(owner))
                 .into_iter()
                 .collect(),

@@ -47,7 +47,8 @@ impl Mapping {
         }
         let (default_close_reason, _) = root.text("default_close_reason", &mut problems);
         let columns = read_columns(&mut root, &prefix, &mut problems);
-        let fields = read_fields(&mut root, &prefix, &mut problems);
+        let mut fields = read_fields(&mut root, &prefix, &mut problems);
+        read_people(&mut root, &mut fields, &mut problems);
         let stages = read_stages(&mut root, &mut problems);
         let help = read_numbers(root.section("help", &mut problems), &mut problems);
         let sync_status = read_sync_status(root.section("sync_status", &mut problems), &mut problems);
@@ -131,14 +132,17 @@ fn read_fields(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>
         let (deal, span) = section.text("deal", problems);
         let field = Field::ALL
             .into_iter()
-            .find(|field| field.as_str() == deal && *field != Field::Stage);
+            .find(|field| field.as_str() == deal && !matches!(field, Field::Stage | Field::Team | Field::Contacts));
         let rule = read_field(&mut section, field, prefix, problems);
         section.finish(problems);
         match field {
             None if deal.is_empty() => {}
             None => problems.add(
                 &span,
-                format!("{deal:?} is not a deal field; known: name, value, close_date, notes, visibility, solutions"),
+                format!(
+                    "{deal:?} is not a deal field; known: name, value, close_date, notes, visibility, solutions, \
+                     sales_stage, campaign, program"
+                ),
             ),
             Some(field) => {
                 if fields.insert(field, rule).is_some() {
@@ -181,10 +185,12 @@ fn read_field(section: &mut Section<'_>, field: Option<Field>, prefix: &str, pro
     };
     let held: Option<&[Kind]> = field.map(|field| match field {
         Field::Name | Field::Notes | Field::Stage => &[Kind::Text][..],
+        Field::SalesStage | Field::Campaign | Field::Program => &[Kind::Text, Kind::Choice],
         Field::Value => &[Kind::Money, Kind::Decimal, Kind::Integer, Kind::Text],
         Field::CloseDate => &[Kind::Date],
         Field::Visibility => &[Kind::Flag, Kind::Choice],
         Field::Solutions => &[Kind::Lines, Kind::Choice],
+        Field::Team | Field::Contacts => &[Kind::People],
     });
     if let (Some(held), Some(field)) = (held, field)
         && !held.contains(&kind)
@@ -207,7 +213,7 @@ fn read_field(section: &mut Section<'_>, field: Option<Field>, prefix: &str, pro
     let digits = match kind {
         Kind::Decimal => Some(digits.unwrap_or(2)),
         Kind::Integer => Some(0),
-        Kind::Text | Kind::Money | Kind::Date | Kind::Flag | Kind::Lines | Kind::Choice => None,
+        Kind::Text | Kind::Money | Kind::Date | Kind::Flag | Kind::Lines | Kind::Choice | Kind::People => None,
     };
     let default = read_default(section, field, problems);
     let limit = section
@@ -442,6 +448,35 @@ fn read_account(mut section: Section<'_>, prefix: &str, problems: &mut Problems<
     };
     section.finish(problems);
     (columns, country)
+}
+
+/// People travel toward Partner Center only: which user or contact a stranger's mail address belongs to is not for us to
+/// decide.
+fn read_people(root: &mut Section<'_>, fields: &mut BTreeMap<Field, FieldRule>, problems: &mut Problems<'_>) {
+    let mut section = root.section("people", problems);
+    let toward_partner_center = Directions {
+        toward_dynamics: false,
+        toward_partner_center: true,
+    };
+    for (field, key, label) in [(Field::Team, "team", "Owner"), (Field::Contacts, "contacts", "Contact")] {
+        if section.flag(key, problems) {
+            let rule = FieldRule {
+                column: String::new(),
+                label: label.to_owned(),
+                kind: Kind::People,
+                limit: None,
+                digits: None,
+                values: Vec::new(),
+                default: None,
+                create: toward_partner_center,
+                update: toward_partner_center,
+                owner: Owner::Side(Side::Dynamics),
+                required: false,
+            };
+            fields.insert(field, rule);
+        }
+    }
+    section.finish(problems);
 }
 
 fn read_stages(root: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<StageRow> {

@@ -79,6 +79,7 @@ impl Mapping {
         });
         for (field, rule) in &self.fields {
             let kind = match rule.kind {
+                Kind::People => continue,
                 Kind::Text | Kind::Lines => Type::Text,
                 Kind::Money => Type::Money,
                 Kind::Decimal => Type::Decimal,
@@ -135,7 +136,8 @@ impl Mapping {
     pub fn unmapped(&self) -> Vec<(Field, bool)> {
         let mut unmapped: Vec<(Field, bool)> = Field::ALL
             .into_iter()
-            .filter(|field| *field != Field::Stage && !self.fields.contains_key(field))
+            .filter(|field| !matches!(field, Field::Stage | Field::Team | Field::Contacts))
+            .filter(|field| !self.fields.contains_key(field))
             .map(|field| (field, field == Field::Solutions))
             .collect();
         unmapped.sort_by_key(|(_, is_needed)| !is_needed);

@@ -6,7 +6,7 @@
 use super::text::{lines, marked, whole_lines};
 use super::{FieldRule, Fitted, Kind, Mapping, strip_mark};
 use crate::amount::Amount;
-use crate::deal::{Field, Term, Terms};
+use crate::deal::{Field, Particulars, Term, Terms, sales_stage};
 use crate::ids::{CurrencyId, SolutionId};
 use crate::opportunity::{Cell, Row, RowChange};
 
@@ -35,6 +35,7 @@ impl FieldRule {
             (_, None) => Term::Unreadable(format!("choice {number}")),
             (Field::Visibility, Some(value)) => Term::Flag(value == YES),
             (Field::Solutions, Some(value)) => lines(value),
+            (Field::SalesStage, Some(value)) => sales_stage(value),
             (_, Some(value)) => Term::text(Some(value)),
         }
     }
@@ -45,7 +46,12 @@ impl FieldRule {
             Term::Text(text) => vec![text],
             Term::Flag(flag) => vec![if *flag { YES } else { NO }],
             Term::Solutions(ids) => ids.iter().map(|SolutionId(id)| id.as_str()).collect(),
-            Term::Nothing | Term::Money { .. } | Term::Date(_) | Term::Stage { .. } | Term::Unreadable(_) => Vec::new(),
+            Term::Nothing
+            | Term::Money { .. }
+            | Term::Date(_)
+            | Term::Stage { .. }
+            | Term::People(_)
+            | Term::Unreadable(_) => Vec::new(),
         };
         let numbers = values.iter().filter_map(|value| self.number_of(value)).collect();
         (numbers, values.len())
@@ -73,8 +79,10 @@ impl FieldRule {
 
 impl Mapping {
     /// What a row says of one field.
-    pub(super) fn read(&self, field: Field, rule: &FieldRule, row: &Row) -> Term {
+    pub(super) fn read(&self, field: Field, rule: &FieldRule, row: &Row, particulars: &Particulars) -> Term {
         match (field, rule.kind, row.cell(&rule.column)) {
+            (Field::Team, Kind::People, _) => Term::people(&particulars.team),
+            (Field::Contacts, Kind::People, _) => Term::people(&particulars.customer.team),
             (Field::Visibility, _, Cell::Null) => Term::Flag(false),
             (_, _, Cell::Null) => Term::Nothing,
             (Field::Value, Kind::Money | Kind::Decimal | Kind::Integer, Cell::Number(amount)) => {
@@ -87,6 +95,7 @@ impl Mapping {
             },
             (_, Kind::Choice, Cell::Number(number)) => rule.choice(field, number),
             (Field::Name, Kind::Text, Cell::Text(text)) => Term::text(Some(strip_mark(text))),
+            (Field::SalesStage, Kind::Text, Cell::Text(text)) => sales_stage(text),
             (_, Kind::Text, Cell::Text(text)) => Term::text(Some(text)),
             (_, Kind::Date, Cell::Text(text)) => {
                 text.parse().map_or_else(|_| Term::Unreadable(text.clone()), Term::Date)
@@ -139,7 +148,7 @@ impl Mapping {
         let Some(rule) = self.rule(field) else { return };
         let cell = match term {
             Term::Nothing => Cell::Null,
-            Term::Stage { .. } | Term::Unreadable(_) => return,
+            Term::Stage { .. } | Term::People(_) | Term::Unreadable(_) => return,
             term if rule.kind == Kind::Choice => match rule.numbers(term).0.first() {
                 Some(number) => Cell::Number(Amount::new((*number).into())),
                 None => return,
