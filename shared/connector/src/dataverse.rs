@@ -54,6 +54,7 @@ mod code {
     pub(super) const KEY_TAKEN: &str = "0x80060892";
     pub(super) const ALREADY_CLOSED: &str = "0x80040515";
     pub(super) const DELTA_EXPIRED: &str = "0x80044352";
+    pub(super) const NO_COLUMN: [&str; 2] = ["0x80060888", "0x80048d19"];
     pub(super) const NOT_TRACKED: [&str; 2] = ["0x80072491", "0x80072492"];
 }
 
@@ -113,7 +114,19 @@ pub struct Page {
 pub enum Error {
     /// The call itself.
     #[error(transparent)]
-    Http(#[from] http::Error),
+    Http(http::Error),
+    /// The mapping names a column that the CRM does not have: no deal can be read or written until one of the two is
+    /// corrected, and then all of them go on.
+    #[error("Dynamics has no column {column:?} on {table}; run `make columns`, or correct the name in the mapping")]
+    ColumnMissing {
+        /// Logical name of the table.
+        table: String,
+        /// The name in the mapping.
+        column: String,
+        /// What Dynamics said.
+        #[source]
+        source: http::Error,
+    },
     /// The stored link is too old, or the table's columns have changed: everything has to be read again.
     #[error("the delta link has expired; all rows have to be compared once")]
     DeltaExpired,
@@ -135,7 +148,7 @@ impl Error {
         match self {
             Self::Http(error) => error.class(),
             Self::DeltaExpired => Class::Conflict,
-            Self::TrackingDisabled => Class::Fatal,
+            Self::TrackingDisabled | Self::ColumnMissing { .. } => Class::Fatal,
             Self::DeltaMissing => Class::Transient { after: None },
             Self::KeyTaken(_) => Class::Permanent,
         }
@@ -148,8 +161,22 @@ impl Error {
             Self::Http(error) => error.code(),
             Self::DeltaExpired => "delta_expired",
             Self::TrackingDisabled => "tracking_disabled",
+            Self::ColumnMissing { .. } => "column_missing",
             Self::DeltaMissing => "delta_missing",
             Self::KeyTaken(_) => "key_taken",
+        }
+    }
+}
+
+impl From<http::Error> for Error {
+    fn from(error: http::Error) -> Self {
+        match missing_column(&error) {
+            Some((table, column)) => Self::ColumnMissing {
+                table,
+                column,
+                source: error,
+            },
+            None => Self::Http(error),
         }
     }
 }
@@ -488,6 +515,23 @@ fn says_no_such_row(error: &http::Error) -> bool {
     // Samples show error objects whose code is empty.
     let is_nameless = refusal.is_structured && refusal.codes.is_empty();
     refusal.status == StatusCode::NOT_FOUND && (is_code || is_nameless)
+}
+
+/// Table and column, when a request named one that is not there. Only the words tell: the codes stand for much else.
+fn missing_column(error: &http::Error) -> Option<(String, String)> {
+    let refusal = error
+        .refusal()
+        .filter(|refusal| code::NO_COLUMN.iter().any(|code| refusal.has_code(code)))?;
+    let quoted = |before: &str| {
+        let (_, rest) = refusal.message.split_once(before)?;
+        rest.split_once('\'').map(|(name, _)| name.to_owned())
+    };
+    let column = quoted("property named '").or_else(|| {
+        let says_so = refusal.message.contains("' does not exist on type '");
+        quoted("The property '").filter(|_| says_so)
+    })?;
+    let table = quoted("Microsoft.Dynamics.CRM.")?;
+    Some((table, column))
 }
 
 /// The two refusals of change tracking are told by code, since their status is nowhere documented.

@@ -276,6 +276,11 @@ fn trouble(error: &dataverse::Error) -> Trouble {
     match error {
         dataverse::Error::Http(error) | dataverse::Error::KeyTaken(error) => Trouble::from(error),
         dataverse::Error::TrackingDisabled => tracking_off(),
+        dataverse::Error::ColumnMissing { table, column, .. } => Trouble::new(
+            error.code(),
+            format!("there is no column {column} on {table}"),
+            "run `make columns ENV=...`, or correct the name in the mapping",
+        ),
         dataverse::Error::DeltaExpired | dataverse::Error::DeltaMissing => {
             Trouble::new(error.code(), error.to_string(), "run it again")
         }
