@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::link::{Base, Change};
 use crate::mapping::{Mapping, Owner};
@@ -472,6 +472,13 @@ impl Merge<'_> {
                     self.now(toward).get(field)
                 ),
             ),
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => later(
+                Code::Missing,
+                format!(
+                    "fill in first name, last name and phone number of {}; Partner Center takes nobody without them",
+                    incomplete(value).unwrap_or_default()
+                ),
+            ),
             (Side::PartnerCenter, Field::Team | Field::Contacts) if matches!(fitted, Term::People(people) if people.len() > MOST_PEOPLE) => {
                 shut(
                     Code::Frozen,
@@ -514,6 +521,20 @@ impl Merge<'_> {
             (Side::PartnerCenter, _) => Gate::Open,
         }
     }
+}
+
+/// The mail address of somebody who lacks what Partner Center wants of every person.
+fn incomplete(people: &Term) -> Option<String> {
+    let Term::People(people) = people else { return None };
+    let lacks = |person: &Person| {
+        [&person.first_name, &person.last_name, &person.phone_number]
+            .into_iter()
+            .any(String::is_empty)
+    };
+    people
+        .iter()
+        .find(|(_, person)| lacks(person))
+        .map(|(mail, _)| mail.clone())
 }
 
 /// Whether a value may be written.

@@ -221,7 +221,7 @@ impl Plan {
 
 /// How long a closing still has to wait; none when it has waited.
 fn closing_wait(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Option<SignedDuration> {
-    let delay = policy.wait(policy.close_delay);
+    let delay = policy.close_delay;
     let stage = opportunity.get(Field::Stage);
     let since = match &picture.link.closing {
         Some(closing) if &closing.stage == stage => closing.since,
@@ -736,20 +736,31 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
             tell(format!("Microsoft's referral is {stage}{because}"));
         }
         shown.microsoft = Some(stage);
-        let said = MicrosoftSaid::new(microsoft, picture.base);
-        if said.notes.is_some() && said.notes != before.microsoft_notes {
-            tell(format!(
-                "Microsoft notes: {}",
-                said.notes.as_deref().unwrap_or_default()
-            ));
+        // Its half begins as a copy of ours, so what it shows at first is not Microsoft's.
+        let terms = Terms::from_referral(microsoft);
+        let is_ours = |field| {
+            before.microsoft.is_none()
+                && picture
+                    .base
+                    .is_some_and(|base| base.referral.get(field) == terms.get(field))
+        };
+        let text = |field| match terms.get(field) {
+            Term::Nothing | Term::Unreadable(_) => None,
+            term => Some(term.to_string()),
+        };
+        let (notes, team) = (text(Field::Notes), text(Field::Team));
+        for (field, now, then, what) in [
+            (Field::Notes, &notes, &before.microsoft_notes, "notes"),
+            (Field::Team, &team, &before.microsoft_team, "people"),
+        ] {
+            if let Some(now) = now
+                .as_ref()
+                .filter(|now| Some(*now) != then.as_ref() && !is_ours(field))
+            {
+                tell(format!("Microsoft's {what} on the deal: {now}"));
+            }
         }
-        if said.team.is_some() && said.team != before.microsoft_team {
-            tell(format!(
-                "Microsoft's people on the deal: {}",
-                said.team.as_deref().unwrap_or_default()
-            ));
-        }
-        (shown.microsoft_notes, shown.microsoft_team) = (said.notes, said.team);
+        (shown.microsoft_notes, shown.microsoft_team) = (notes, team);
         let id = microsoft
             .tracking_info
             .microsoft_msx_id
@@ -758,36 +769,6 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
         shown.microsoft_crm_id = id.or(shown.microsoft_crm_id);
     }
     shown
-}
-
-/// What Microsoft's half says that ours does not: it begins as a copy of ours.
-struct MicrosoftSaid {
-    notes: Option<String>,
-    team: Option<String>,
-}
-
-impl MicrosoftSaid {
-    fn new(microsoft: &Referral, base: Option<&Base>) -> Self {
-        let terms = Terms::from_referral(microsoft);
-        let ours = |field| base.map(|base| base.referral.get(field).clone()).unwrap_or_default();
-        let notes = match terms.get(Field::Notes) {
-            Term::Text(text) if terms.get(Field::Notes) != &ours(Field::Notes) => Some(text.clone()),
-            _ => None,
-        };
-        let team = match (terms.get(Field::Team), ours(Field::Team)) {
-            (Term::People(people), Term::People(ours)) => {
-                let mut people = people.clone();
-                people.retain(|mail, _| !ours.contains_key(mail));
-                people
-            }
-            (Term::People(people), _) => people.clone(),
-            _ => BTreeMap::new(),
-        };
-        Self {
-            notes,
-            team: (!team.is_empty()).then(|| Term::People(team).to_string()),
-        }
-    }
 }
 
 /// The mark before the name that goes with a sync state.

@@ -41,6 +41,9 @@ const WAITS: [i64; 3] = [15, 60, 240];
 /// Longest wait between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3600;
 
+/// Why a deal whose closing waits is due.
+const CLOSING: &str = "closing";
+
 /// A crashed run's announcement is looked at again after this long.
 const INTENT_LEASE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -500,12 +503,17 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        // A closing that was taken back is no reason to look any more.
+        next.due = next
+            .due
+            .take()
+            .filter(|due| due.why != CLOSING || plan.closing.is_some());
         if let Some(closing) = &plan.closing {
-            let at = closing.since + self.policy.wait(self.policy.close_delay);
+            let at = closing.since + self.policy.close_delay;
             next.due = Some(next.due.take().filter(|due| due.at < at).unwrap_or_else(|| Due {
                 at,
                 attempts: 0,
-                why: "closing".to_owned(),
+                why: CLOSING.to_owned(),
             }));
         }
         if plan.holds_back() {
@@ -629,6 +637,13 @@ impl<'p> Reconcile<'p> {
                 .changes
                 .retain(|change| !(change.field == *field && change.side == Side::PartnerCenter));
             plan.merged.toward_referral.set(*field, Term::Nothing);
+            if matches!(field, Field::Team | Field::Contacts) {
+                // Whether a shared deal takes further people is not documented: the two agree to differ.
+                let text = format!("{}; the people there stay as they are", text.clone());
+                plan.findings
+                    .push(Finding::field(Code::Frozen, *field, text).on(Side::PartnerCenter));
+                continue;
+            }
             for side in [Side::PartnerCenter, Side::Dynamics] {
                 let term = base.map(|base| base.side(side).get(*field).clone()).unwrap_or_default();
                 plan.merged.base.side_mut(side).set(*field, term);
