@@ -120,6 +120,13 @@ pub(crate) fn held_back(what: &str, toward: Side) -> String {
     )
 }
 
+/// What is said of a value that a choice of the CRM has no number for.
+pub(crate) fn no_choice(value: &Term, label: &str) -> String {
+    format!(
+        "Partner Center says {value}, for which {label:?} has no choice; add it to the values of the mapping, and to the CRM"
+    )
+}
+
 fn told_duration(duration: SignedDuration) -> String {
     match duration.as_secs() {
         seconds @ ..120 => format!("{seconds} seconds"),
@@ -435,6 +442,9 @@ impl Merge<'_> {
                     "{label} changed in Dynamics to {value} after the referral was closed; Partner Center keeps what it has"
                 ),
             ),
+            (Side::Dynamics, _) if !fitted.is_readable() => {
+                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
+            }
             (_, _) if !self.input.mapping.update(field).allows(toward) && self.input.base.is_some() => shut(
                 Code::Frozen,
                 format!(

@@ -198,6 +198,9 @@ pub struct Reconcile<'p> {
     currencies: BTreeMap<Currency, Option<KnownCurrency>>,
     account: Match<AccountId>,
     contact: Match<ContactId>,
+    /// Accounts that may be the customer, as people know them.
+    candidates: Vec<String>,
+    asked_domain: bool,
     /// This very run wrote the link's pending part; nobody else can be acting on it.
     holds_intent: bool,
     created: bool,
@@ -243,6 +246,8 @@ impl<'p> Reconcile<'p> {
             currencies: BTreeMap::new(),
             account: Match::Unasked,
             contact: Match::Unasked,
+            candidates: Vec::new(),
+            asked_domain: false,
             holds_intent: false,
             created: false,
             refused: Vec::new(),
@@ -457,6 +462,8 @@ impl<'p> Reconcile<'p> {
         };
         let mut plan = match plan::plan(&picture, self.policy) {
             Ok(plan) => plan,
+            // Where rows do not point to currencies there is nobody to ask.
+            Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         self.leave_out_refused(&mut plan, base.as_ref());
@@ -884,21 +891,40 @@ impl<'p> Reconcile<'p> {
                 self.currencies.insert(code, known);
             }
             (Call::FindAccount { .. }, Answer::Rows(rows)) => {
-                let own = self
+                let own = self.referral.seen().map(|seen| self.own_account(seen).uuid());
+                self.account = one(&rows, "accountid", own, AccountId::new);
+                self.candidates = self.names_of(&rows);
+            }
+            (Call::FindAccountsOf { domain }, Answer::Rows(mut rows)) => {
+                self.asked_domain = true;
+                let country = self
                     .referral
                     .seen()
-                    .map(|seen| self.policy.tenant.account_for(seen.id).uuid());
-                self.account = one(&rows, "accountid", own, AccountId::new);
+                    .map(|seen| seen.customer_profile.address.country.clone());
+                let country = country.unwrap_or_default();
+                rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
+                self.account = one(&rows, "accountid", None, AccountId::new);
+                self.candidates = self.names_of(&rows);
             }
             (Call::FindContact { .. }, Answer::Rows(rows)) => {
-                let own = self
-                    .referral
-                    .seen()
-                    .map(|seen| self.policy.tenant.contact_for(seen.id).uuid());
+                let own = self.referral.seen().and_then(|seen| {
+                    let person = seen.customer_profile.team.first()?;
+                    Some(self.policy.tenant.contact_for(&person.email).uuid())
+                });
                 self.contact = one(&rows, "contactid", own, ContactId::new);
             }
             (asked, answer) => self.fail(mismatch(&asked, &answer), None),
         }
+    }
+
+    /// Accounts as people know them.
+    fn names_of(&self, rows: &[Row]) -> Vec<String> {
+        let column = &self.policy.mapping.account().name;
+        let name = |row: &Row| {
+            let id = row.text("accountid").unwrap_or_default();
+            format!("{} ({id})", row.text(column).unwrap_or_default())
+        };
+        rows.iter().map(name).collect()
     }
 
     fn intended(&mut self, mut draft: Box<Draft>, answer: Answer) {
@@ -1214,7 +1240,7 @@ impl Fault {
     }
 }
 
-/// The one row that fits. Among several it is the one that an earlier try for the same referral created.
+/// The one row that fits. Among several it is the one that we created for the same customer.
 fn one<T>(rows: &[Row], key: &str, own: Option<uuid::Uuid>, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
     let mut ids = rows.iter().filter_map(|row| row.guid(key));
     match (rows, own.filter(|own| ids.any(|id| id == *own))) {
