@@ -208,7 +208,12 @@ async fn once_both_sides_agree_polls_and_redeliveries_write_nothing() {
     let writes = list(&world.vendor_writes_since(mark));
     assert!(writes.is_empty(), "{writes:#?}");
     assert_eq!(versions(&world), before);
-    assert_eq!(world.audit().len(), audited, "silence leaves no record either: {:#?}", world.audit().last());
+    assert_eq!(
+        world.audit().len(),
+        audited,
+        "silence leaves no record either: {:#?}",
+        world.audit().last()
+    );
     assert_eq!(world.links(), links, "nor does it touch the ledger");
     world.close().await;
 }

@@ -7,6 +7,7 @@ use cosell::deal::Side;
 use cosell::fault::Fault;
 use cosell::hint::Hint;
 use cosell::link::LinkWrite;
+use cosell::mapping::Mapping;
 use cosell::reconcile::call::{Answer, Call, Search};
 use cosell::reconcile::{Next, Reconcile, Report, Trigger};
 use jiff::Timestamp;
@@ -84,6 +85,7 @@ impl Connector {
             ledger: &self.ledger,
             query: self.policy.mapping.opportunity_query(),
             solutions: self.policy.mapping.solution_table().map_or("", |table| &table.set),
+            mapping: &self.policy.mapping,
             run,
         };
         let mut writes = Writes::default();
@@ -121,6 +123,7 @@ struct Clients<'a> {
     query: String,
     /// Entity set of solution rows; blank where the mapping has none.
     solutions: &'a str,
+    mapping: &'a Mapping,
     run: &'a Run,
 }
 
@@ -150,10 +153,19 @@ impl Clients<'_> {
                 Answer::Referrals(self.partner_center.engagement(id).await?)
             }
             Call::FindCurrency(code) => Answer::Rows(self.dataverse.find_currency(code.as_str()).await?),
-            Call::FindAccount { name, postal_code } => {
-                Answer::Rows(self.dataverse.find_account(&name, &postal_code).await?)
+            Call::FindAccount { name, postal_code } => Answer::Rows(
+                self.dataverse
+                    .find_account(self.mapping.account(), &name, &postal_code)
+                    .await?,
+            ),
+            Call::FindAccountsOf { domain } => {
+                Answer::Rows(self.dataverse.find_accounts_of(self.mapping.account(), &domain).await?)
             }
-            Call::FindContact { email } => Answer::Rows(self.dataverse.find_contact(&email).await?),
+            Call::FindContact { email } => Answer::Rows(
+                self.dataverse
+                    .find_contact(&self.mapping.contact().email, &email)
+                    .await?,
+            ),
             Call::Intend(write) => self.write(&write).await?,
             Call::Commit(mut write) => {
                 if let Some(entry) = write.audit.last_mut() {

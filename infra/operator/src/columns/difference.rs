@@ -232,6 +232,8 @@ pub(crate) async fn inspect<'a>(metadata: &Metadata, definitions: &'a Definition
                         cure: "the table does not allow change tracking: ask whoever manages the environment"
                             .to_owned(),
                     },
+                    // Made by this very run, before its turn comes.
+                    None if definitions.tables.iter().any(|own| own.name.to_lowercase() == *table) => Verdict::Create,
                     None => Verdict::Blocked {
                         cure: format!(
                             "there is no table {table}: the connector needs an environment with Dynamics 365 Sales"

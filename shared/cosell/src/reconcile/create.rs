@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::call::{Call, Search, Table};
 use super::draft::Draft;
 use super::{Decision, Match, Reconcile, Sight};
-use crate::deal::{Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Subject};
-use crate::ids::{OpportunityId, ReferralId};
+use crate::ids::{AccountId, OpportunityId, ReferralId};
 use crate::link::{Asked, Due, Half, Link, Outcome, Pending, SyncStatus};
+use crate::mapping::Mapping;
 use crate::plan::{self, NewOpportunity};
 use crate::referral::{Reference, Referral};
 use crate::stage::Stage;
@@ -315,7 +316,7 @@ impl Reconcile<'_> {
         let currency = match terms.get(Field::Value) {
             Term::Money {
                 currency: Some(code), ..
-            } => match self.currencies.get(code) {
+            } => match self.known_currency(code) {
                 None => return Decision::Ask(Call::FindCurrency(code.clone())),
                 Some(None) => {
                     let text = format!(
@@ -324,16 +325,23 @@ impl Reconcile<'_> {
                     let finding = Finding::field(Code::CurrencyMissing, Field::Value, text).on(Side::Dynamics);
                     return self.park_referral(&referral, Some(link), finding);
                 }
-                Some(known) => *known,
+                Some(known) => known,
             },
             _ => None,
         };
         let customer = &referral.customer_profile;
         if self.account == Match::Unasked && !customer.name.trim().is_empty() {
             return Decision::Ask(Call::FindAccount {
-                name: customer.name.trim().to_owned(),
+                name: self.policy.mapping.account_name(&customer.name).to_owned(),
                 postal_code: customer.address.postal_code.trim().to_owned(),
             });
+        }
+        let domain = customer
+            .team
+            .first()
+            .and_then(|person| self.policy.mapping.company_domain(person));
+        if let (Match::None, false, Some(domain)) = (&self.account, self.asked_domain, domain) {
+            return Decision::Ask(Call::FindAccountsOf { domain });
         }
         let email = customer
             .team
@@ -344,6 +352,29 @@ impl Reconcile<'_> {
             return Decision::Ask(Call::FindContact { email });
         }
         self.draft_opportunity(link, terms, &referral, currency)
+    }
+
+    /// The account that we create, or created, for the customer of a referral.
+    pub(super) fn own_account(&self, referral: &Referral) -> AccountId {
+        let (mapping, customer) = (&self.policy.mapping, &referral.customer_profile);
+        let (name, address) = (mapping.account_name(&customer.name), &customer.address);
+        self.policy
+            .tenant
+            .account_for(name, &address.postal_code, &address.country)
+    }
+
+    /// A currency that was looked up, or that needs no look; none when it has to be asked for.
+    pub(super) fn known_currency(&mut self, code: &Currency) -> Option<Option<plan::KnownCurrency>> {
+        if let Some(known) = self.currencies.get(code) {
+            return Some(*known);
+        }
+        let takes = self.policy.mapping.takes_currency(code)?;
+        let known = takes.then_some(plan::KnownCurrency {
+            id: Mapping::no_currency_row(),
+            digits: 2,
+        });
+        self.currencies.insert(code.clone(), known);
+        Some(known)
     }
 
     fn draft_opportunity(
@@ -358,8 +389,10 @@ impl Reconcile<'_> {
         let mut findings = vec![
             Finding::new(Code::Created, "Partner Center to Dynamics: the opportunity was created").on(Side::Dynamics),
         ];
-        let new_account = matches!(self.account, Match::None).then(|| tenant.account_for(referral.id));
-        let new_contact = matches!(self.contact, Match::None).then(|| tenant.contact_for(referral.id));
+        let customer = &referral.customer_profile;
+        let new_account = matches!(self.account, Match::None).then(|| self.own_account(referral));
+        let email = customer.team.first().map_or("", |person| person.email.as_str());
+        let new_contact = matches!(self.contact, Match::None).then(|| tenant.contact_for(email));
         let account = match self.account {
             Match::One(id) => Some(id),
             Match::Unasked | Match::None | Match::Several => new_account,
@@ -371,10 +404,12 @@ impl Reconcile<'_> {
         let mut attention = Vec::new();
         if self.account == Match::Several {
             let text = format!(
-                "several accounts are called {:?} at that postal code; choose the right one on the opportunity",
-                referral.customer_profile.name
+                "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
+                customer.name,
+                self.candidates.join(", ")
             );
             attention.push(Finding::new(Code::Ambiguous, text).on(Side::Dynamics));
+            findings.extend(attention.iter().cloned());
         }
         let (mut change, base, notes) = plan::new_opportunity(
             &NewOpportunity {
@@ -422,9 +457,9 @@ impl Reconcile<'_> {
         plan::show_journal(&mut change, &draft.link().journal, &self.policy.mapping);
         draft.announce(Pending::CreateOpportunity { terms });
         if let Some(id) = new_account {
-            draft.create_row(Table::Account, id.uuid(), plan::new_account(referral));
+            draft.create_row(Table::Account, id.uuid(), self.policy.mapping.new_account(customer));
         }
-        if let (Some(id), Some(change)) = (new_contact, plan::new_contact(referral, account)) {
+        if let (Some(id), Some(change)) = (new_contact, plan::new_contact(referral, account, &self.policy.mapping)) {
             draft.create_row(Table::Contact, id.uuid(), change);
         }
         draft.create_row(Table::Opportunity, opportunity.uuid(), change);
