@@ -82,7 +82,7 @@ pub(super) async fn examine(
         return;
     };
     let user = user(sheet, &metadata).await;
-    privileges(sheet, &metadata, user).await;
+    privileges(sheet, &metadata, user, mapping.as_ref()).await;
     read(sheet, &dataverse, user.is_some(), clock).await;
     if user.is_none() {
         for (id, what) in [
@@ -96,7 +96,7 @@ pub(super) async fn examine(
     }
     columns(sheet, &metadata, mapping.as_ref()).await;
     key(sheet, &metadata, mapping.as_ref()).await;
-    tracking(sheet, &metadata, &dataverse).await;
+    tracking(sheet, &metadata, &dataverse, mapping.as_ref()).await;
 }
 
 /// The mapping that is deployed: the settings name its file, or none for the built-in one.
@@ -201,7 +201,13 @@ async fn user(sheet: &mut Sheet, metadata: &Metadata) -> Option<Uuid> {
     }
 }
 
-async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>) {
+/// The table of solution rows, where the mapping has one; its primary key is called after it.
+fn solution_table(mapping: Option<&Mapping>) -> Option<&str> {
+    let table = mapping.and_then(Mapping::solution_table)?;
+    Some(table.key.strip_suffix("id").unwrap_or(&table.key))
+}
+
+async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>, mapping: Option<&Mapping>) {
     let (id, what) = ("privileges", "the application user's privileges");
     let Some(user) = user else {
         sheet.skipped(id, what, "the application user");
@@ -236,8 +242,15 @@ async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>) 
         .filter_map(|privilege| privilege.privilege_name)
         .map(|name| name.to_ascii_lowercase())
         .collect();
-    let missing: Vec<&str> = PRIVILEGES
+    // Rows of solutions. Append: the opportunity.
+    let of_solutions = solution_table(mapping).into_iter().flat_map(|table| {
+        let verbs = ["Create", "Read", "Write", "Delete", "Append"];
+        verbs.map(|verb| format!("prv{verb}{table}"))
+    });
+    let missing: Vec<String> = PRIVILEGES
         .into_iter()
+        .map(str::to_owned)
+        .chain(of_solutions)
         .filter(|name| !held.contains(&name.to_ascii_lowercase()))
         .collect();
     if missing.is_empty() {
@@ -274,7 +287,7 @@ async fn read(sheet: &mut Sheet, dataverse: &Dataverse, is_admitted: bool, clock
 fn trouble(error: &dataverse::Error) -> Trouble {
     match error {
         dataverse::Error::Http(error) | dataverse::Error::KeyTaken(error) => Trouble::from(error),
-        dataverse::Error::TrackingDisabled => tracking_off(),
+        dataverse::Error::TrackingDisabled => tracking_off(TABLE),
         dataverse::Error::ColumnMissing { table, column, .. } => Trouble::new(
             error.code(),
             format!("there is no column {column} on {table}"),
@@ -286,10 +299,10 @@ fn trouble(error: &dataverse::Error) -> Trouble {
     }
 }
 
-fn tracking_off() -> Trouble {
+fn tracking_off(table: &str) -> Trouble {
     Trouble::new(
         "tracking_disabled",
-        "the table opportunity does not track changes",
+        format!("the table {table} does not track changes"),
         "run `make columns ENV=...`: it switches change tracking on, after asking",
     )
 }
@@ -364,9 +377,25 @@ fn unready(found: &FoundKey) -> Trouble {
     Trouble::new("key_not_active", message, cure)
 }
 
-async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse) {
+async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse, mapping: Option<&Mapping>) {
     let (id, what) = ("change_tracking", "change tracking");
     sheet.looking(what);
+    if let Some(table) = solution_table(mapping) {
+        let trouble = match metadata.table(table).await {
+            Ok(Some(found)) if found.change_tracking_enabled => None,
+            Ok(Some(_)) => Some(tracking_off(table)),
+            Ok(None) => Some(Trouble::new(
+                "table_missing",
+                format!("there is no table {table}, which [solutions] of the mapping names"),
+                "run `make columns ENV=...`, or correct the name in the mapping",
+            )),
+            Err(error) => Some(Trouble::from(&error)),
+        };
+        if let Some(trouble) = trouble {
+            sheet.bad(id, what, trouble);
+            return;
+        }
+    }
     match metadata.table(TABLE).await {
         Ok(Some(FoundTable {
             is_optimistic_concurrency_enabled: Some(false),
@@ -391,7 +420,7 @@ async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse)
                 sheet.bad(id, what, trouble);
             }
         },
-        Ok(Some(_)) => sheet.bad(id, what, tracking_off()),
+        Ok(Some(_)) => sheet.bad(id, what, tracking_off(TABLE)),
         Ok(None) => {
             let message = "there is no table opportunity";
             let cure = "check DATAVERSE_URL: the connector needs an environment with Dynamics 365 Sales";
