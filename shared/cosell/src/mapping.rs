@@ -4,20 +4,23 @@
 //! Guarantee: projecting a row, writing the projection and projecting again gives the same terms.
 
 mod file;
+mod lead;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
 pub use self::file::{InvalidMapping, Problem};
 use self::file::{Problems, Section};
+pub use self::lead::{LeadColumns, Person};
 use crate::amount::Amount;
 use crate::deal::{Currency, Field, Help, Particulars, Side, Term, Terms};
 use crate::ids::{CurrencyId, ReferralId, SolutionId};
 use crate::link::SyncStatus;
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::referral::{Address, Attribute, CustomerProfile, Member};
-use crate::stage::Stage;
+use crate::stage::{OpportunityMove, Stage};
 
 /// The mapping that ships with the connector.
 pub const DEFAULT: &str = include_str!("../mapping.toml");
@@ -29,6 +32,9 @@ const MARKS: [char; 12] = [
 
 /// Room that the mark and its blank take in a name column.
 const MARK_ROOM: usize = 2;
+
+/// Fields that Partner Center demands of every deal.
+const REQUIRED: [Field; 3] = [Field::Name, Field::Value, Field::CloseDate];
 
 /// UTF-16 units that the column of the closing reason holds.
 const CLOSE_REASON_ROOM: usize = 200;
@@ -135,6 +141,8 @@ pub struct StageRow {
     pub state: i64,
     /// `statuscode`.
     pub status: i64,
+    /// What the status reason says of a deal that ended; of leads only.
+    pub reason: Option<String>,
 }
 
 /// What the other side can hold of a value.
@@ -164,6 +172,10 @@ pub struct Mapping {
     constants: Vec<(String, Cell)>,
     countries: BTreeMap<String, String>,
     link_pattern: String,
+    /// The same for leads; none when deals that are not co-sell become opportunities at once.
+    leads: Option<Arc<Self>>,
+    /// Set in the mapping of leads: columns that only a lead has.
+    lead: Option<LeadColumns>,
 }
 
 /// Columns of the account, and of the person tables, that are read with an opportunity.
@@ -210,8 +222,9 @@ impl Mapping {
             .collect();
         let constants = read_constants(root.section("constants", &mut problems), &prefix, &mut problems);
         let countries = read_countries(root.section("countries", &mut problems), &mut problems);
+        let lead = lead::read(&mut root, &fields, &prefix, &mut problems);
         root.finish(&mut problems);
-        problems.finish(Self {
+        let mapping = Self {
             version: version
                 .and_then(|version| u32::try_from(version).ok())
                 .unwrap_or_default(),
@@ -225,7 +238,11 @@ impl Mapping {
             constants,
             countries,
             link_pattern,
-        })
+            leads: None,
+            lead: None,
+        };
+        let leads = lead.map(|lead| Arc::new(mapping.with(lead)));
+        problems.finish(Self { leads, ..mapping })
     }
 
     /// The rules of a field; none for the stage, whose rules are the life cycles'.
@@ -250,6 +267,12 @@ impl Mapping {
     #[must_use]
     pub fn opportunity_query(&self) -> String {
         let columns = self.own_columns().join(",");
+        if self.is_of_leads() {
+            return format!(
+                "$select={columns}&$expand=transactioncurrencyid($select=isocurrencycode,currencyprecision),\
+                 parentaccountid($select={ACCOUNT}),parentcontactid($select={CONTACT})"
+            );
+        }
         format!(
             "$select={columns}&$expand=transactioncurrencyid($select=isocurrencycode,currencyprecision),\
              customerid_account($select={ACCOUNT}),parentaccountid($select={ACCOUNT}),\
@@ -287,7 +310,8 @@ impl Mapping {
             .into_iter()
             .map(String::as_str)
             .chain(self.fields.values().map(|rule| rule.column.as_str()))
-            .chain(["name", "statecode", "statuscode", "modifiedon", "_ownerid_value"])
+            .chain(["statecode", "statuscode", "modifiedon", "_ownerid_value"])
+            .chain(self.further_columns().iter().copied())
             .collect();
         names.into_iter().collect()
     }
@@ -328,7 +352,9 @@ impl Mapping {
         let stage = known(&|row| Some(row.state) == state && Some(row.status) == status)
             .or_else(|| known(&|row| Some(row.state) == state))
             .unwrap_or_else(|| Stage::Unknown(format!("statecode {state:?}, statuscode {status:?}")));
-        Term::stage(stage, row.text(&self.columns.close_reason))
+        let listed = self.stages.iter().find(|row| Some(row.status) == status);
+        let meaning = listed.and_then(|row| row.reason.as_deref());
+        Term::stage(stage, row.text(&self.columns.close_reason).or(meaning))
     }
 
     /// What an opportunity says beyond its terms: who the customer is, who sells, what is asked of Microsoft.
@@ -398,6 +424,7 @@ impl Mapping {
         match (toward, term) {
             (_, Term::Stage { stage, reason }) => {
                 let stage = match toward {
+                    Side::Dynamics if self.is_of_leads() => stage.toward_lead(),
                     Side::Dynamics => stage.toward_dynamics(),
                     Side::PartnerCenter => stage.toward_partner_center(&there.stage()),
                 };
@@ -648,7 +675,7 @@ fn read_fields(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>
             }
         }
     }
-    for field in [Field::Name, Field::Value, Field::CloseDate] {
+    for field in REQUIRED {
         if !fields.contains_key(&field) {
             problems.add(
                 root.span(),
@@ -784,7 +811,12 @@ fn read_stages(root: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<Stage
             );
         }
         section.finish(problems);
-        stages.push(StageRow { stage, state, status });
+        stages.push(StageRow {
+            stage,
+            state,
+            status,
+            reason: None,
+        });
     }
     for stage in [Stage::Unanswered, Stage::Active, Stage::Won, Stage::Lost] {
         if !stages.iter().any(|row| row.stage == stage) {

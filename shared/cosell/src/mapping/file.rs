@@ -98,6 +98,11 @@ impl<'t> Section<'t> {
         self.entries.remove(key).map(|(_, value)| value)
     }
 
+    /// Whether there is an entry of this name that was not read yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// A text that must be there.
     pub(super) fn text(&mut self, key: &str, problems: &mut Problems<'_>) -> (String, Range<usize>) {
         match self.take(key) {
