@@ -287,7 +287,7 @@ async fn dispatch(
         }
         Event::Command(Command::Show(subject)) => {
             counted.outcome = "command";
-            match connector.show(subject, run).await? {
+            match connector.show(subject, run, now()).await? {
                 Some(shown) => Ok(serde_json::to_value(shown)?),
                 None => Err(Connector::unknown(subject).into()),
             }

@@ -6,6 +6,7 @@ use cosell::finding::Finding;
 use cosell::hint::Subject;
 use cosell::link::{AuditEntry, Link};
 use cosell::plan::{self, Picture};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::connector::Connector;
@@ -41,7 +42,7 @@ impl Connector {
     ///
     /// # Errors
     /// When the ledger or a vendor does not answer.
-    pub async fn show(&self, subject: Subject, run: &Run) -> Result<Option<Shown>, Fault> {
+    pub async fn show(&self, subject: Subject, run: &Run, now: Timestamp) -> Result<Option<Shown>, Fault> {
         let Some(link) = self.ledger.find(subject).await? else {
             return Ok(None);
         };
@@ -85,6 +86,8 @@ impl Connector {
             opportunity: row.as_ref(),
             microsoft: None,
             currencies: &currencies,
+            now,
+            insists: false,
         };
         let planned = match plan::plan(&picture, &self.policy) {
             Ok(plan) => plan.findings,

@@ -8,20 +8,20 @@ pub(crate) mod lead;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::amount::Amount;
-use crate::deal::{Currency, Field, Particulars, Side, Term, Terms};
+use crate::deal::{Currency, Field, Particulars, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId};
-use crate::link::{Base, Link, Shown, SyncStatus};
+use crate::link::{Asked, Base, Change, Closing, Link, Shown, SyncStatus};
 use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::policy::Policy;
 use crate::reconcile::call::Close;
 use crate::referral::{
-    AdditionalRequirements, MICROSOFT, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
+    AdditionalRequirements, MICROSOFT, Member, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
     PatchOperation, PatchValue, Reference, Referral, SolutionTag, Target,
 };
 use crate::stage::{OpportunityMove, Stage};
@@ -48,6 +48,10 @@ pub struct Picture<'a> {
     pub microsoft: Option<&'a Referral>,
     /// Currencies that were looked up.
     pub currencies: &'a BTreeMap<Currency, Option<KnownCurrency>>,
+    /// Now: whether a closing has waited long enough.
+    pub now: Timestamp,
+    /// A person asked for this look: what a vendor refused for good is tried once more.
+    pub insists: bool,
 }
 
 /// A row of `transactioncurrencies`.
@@ -78,6 +82,12 @@ pub struct Plan {
     pub referenced: bool,
     /// Digits after the point that the CRM keeps for the deal's currency once it is done.
     pub money_digits: u32,
+    /// A closing that waits.
+    pub closing: Option<Closing>,
+    /// What became of the help that the seller wants.
+    pub asked: Option<Asked>,
+    /// Microsoft is to be asked for help, once everything else is in step.
+    pub invites: bool,
 }
 
 impl Plan {
@@ -116,6 +126,147 @@ pub enum Need {
     Currency(Currency),
 }
 
+/// Whether Microsoft is to be asked for help after the deal was shared without.
+enum Invitation {
+    /// Nothing new is wanted.
+    Unwanted,
+    /// It can be asked.
+    Wanted,
+    /// It cannot, for these reasons.
+    Impossible(Vec<Finding>),
+    /// It cannot, and never will for this wish.
+    Never(Finding),
+}
+
+/// Whether the seller wants help that Microsoft was not asked for. An invitation is the creation of Microsoft's half;
+/// what it asks for cannot be changed afterwards (`manage-co-sell-opportunities`).
+fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Result<Invitation, Need> {
+    let mapping = policy.mapping.as_ref();
+    let (Some(row), Some(base)) = (picture.opportunity, picture.base) else {
+        return Ok(Invitation::Unwanted);
+    };
+    if picture.link.is_lead() {
+        // What is not accepted yet is nothing to ask for help with.
+        return Ok(Invitation::Unwanted);
+    }
+    let particulars = mapping.particulars(row);
+    let asked = picture.link.asked.as_ref();
+    let is_new = asked.map_or(particulars.help.is_some(), |asked| asked.help != particulars.help);
+    if picture.link.microsoft.is_some() || picture.microsoft.is_some() {
+        // What was asked before this was written down is not known.
+        let text = match (asked, &particulars.help) {
+            (Some(Asked { refused: None, .. }), Some(help)) if is_new => {
+                format!(
+                    "Microsoft is asked for help once; that {} is wanted now, tell it in the notes",
+                    help.0
+                )
+            }
+            (Some(Asked { refused: None, .. }), None) if is_new => {
+                "Microsoft was asked for help, which cannot be taken back".to_owned()
+            }
+            _ => return Ok(Invitation::Unwanted),
+        };
+        return Ok(Invitation::Never(Finding::new(Code::Frozen, text).on(Side::Dynamics)));
+    }
+    if particulars.help.is_none() {
+        return Ok(Invitation::Unwanted);
+    }
+    if !is_new && !picture.insists {
+        return Ok(match asked.and_then(|asked| asked.refused.clone()) {
+            Some(text) => Invitation::Impossible(vec![Finding::new(Code::Refused, text).on(Side::Dynamics)]),
+            None => Invitation::Unwanted,
+        });
+    }
+    let Some(referral) = picture.referral else {
+        return Err(Need::Referral);
+    };
+    let never = |text: &str| Invitation::Never(Finding::new(Code::Frozen, text).on(Side::Dynamics));
+    if referral.is_invited_by_microsoft() {
+        return Ok(never(
+            "Microsoft sent this deal itself, so there is nobody to ask for help",
+        ));
+    }
+    if referral.is_from_another_partner() {
+        return Ok(never(
+            "another partner sent this deal; help from Microsoft is for that partner to ask for",
+        ));
+    }
+    if base.referral.stage().is_closed() || Terms::from_referral(referral).stage().is_closed() {
+        return Ok(never(
+            "the referral is closed, so Microsoft cannot be asked for help any more",
+        ));
+    }
+    let findings = validate(opportunity, &particulars, mapping);
+    Ok(match (findings.is_empty(), policy.paused) {
+        (false, _) => Invitation::Impossible(findings),
+        (true, Some(Side::PartnerCenter)) => Invitation::Impossible(vec![
+            Finding::new(
+                Code::Paused,
+                merge::held_back("asking Microsoft for help", Side::PartnerCenter),
+            )
+            .on(Side::PartnerCenter),
+        ]),
+        (true, _) => Invitation::Wanted,
+    })
+}
+
+impl Plan {
+    fn follow(&mut self, invitation: Invitation, picture: &Picture<'_>, mapping: &Mapping) {
+        match invitation {
+            Invitation::Unwanted => {}
+            Invitation::Wanted => self.invites = true,
+            Invitation::Impossible(findings) => self.findings.extend(findings),
+            Invitation::Never(finding) => {
+                self.findings.push(finding);
+                self.asked = picture.opportunity.map(|row| Asked {
+                    help: mapping.particulars(row).help,
+                    refused: None,
+                });
+            }
+        }
+    }
+}
+
+/// How long a closing still has to wait; none when it has waited.
+fn closing_wait(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Option<SignedDuration> {
+    let delay = policy.wait(policy.close_delay);
+    let stage = opportunity.get(Field::Stage);
+    let since = match &picture.link.closing {
+        Some(closing) if &closing.stage == stage => closing.since,
+        _ => picture.now,
+    };
+    let left = delay.saturating_sub(picture.now.duration_since(since));
+    left.is_positive().then_some(left)
+}
+
+/// The closing that waits once this look is over.
+fn closing(picture: &Picture<'_>, opportunity: &Terms, waits: bool, findings: &mut Vec<Finding>) -> Option<Closing> {
+    let before = picture.link.closing.clone();
+    let stage = opportunity.get(Field::Stage);
+    if waits {
+        let known = before.filter(|closing| &closing.stage == stage);
+        if known.is_some() {
+            // Said when it began.
+            findings.retain(|finding| finding.code != Code::Closing);
+        }
+        return Some(known.unwrap_or_else(|| Closing {
+            stage: stage.clone(),
+            since: picture.now,
+        }));
+    }
+    if picture.opportunity.is_none() {
+        return before;
+    }
+    if before.is_some() && !opportunity.stage().is_closed() {
+        findings.push(Finding::field(
+            Code::TakenBack,
+            Field::Stage,
+            "the deal was opened again before Partner Center was told that it was closed",
+        ));
+    }
+    None
+}
+
 /// Plans a linked deal.
 ///
 /// # Errors
@@ -130,7 +281,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         (None, Some(base)) => base.referral.clone(),
         (None, None) => return Err(Need::Referral),
     };
-    let opportunity = match (picture.opportunity, picture.base) {
+    let mut opportunity = match (picture.opportunity, picture.base) {
         (Some(row), _) => mapping.terms(row),
         (None, Some(base)) => base.opportunity.clone(),
         (None, None) => return Err(Need::Opportunity),
@@ -150,7 +301,13 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         .opportunity
         .and_then(mapping::money_digits)
         .unwrap_or(picture.link.money_digits);
-    let merged = merge::merge(merge::Input {
+    let invitation = invitation(picture, &opportunity, policy)?;
+    // Asking Microsoft for help makes the deal visible to it.
+    let reveals = matches!(invitation, Invitation::Wanted) && opportunity.get(Field::Visibility) == &Term::Flag(false);
+    if reveals {
+        opportunity.set(Field::Visibility, Term::Flag(true));
+    }
+    let mut merged = merge::merge(merge::Input {
         mapping,
         base: picture.base,
         referral: &referral,
@@ -159,13 +316,34 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         digits_of: &digits_of,
         marked: policy.display_checkmark,
         missing_currencies: &missing_currencies,
+        close_delay: closing_wait(picture, &opportunity, policy),
+        answerable: !picture.referral.is_some_and(Referral::is_from_another_partner),
         paused: policy.paused,
     });
+    if reveals && policy.paused != Some(Side::Dynamics) {
+        let change = Change {
+            field: Field::Visibility,
+            side: Side::Dynamics,
+            old: Term::Flag(false),
+            new: Term::Flag(true),
+            lost: false,
+        };
+        merged.findings.push(Finding::field(
+            Code::Carried,
+            Field::Visibility,
+            "asking Microsoft for help makes the deal visible to Microsoft",
+        ));
+        merged.toward_opportunity.set(Field::Visibility, Term::Flag(true));
+        merged.changes.push(change);
+    }
     let mut plan = Plan {
         findings: merged.findings.clone(),
         referenced: picture.link.referenced,
+        asked: picture.link.asked.clone(),
         ..Plan::default()
     };
+    plan.follow(invitation, picture, mapping);
+    plan.closing = closing(picture, &opportunity, merged.closing, &mut plan.findings);
     plan.money_digits = match merged.toward_opportunity.get(Field::Value) {
         Term::Money {
             currency: Some(code), ..
@@ -201,7 +379,8 @@ fn plan_referral(
             continue;
         }
         fields.push(field);
-        first.extend(operations(field, term, picture.referral).ok_or(Need::Referral)?);
+        let there = there(field, picture);
+        first.extend(operations(field, term, &there, picture.referral).ok_or(Need::Referral)?);
     }
     let accepts = matches!(merged.toward_referral.stage(), Stage::Active | Stage::Won | Stage::Lost);
     // Our id travels with the acceptance; whether the referral carries one already, only a read tells.
@@ -297,9 +476,46 @@ fn reference(
     }
 }
 
+/// What the referral shows of a field: as read, or as its version proves it to be.
+fn there(field: Field, picture: &Picture<'_>) -> Term {
+    match (picture.referral, picture.base) {
+        (Some(referral), _) => Terms::from_referral(referral).get(field).clone(),
+        (None, Some(base)) => base.referral.get(field).clone(),
+        (None, None) => Term::Nothing,
+    }
+}
+
+/// The operations that bring a list of people from `there` to `people`: only who is new is named, so that what the API
+/// knows of the others stays.
+fn join(
+    whole: &'static str,
+    one: &'static str,
+    people: &BTreeMap<String, Person>,
+    there: &Term,
+) -> Vec<PatchOperation> {
+    let member = |(mail, person): (&String, &Person)| Member {
+        first_name: person.first_name.clone(),
+        last_name: person.last_name.clone(),
+        phone_number: person.phone_number.clone(),
+        email: mail.clone(),
+    };
+    match there {
+        Term::People(known) => people
+            .iter()
+            .filter(|(mail, _)| !known.contains_key(*mail))
+            .map(|person| PatchOperation::add(one, PatchValue::Person(member(person))))
+            .collect(),
+        _ => vec![PatchOperation::add(
+            whole,
+            PatchValue::People(people.iter().map(member).collect()),
+        )],
+    }
+}
+
 /// The operations that set one field; none when the referral itself is needed for them.
-fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<Vec<PatchOperation>> {
+fn operations(field: Field, term: &Term, there: &Term, referral: Option<&Referral>) -> Option<Vec<PatchOperation>> {
     let text = |path, text: &str| vec![PatchOperation::replace(path, PatchValue::Text(text.to_owned()))];
+    let optional = |path, text: &str| vec![PatchOperation::add(path, PatchValue::Text(text.to_owned()))];
     Some(match (field, term) {
         (Field::Notes, Term::Text(notes)) => text("/details/notes", notes),
         (Field::Notes, Term::Nothing) => text("/details/notes", ""),
@@ -318,6 +534,16 @@ fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<
             "/consent/consentToShareReferralWithMicrosoftSellers",
             PatchValue::Flag(*visible),
         )],
+        // Not every referral shows these members, and `replace` needs one that is there.
+        (Field::SalesStage, Term::Text(stage)) => optional("/salesStage", stage),
+        (Field::Campaign, Term::Text(campaign)) => optional("/campaignId", campaign),
+        (Field::Campaign, Term::Nothing) => optional("/campaignId", ""),
+        (Field::Program, Term::Text(program)) => optional("/referralProgram", program),
+        (Field::Program, Term::Nothing) => optional("/referralProgram", ""),
+        (Field::Team, Term::People(people)) => join("/team", "/team/-", people, there),
+        (Field::Contacts, Term::People(people)) => {
+            join("/customerProfile/team", "/customerProfile/team/-", people, there)
+        }
         (Field::Solutions, Term::Solutions(ids)) => {
             // The whole list is replaced; what stays keeps the members we do not know.
             let there = &referral?.details.requirements.solutions;
@@ -517,14 +743,32 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
         ..before.clone()
     };
     if let Some(microsoft) = picture.microsoft {
+        let mut tell = |text: String| findings.push(Finding::new(Code::MicrosoftMoved, text));
         let stage = Stage::from_referral(&microsoft.status, &microsoft.substatus);
         if before.microsoft.as_ref() != Some(&stage) {
-            findings.push(Finding::new(
-                Code::MicrosoftMoved,
-                format!("Microsoft's referral is {stage}"),
-            ));
+            let reason = microsoft.status_reason.as_deref().map(str::trim).unwrap_or_default();
+            let because = if reason.is_empty() || !stage.is_closed() {
+                String::new()
+            } else {
+                format!(" ({reason})")
+            };
+            tell(format!("Microsoft's referral is {stage}{because}"));
         }
         shown.microsoft = Some(stage);
+        let said = MicrosoftSaid::new(microsoft, picture.base);
+        if said.notes.is_some() && said.notes != before.microsoft_notes {
+            tell(format!(
+                "Microsoft notes: {}",
+                said.notes.as_deref().unwrap_or_default()
+            ));
+        }
+        if said.team.is_some() && said.team != before.microsoft_team {
+            tell(format!(
+                "Microsoft's people on the deal: {}",
+                said.team.as_deref().unwrap_or_default()
+            ));
+        }
+        (shown.microsoft_notes, shown.microsoft_team) = (said.notes, said.team);
         let id = microsoft
             .tracking_info
             .microsoft_msx_id
@@ -533,6 +777,36 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
         shown.microsoft_crm_id = id.or(shown.microsoft_crm_id);
     }
     shown
+}
+
+/// What Microsoft's half says that ours does not: it begins as a copy of ours.
+struct MicrosoftSaid {
+    notes: Option<String>,
+    team: Option<String>,
+}
+
+impl MicrosoftSaid {
+    fn new(microsoft: &Referral, base: Option<&Base>) -> Self {
+        let terms = Terms::from_referral(microsoft);
+        let ours = |field| base.map(|base| base.referral.get(field).clone()).unwrap_or_default();
+        let notes = match terms.get(Field::Notes) {
+            Term::Text(text) if terms.get(Field::Notes) != &ours(Field::Notes) => Some(text.clone()),
+            _ => None,
+        };
+        let team = match (terms.get(Field::Team), ours(Field::Team)) {
+            (Term::People(people), Term::People(ours)) => {
+                let mut people = people.clone();
+                people.retain(|mail, _| !ours.contains_key(mail));
+                people
+            }
+            (Term::People(people), _) => people.clone(),
+            _ => BTreeMap::new(),
+        };
+        Self {
+            notes,
+            team: (!team.is_empty()).then(|| Term::People(team).to_string()),
+        }
+    }
 }
 
 /// The mark before the name that goes with a sync state.
@@ -570,7 +844,16 @@ pub(crate) fn show(change: &mut RowChange, shown: &Shown, before: &Shown, policy
             Cell::Text(mapping::cut(id, 100).0.to_owned()),
         );
     }
-    if shown.microsoft != before.microsoft && change.is_empty() {
+    let said = |shown: &Shown| {
+        let Shown {
+            microsoft,
+            microsoft_notes,
+            microsoft_team,
+            ..
+        } = shown.clone();
+        (microsoft, microsoft_notes, microsoft_team)
+    };
+    if said(shown) != said(before) && change.is_empty() {
         // Only the trail tells it; the caller adds the trail to every change that is not empty.
         change.set(columns.audit.clone(), Cell::Null);
     }
@@ -845,7 +1128,7 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
     findings
 }
 
-fn incomplete(person: &crate::referral::Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
+fn incomplete(person: &Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
     for (value, what) in [
         (&person.first_name, "first name"),
         (&person.last_name, "last name"),
@@ -962,14 +1245,19 @@ pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, partic
 /// What both sides agree on once an opportunity was shared.
 #[must_use]
 pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
-    let mut referral = terms.clone();
-    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
-        referral.set(field, Term::Nothing);
-    }
-    Base {
-        referral,
+    let mut base = Base {
+        referral: terms.clone(),
         opportunity: terms.clone(),
+    };
+    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
+        base.referral.set(field, Term::Nothing);
     }
+    // These follow with the next look: that a PATCH takes them is documented, that a creation does is not.
+    for field in [Field::SalesStage, Field::Campaign, Field::Program] {
+        base.referral.set(field, Term::Nothing);
+        base.opportunity.set(field, Term::Nothing);
+    }
+    base
 }
 
 /// Whether a field travels to Partner Center when a deal is created there.

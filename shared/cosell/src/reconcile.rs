@@ -22,12 +22,12 @@ use jiff::{SignedDuration, Timestamp};
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
 use self::lead::Succession;
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId};
-use crate::link::{Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
 use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::Row;
@@ -472,6 +472,8 @@ impl<'p> Reconcile<'p> {
             opportunity: self.opportunity.seen().map(AsRef::as_ref),
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
+            now: self.trigger.now,
+            insists: self.trigger.hint.cause == Cause::Operator,
         };
         let mut plan = match plan::plan(&picture, self.policy) {
             Ok(plan) => plan,
@@ -483,6 +485,9 @@ impl<'p> Reconcile<'p> {
             Err(call) => return Decision::Ask(call),
         };
         self.succeed(&link, &mut plan);
+        if plan.invites && !plan.writes() {
+            return self.invite(link);
+        }
         if let Some(side) = self.policy.paused.filter(|_| base.is_none() && plan.holds_back()) {
             // The first base has to be whole: of half a one the other half would be taken for agreed.
             return self.hold(link, side);
@@ -498,6 +503,8 @@ impl<'p> Reconcile<'p> {
         next.due = self.due_after(&link);
         next.mapping_version = self.policy.mapping.version;
         next.money_digits = plan.money_digits;
+        next.closing.clone_from(&plan.closing);
+        next.asked.clone_from(&plan.asked);
         if let Some(microsoft) = self.microsoft.seen() {
             next.microsoft = Some(microsoft.id);
         }
@@ -514,6 +521,14 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        if let Some(closing) = &plan.closing {
+            let at = closing.since + self.policy.wait(self.policy.close_delay);
+            next.due = Some(next.due.take().filter(|due| due.at < at).unwrap_or_else(|| Due {
+                at,
+                attempts: 0,
+                why: "closing".to_owned(),
+            }));
+        }
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
@@ -524,6 +539,8 @@ impl<'p> Reconcile<'p> {
             && link.pending.is_none()
             && next.attention == link.attention
             && next.shown == link.shown
+            && next.closing == link.closing
+            && next.asked == link.asked
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced;
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
@@ -564,6 +581,13 @@ impl<'p> Reconcile<'p> {
         if qualifies {
             // What became of the lead is looked up at once.
             draft.go_on(true);
+            self.opportunity = Sight::Unread;
+        }
+        if plan.invites {
+            // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
+            draft.go_on(true);
+            self.thorough = true;
+            self.referral = Sight::Unread;
             self.opportunity = Sight::Unread;
         }
         if stale {
@@ -1058,6 +1082,18 @@ impl<'p> Reconcile<'p> {
                 _ => Pending::CreateOpportunity { terms },
             });
         }
+        if let (
+            true,
+            Some(Pending::CreateReferral {
+                half: Half::Microsofts, ..
+            }),
+        ) = (permanent, &announced.pending)
+        {
+            next.asked = Some(Asked {
+                help: self.wanted_help(),
+                refused: Some(fault.message.clone()),
+            });
+        }
         if posting && !fault.in_doubt {
             // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
             // row; Microsoft's is posted again later, unless it never will be taken.
@@ -1125,6 +1161,12 @@ impl<'p> Reconcile<'p> {
         }
         self.link = link.map(Some);
         self.phase = Phase::Looking;
+    }
+
+    /// The help that the opportunity wants, as far as it was seen.
+    fn wanted_help(&self) -> Option<Help> {
+        let row = self.opportunity.seen()?;
+        self.policy.mapping.particulars(row).help
     }
 
     /// A call failed and nothing is under way: the deal is looked at again later.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::file::{Problems, Section};
-use super::{Cell, Field, FieldRule, Mapping, OpportunityMove, REQUIRED, Row, Stage, StageRow, column, read_constants};
+use super::read::{column, read_constants};
+use super::{Cell, Field, FieldRule, Mapping, OpportunityMove, REQUIRED, Row, Stage, StageRow};
 use crate::ids::Record;
 
 /// Columns that hold a person.

@@ -67,7 +67,9 @@ fn agreed(mut base: Base) -> Base {
         base.referral.set(Field::Stage, Term::stage(Stage::Active, None));
     }
     for field in Field::ALL {
-        if base.opportunity.get(field) == &Term::Nothing {
+        // Lists of people only grow, and only toward the referral: nothing of them is to be filled in.
+        let is_list = matches!(field, Field::Team | Field::Contacts);
+        if base.opportunity.get(field) == &Term::Nothing && !is_list {
             // What the lead did not have comes from the referral.
             base.referral.set(field, Term::Nothing);
         }
@@ -112,7 +114,8 @@ pub(crate) fn fill(row: &Row, lead: Option<&Row>, base: Option<&Base>, policy: &
     for field in Field::ALL {
         let is_lacking = matches!(there.get(field), Term::Nothing | Term::Flag(false));
         let term = had.get(field);
-        if field == Field::Stage || !is_lacking || term == there.get(field) || !term.is_readable() {
+        let is_written = !matches!(field, Field::Stage | Field::Team | Field::Contacts);
+        if !is_written || !is_lacking || term == there.get(field) || !term.is_readable() {
             continue;
         }
         let Some(rule) = mapping.rule(field) else { continue };

@@ -11,7 +11,7 @@ use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::ReferralId;
-use crate::link::{AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
+use crate::link::{Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan;
@@ -340,6 +340,11 @@ impl Draft {
         }
     }
 
+    /// What became of the help that the seller wants.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        self.after.asked = Some(asked);
+    }
+
     /// Microsoft's half is this one.
     pub(super) const fn link_microsoft(&mut self, id: ReferralId) {
         self.after.microsoft = Some(id);
@@ -635,6 +640,11 @@ pub(super) fn field_of(path: &str) -> Option<Field> {
         "/details/closingDateTime" => Some(Field::CloseDate),
         "/details/notes" => Some(Field::Notes),
         "/details/requirements/solutions" => Some(Field::Solutions),
+        "/salesStage" => Some(Field::SalesStage),
+        "/campaignId" => Some(Field::Campaign),
+        "/referralProgram" => Some(Field::Program),
+        "/team" | "/team/-" => Some(Field::Team),
+        "/customerProfile/team" | "/customerProfile/team/-" => Some(Field::Contacts),
         "/consent/consentToShareReferralWithMicrosoftSellers" => Some(Field::Visibility),
         "/status" | "/substatus" | "/statusReason" => Some(Field::Stage),
         _ => None,
