@@ -179,3 +179,104 @@ impl Plan {
 pub(crate) fn told(lead: LeadId, opportunity: OpportunityId) -> String {
     format!("lead {lead} was qualified; opportunity {opportunity} takes its place")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::SignedDuration;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::TenantId;
+    use crate::mapping::DEFAULT;
+
+    const LEAD: &str = r#""subject":"✔ Deal","estimatedamount":100,"estimatedclosedate":"2026-06-30","description":"Notes",
+        "cosell_solutions":"SOL-1","cosell_referralvisibility":true,"statecode":1,"statuscode":3,
+        "transactioncurrencyid":{"isocurrencycode":"GBP","currencyprecision":2},
+        "_transactioncurrencyid_value":"0c9d4b7e-0003-4e2e-8b7a-000d3a3be645",
+        "_parentaccountid_value":"0c9d4b7e-0004-4e2e-8b7a-000d3a3be645""#;
+
+    fn policy() -> Policy {
+        Policy {
+            tenant: TenantId::new(Uuid::from_u128(1)),
+            mapping: Arc::new(Mapping::parse(DEFAULT).unwrap()),
+            cosell_only: false,
+            display_checkmark: true,
+            settle: SignedDuration::from_secs(600),
+            waits_percent: 100,
+            close_delay: SignedDuration::ZERO,
+            dry_run: false,
+            paused: None,
+        }
+    }
+
+    fn row(cells: &str) -> Row {
+        serde_json::from_str(&format!("{{{cells}}}")).unwrap()
+    }
+
+    #[test]
+    fn a_fresh_opportunity_gets_what_it_lacks_and_keeps_what_it_brought() {
+        let policy = policy();
+        let fresh = row(r#""name":"Deal","description":"Call first","statecode":0,"statuscode":1"#);
+        let (filled, change) = fill(&fresh, Some(&row(LEAD)), None, &policy);
+        let terms = policy.mapping.terms(&filled);
+        for (field, expected) in [
+            (Field::Name, "Deal"),
+            (Field::Value, "100 GBP"),
+            (Field::CloseDate, "2026-06-30"),
+            (Field::Notes, "Call first"),
+            (Field::Visibility, "yes"),
+            (Field::Solutions, "SOL-1"),
+        ] {
+            assert_eq!(terms.get(field).to_string(), expected, "{field}");
+        }
+        let columns: Vec<&str> = change.cells().map(|(column, _)| column).collect();
+        let expected = [
+            "cosell_referralvisibility",
+            "cosell_solutions",
+            "cosell_syncwithpartnercenter",
+            "customerid_account@odata.bind",
+            "estimatedclosedate",
+            "estimatedvalue",
+            "parentaccountid@odata.bind",
+            "transactioncurrencyid@odata.bind",
+        ];
+        assert_eq!(columns, expected);
+        // Once it is filled, there is nothing to fill but the consent.
+        let account = row(r#""name":"Customer""#);
+        let mut complete = filled;
+        complete.set("parentaccountid", Cell::Row(Box::new(account)));
+        assert_eq!(fill(&complete, Some(&row(LEAD)), None, &policy).1.cells().count(), 1);
+    }
+
+    #[test]
+    fn what_was_agreed_on_the_lead_is_agreed_on_its_opportunity() {
+        let mapping = policy().mapping;
+        let leads = mapping.leads().unwrap();
+        let mut base = Base {
+            referral: leads.terms(&row(LEAD)),
+            opportunity: leads.terms(&row(LEAD)),
+        };
+        base.referral.set(Field::Stage, Term::stage(Stage::Won, None));
+        base.opportunity.set(Field::CloseDate, Term::Nothing);
+        let after = agreed(base.clone());
+        // Qualified because the referral was accepted; that it is won by now is still to be carried.
+        assert_eq!(after.referral.stage(), Stage::Active);
+        // What the lead did not have is news from the referral.
+        assert_eq!(after.referral.get(Field::CloseDate), &Term::Nothing);
+        assert_eq!(after.referral.get(Field::Value), base.referral.get(Field::Value));
+        assert_eq!(after.opportunity, base.opportunity);
+    }
+
+    #[test]
+    fn the_trail_tells_that_an_opportunity_has_taken_over() {
+        let mapping = policy().mapping;
+        let (lead, opportunity) = (LeadId::new(Uuid::from_u128(3)), OpportunityId::new(Uuid::from_u128(4)));
+        let copied = row(r#""cosell_referralidentifier":"x","cosell_audit":"a trail that the CRM copied""#);
+        assert!(!has_taken_over(&copied, lead, opportunity, &mapping));
+        let told = told(lead, opportunity);
+        let written = row(&format!(r#""cosell_audit":"2026-01-01 00:00 UTC - {told}\nolder""#));
+        assert!(has_taken_over(&written, lead, opportunity, &mapping));
+    }
+}
