@@ -95,7 +95,7 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
             Command::Register(order) => Box::pin(registration::register(order, &context)).await,
             Command::Prove(order) => Box::pin(registration::prove(order, &context)).await,
             Command::Doctor(order) => Box::pin(doctor::run(order, &context)).await,
-            Command::MappingCheck(order) => mapping_check::run(order, screen),
+            Command::MappingCheck(order) => Box::pin(mapping_check::run(order, &context)).await,
         }
     };
     tokio::select! {

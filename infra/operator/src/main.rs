@@ -8,6 +8,7 @@ mod consent;
 mod credentials;
 mod definitions;
 mod doctor;
+mod fit;
 mod loopback;
 mod mapping_check;
 mod metadata;

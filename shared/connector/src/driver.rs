@@ -150,10 +150,19 @@ impl Clients<'_> {
                 Answer::Referrals(self.partner_center.engagement(id).await?)
             }
             Call::FindCurrency(code) => Answer::Rows(self.dataverse.find_currency(code.as_str()).await?),
-            Call::FindAccount { name, postal_code } => {
-                Answer::Rows(self.dataverse.find_account(&name, &postal_code).await?)
+            Call::FindAccount { name, postal_code } => Answer::Rows(
+                self.dataverse
+                    .find_account(self.mapping.account(), &name, &postal_code)
+                    .await?,
+            ),
+            Call::FindAccountsOf { domain } => {
+                Answer::Rows(self.dataverse.find_accounts_of(self.mapping.account(), &domain).await?)
             }
-            Call::FindContact { email } => Answer::Rows(self.dataverse.find_contact(&email).await?),
+            Call::FindContact { email } => Answer::Rows(
+                self.dataverse
+                    .find_contact(&self.mapping.contact().email, &email)
+                    .await?,
+            ),
             Call::Intend(write) => self.write(&write).await?,
             Call::Commit(mut write) => {
                 if let Some(entry) = write.audit.last_mut() {

@@ -211,10 +211,10 @@ pub struct Shown {
     /// Where Microsoft's half stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub microsoft: Option<Stage>,
-    /// Microsoft's notes, where they are not ours.
+    /// The notes in Microsoft's half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub microsoft_notes: Option<String>,
-    /// Microsoft's people on the deal.
+    /// The people in Microsoft's half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub microsoft_team: Option<String>,
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::link::{Base, Change};
 use crate::mapping::{Mapping, Owner};
@@ -117,6 +117,13 @@ pub(crate) fn told(change: &Change, value: &Term, mapping: &Mapping) -> Finding 
 pub(crate) fn held_back(what: &str, toward: Side) -> String {
     format!(
         "{what} is held back: writing to {toward} is paused by the setting PAUSED; it follows once the pause is over"
+    )
+}
+
+/// What is said of a value that a choice of the CRM has no number for.
+pub(crate) fn no_choice(value: &Term, label: &str) -> String {
+    format!(
+        "Partner Center says {value}, for which {label:?} has no choice; add it to the values of the mapping, and to the CRM"
     )
 }
 
@@ -435,6 +442,9 @@ impl Merge<'_> {
                     "{label} changed in Dynamics to {value} after the referral was closed; Partner Center keeps what it has"
                 ),
             ),
+            (Side::Dynamics, _) if !fitted.is_readable() => {
+                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
+            }
             (_, _) if !self.input.mapping.update(field).allows(toward) && self.input.base.is_some() => shut(
                 Code::Frozen,
                 format!(
@@ -460,6 +470,13 @@ impl Merge<'_> {
                 format!(
                     "{label} was emptied in Dynamics; Partner Center has no word for that and keeps {}",
                     self.now(toward).get(field)
+                ),
+            ),
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => later(
+                Code::Missing,
+                format!(
+                    "fill in first name, last name and phone number of {}; Partner Center takes nobody without them",
+                    incomplete(value).unwrap_or_default()
                 ),
             ),
             (Side::PartnerCenter, Field::Team | Field::Contacts) if matches!(fitted, Term::People(people) if people.len() > MOST_PEOPLE) => {
@@ -504,6 +521,20 @@ impl Merge<'_> {
             (Side::PartnerCenter, _) => Gate::Open,
         }
     }
+}
+
+/// The mail address of somebody who lacks what Partner Center wants of every person.
+fn incomplete(people: &Term) -> Option<String> {
+    let Term::People(people) = people else { return None };
+    let lacks = |person: &Person| {
+        [&person.first_name, &person.last_name, &person.phone_number]
+            .into_iter()
+            .any(String::is_empty)
+    };
+    people
+        .iter()
+        .find(|(_, person)| lacks(person))
+        .map(|(mail, _)| mail.clone())
 }
 
 /// Whether a value may be written.

@@ -19,7 +19,7 @@ use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::policy::Policy;
-use crate::reconcile::call::Close;
+use crate::reconcile::call::{Close, Table};
 use crate::referral::{
     AdditionalRequirements, MICROSOFT, Member, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
     PatchOperation, PatchValue, Reference, Referral, SolutionTag, Target,
@@ -229,7 +229,7 @@ impl Plan {
 
 /// How long a closing still has to wait; none when it has waited.
 fn closing_wait(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Option<SignedDuration> {
-    let delay = policy.wait(policy.close_delay);
+    let delay = policy.close_delay;
     let stage = opportunity.get(Field::Stage);
     let since = match &picture.link.closing {
         Some(closing) if &closing.stage == stage => closing.since,
@@ -299,7 +299,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         .collect();
     let money_digits = picture
         .opportunity
-        .and_then(mapping::money_digits)
+        .and_then(|row| mapping.money_digits(row))
         .unwrap_or(picture.link.money_digits);
     let invitation = invitation(picture, &opportunity, policy)?;
     // Asking Microsoft for help makes the deal visible to it.
@@ -755,20 +755,31 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
             tell(format!("Microsoft's referral is {stage}{because}"));
         }
         shown.microsoft = Some(stage);
-        let said = MicrosoftSaid::new(microsoft, picture.base);
-        if said.notes.is_some() && said.notes != before.microsoft_notes {
-            tell(format!(
-                "Microsoft notes: {}",
-                said.notes.as_deref().unwrap_or_default()
-            ));
+        // Its half begins as a copy of ours, so what it shows at first is not Microsoft's.
+        let terms = Terms::from_referral(microsoft);
+        let is_ours = |field| {
+            before.microsoft.is_none()
+                && picture
+                    .base
+                    .is_some_and(|base| base.referral.get(field) == terms.get(field))
+        };
+        let text = |field| match terms.get(field) {
+            Term::Nothing | Term::Unreadable(_) => None,
+            term => Some(term.to_string()),
+        };
+        let (notes, team) = (text(Field::Notes), text(Field::Team));
+        for (field, now, then, what) in [
+            (Field::Notes, &notes, &before.microsoft_notes, "notes"),
+            (Field::Team, &team, &before.microsoft_team, "people"),
+        ] {
+            if let Some(now) = now
+                .as_ref()
+                .filter(|now| Some(*now) != then.as_ref() && !is_ours(field))
+            {
+                tell(format!("Microsoft's {what} on the deal: {now}"));
+            }
         }
-        if said.team.is_some() && said.team != before.microsoft_team {
-            tell(format!(
-                "Microsoft's people on the deal: {}",
-                said.team.as_deref().unwrap_or_default()
-            ));
-        }
-        (shown.microsoft_notes, shown.microsoft_team) = (said.notes, said.team);
+        (shown.microsoft_notes, shown.microsoft_team) = (notes, team);
         let id = microsoft
             .tracking_info
             .microsoft_msx_id
@@ -777,36 +788,6 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
         shown.microsoft_crm_id = id.or(shown.microsoft_crm_id);
     }
     shown
-}
-
-/// What Microsoft's half says that ours does not: it begins as a copy of ours.
-struct MicrosoftSaid {
-    notes: Option<String>,
-    team: Option<String>,
-}
-
-impl MicrosoftSaid {
-    fn new(microsoft: &Referral, base: Option<&Base>) -> Self {
-        let terms = Terms::from_referral(microsoft);
-        let ours = |field| base.map(|base| base.referral.get(field).clone()).unwrap_or_default();
-        let notes = match terms.get(Field::Notes) {
-            Term::Text(text) if terms.get(Field::Notes) != &ours(Field::Notes) => Some(text.clone()),
-            _ => None,
-        };
-        let team = match (terms.get(Field::Team), ours(Field::Team)) {
-            (Term::People(people), Term::People(ours)) => {
-                let mut people = people.clone();
-                people.retain(|mail, _| !ours.contains_key(mail));
-                people
-            }
-            (Term::People(people), _) => people.clone(),
-            _ => BTreeMap::new(),
-        };
-        Self {
-            notes,
-            team: (!team.is_empty()).then(|| Term::People(team).to_string()),
-        }
-    }
 }
 
 /// The mark before the name that goes with a sync state.
@@ -903,8 +884,7 @@ pub fn initial_stage(referral: &Stage) -> Stage {
 #[must_use]
 pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange, Base, Vec<Finding>) {
     let mapping = policy.mapping.as_ref();
-    let mut change = RowChange::default();
-    mapping.write_constants(&mut change);
+    let mut change = mapping.constants(Table::Opportunity);
     let mut findings = Vec::new();
     let mut base = Base {
         referral: new.terms.clone(),
@@ -962,6 +942,12 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
             digits,
             policy.display_checkmark,
         );
+        if !fitted.term.is_readable() {
+            base.referral.set(field, Term::Nothing);
+            let text = merge::no_choice(&term, rule.label.as_str());
+            findings.push(Finding::field(Code::UnknownValue, field, text).on(Side::PartnerCenter));
+            continue;
+        }
         if fitted.cut {
             findings.push(
                 Finding::field(
@@ -1005,54 +991,21 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
     (change, base, findings)
 }
 
-/// The account of a customer that the CRM does not know.
-#[must_use]
-pub fn new_account(referral: &Referral) -> RowChange {
-    let customer = &referral.customer_profile;
-    let mut change = RowChange::default();
-    for (column, text, limit) in [
-        ("name", &customer.name, 160),
-        ("address1_line1", &customer.address.address_line1, 250),
-        ("address1_line2", &customer.address.address_line2, 250),
-        ("address1_city", &customer.address.city, 80),
-        ("address1_stateorprovince", &customer.address.state, 50),
-        ("address1_postalcode", &customer.address.postal_code, 20),
-        ("address1_country", &customer.address.country, 80),
-    ] {
-        set_text(&mut change, column, text, limit);
-    }
-    change
-}
-
 /// The contact of a customer that the CRM does not know.
 #[must_use]
-pub fn new_contact(referral: &Referral, account: Option<AccountId>) -> Option<RowChange> {
+pub fn new_contact(referral: &Referral, account: Option<AccountId>, mapping: &Mapping) -> Option<RowChange> {
     let person = referral.customer_profile.team.first()?;
-    let mut change = RowChange::default();
-    for (column, text, limit) in [
-        ("firstname", &person.first_name, 50),
-        ("lastname", &person.last_name, 50),
-        ("emailaddress1", &person.email, 100),
-        ("telephone1", &person.phone_number, 50),
-    ] {
-        set_text(&mut change, column, text, limit);
-    }
+    let mut change = mapping.new_contact(person);
     if let Some(account) = account {
         change.bind("parentcustomerid_account", "accounts", account.uuid());
     }
     Some(change)
 }
 
-fn set_text(change: &mut RowChange, column: &str, text: &str, limit: usize) {
-    let text = text.trim();
-    if !text.is_empty() {
-        change.set(column, Cell::Text(mapping::cut(text, limit).0.to_owned()));
-    }
-}
-
 /// What a deal to be shared must have (`create-a-referral`, required members; deal entry rules of the portal).
 #[must_use]
 pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> Vec<Finding> {
+    let terms = &mapping.with_defaults(terms);
     let mut findings = Vec::new();
     let mut missing = |field: Option<Field>, text: String| {
         findings.push(Finding {
@@ -1097,8 +1050,7 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
         }
     }
     let country = &customer.address.country;
-    let is_code = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-    if !country.is_empty() && !is_code {
+    if !country.is_empty() && !Mapping::is_country(country) {
         missing(
             None,
             format!(
@@ -1157,6 +1109,7 @@ pub fn new_referral(
     particulars: &Particulars,
     mapping: &Mapping,
 ) -> Option<NewReferral> {
+    let terms = &mapping.with_defaults(terms);
     let text = |field| {
         if is_sent(field, mapping) {
             text_of(terms.get(field)).to_owned()
@@ -1246,7 +1199,7 @@ pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, partic
 #[must_use]
 pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
     let mut base = Base {
-        referral: terms.clone(),
+        referral: mapping.with_defaults(terms),
         opportunity: terms.clone(),
     };
     for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {

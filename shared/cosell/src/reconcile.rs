@@ -44,6 +44,9 @@ const WAITS: [i64; 3] = [15, 60, 240];
 /// Longest wait between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3600;
 
+/// Why a deal whose closing waits is due.
+const CLOSING: &str = "closing";
+
 /// A crashed run's announcement is looked at again after this long.
 const INTENT_LEASE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -198,6 +201,9 @@ pub struct Reconcile<'p> {
     currencies: BTreeMap<Currency, Option<KnownCurrency>>,
     account: Match<AccountId>,
     contact: Match<ContactId>,
+    /// Accounts that may be the customer, as people know them.
+    candidates: Vec<String>,
+    asked_domain: bool,
     /// This very run wrote the link's pending part; nobody else can be acting on it.
     holds_intent: bool,
     /// An opportunity takes the place of a lead.
@@ -245,6 +251,8 @@ impl<'p> Reconcile<'p> {
             currencies: BTreeMap::new(),
             account: Match::Unasked,
             contact: Match::Unasked,
+            candidates: Vec::new(),
+            asked_domain: false,
             holds_intent: false,
             succession: Succession::default(),
             created: false,
@@ -477,6 +485,8 @@ impl<'p> Reconcile<'p> {
         };
         let mut plan = match plan::plan(&picture, self.policy) {
             Ok(plan) => plan,
+            // Where rows do not point to currencies there is nobody to ask.
+            Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         self.leave_out_refused(&mut plan, base.as_ref());
@@ -521,12 +531,17 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        // A closing that was taken back is no reason to look any more.
+        next.due = next
+            .due
+            .take()
+            .filter(|due| due.why != CLOSING || plan.closing.is_some());
         if let Some(closing) = &plan.closing {
-            let at = closing.since + self.policy.wait(self.policy.close_delay);
+            let at = closing.since + self.policy.close_delay;
             next.due = Some(next.due.take().filter(|due| due.at < at).unwrap_or_else(|| Due {
                 at,
                 attempts: 0,
-                why: "closing".to_owned(),
+                why: CLOSING.to_owned(),
             }));
         }
         if plan.holds_back() {
@@ -655,6 +670,13 @@ impl<'p> Reconcile<'p> {
                 .changes
                 .retain(|change| !(change.field == *field && change.side == Side::PartnerCenter));
             plan.merged.toward_referral.set(*field, Term::Nothing);
+            if matches!(field, Field::Team | Field::Contacts) {
+                // Whether a shared deal takes further people is not documented: the two agree to differ.
+                let text = format!("{}; the people there stay as they are", text.clone());
+                plan.findings
+                    .push(Finding::field(Code::Frozen, *field, text).on(Side::PartnerCenter));
+                continue;
+            }
             for side in [Side::PartnerCenter, Side::Dynamics] {
                 let term = base.map(|base| base.side(side).get(*field).clone()).unwrap_or_default();
                 plan.merged.base.side_mut(side).set(*field, term);
@@ -916,21 +938,40 @@ impl<'p> Reconcile<'p> {
                 self.currencies.insert(code, known);
             }
             (Call::FindAccount { .. }, Answer::Rows(rows)) => {
-                let own = self
+                let own = self.referral.seen().map(|seen| self.own_account(seen).uuid());
+                self.account = one(&rows, "accountid", own, AccountId::new);
+                self.candidates = self.names_of(&rows);
+            }
+            (Call::FindAccountsOf { domain }, Answer::Rows(mut rows)) => {
+                self.asked_domain = true;
+                let country = self
                     .referral
                     .seen()
-                    .map(|seen| self.policy.tenant.account_for(seen.id).uuid());
-                self.account = one(&rows, "accountid", own, AccountId::new);
+                    .map(|seen| seen.customer_profile.address.country.clone());
+                let country = country.unwrap_or_default();
+                rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
+                self.account = one(&rows, "accountid", None, AccountId::new);
+                self.candidates = self.names_of(&rows);
             }
             (Call::FindContact { .. }, Answer::Rows(rows)) => {
-                let own = self
-                    .referral
-                    .seen()
-                    .map(|seen| self.policy.tenant.contact_for(seen.id).uuid());
+                let own = self.referral.seen().and_then(|seen| {
+                    let person = seen.customer_profile.team.first()?;
+                    Some(self.policy.tenant.contact_for(&person.email).uuid())
+                });
                 self.contact = one(&rows, "contactid", own, ContactId::new);
             }
             (asked, answer) => self.fail(mismatch(&asked, &answer), None),
         }
+    }
+
+    /// Accounts as people know them.
+    fn names_of(&self, rows: &[Row]) -> Vec<String> {
+        let column = &self.policy.mapping.account().name;
+        let name = |row: &Row| {
+            let id = row.text("accountid").unwrap_or_default();
+            format!("{} ({id})", row.text(column).unwrap_or_default())
+        };
+        rows.iter().map(name).collect()
     }
 
     fn intended(&mut self, mut draft: Box<Draft>, answer: Answer) {
@@ -1252,7 +1293,7 @@ impl Fault {
     }
 }
 
-/// The one row that fits. Among several it is the one that an earlier try for the same referral created.
+/// The one row that fits. Among several it is the one that we created for the same customer.
 fn one<T>(rows: &[Row], key: &str, own: Option<uuid::Uuid>, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
     let mut ids = rows.iter().filter_map(|row| row.guid(key));
     match (rows, own.filter(|own| ids.any(|id| id == *own))) {

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::file::{Problems, Section};
-use super::read::{column, read_constants};
-use super::{Cell, Field, FieldRule, Mapping, OpportunityMove, REQUIRED, Row, Stage, StageRow};
+use super::read::{column, read_row};
+use super::{Field, FieldRule, Mapping, OpportunityMove, REQUIRED, Row, Stage, StageRow};
 use crate::ids::Record;
+use crate::opportunity::RowChange;
+use crate::reconcile::call::Table;
 
 /// Columns that hold a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct LeadColumns {
 pub(super) struct Lead {
     fields: BTreeMap<Field, FieldRule>,
     stages: Vec<StageRow>,
-    constants: Vec<(String, Cell)>,
+    constants: RowChange,
     columns: LeadColumns,
 }
 
@@ -122,7 +124,7 @@ impl Mapping {
         Self {
             fields: lead.fields,
             stages: lead.stages,
-            constants: lead.constants,
+            constants: BTreeMap::from([(Table::Opportunity, lead.constants)]),
             lead: Some(lead.columns),
             ..self.clone()
         }
@@ -140,10 +142,12 @@ pub(super) fn read(
         return None;
     }
     let mut section = root.section("lead", problems);
+    let mut constants = RowChange::default();
+    read_row(section.section("constants", problems), prefix, &mut constants, problems);
     let lead = Lead {
         fields: read_fields(&mut section, fields, prefix, problems),
         stages: read_stages(&mut section, problems),
-        constants: read_constants(section.section("constants", problems), prefix, problems),
+        constants,
         columns: read_columns(&mut section, prefix, problems),
     };
     section.finish(problems);

@@ -6,9 +6,9 @@
 use crate::deal::{Field, Term};
 use crate::ids::{LeadId, OpportunityId, ReferralId};
 use crate::link::{Base, Link, Shown, SyncStatus};
-use crate::mapping::{LeadColumns, Mapping};
+use crate::mapping::{LeadColumns, Mapping, set_text};
 use crate::opportunity::{Cell, Row, RowChange};
-use crate::plan::{OpportunityRequest, Plan, mark_of, set_text};
+use crate::plan::{OpportunityRequest, Plan, mark_of};
 use crate::policy::Policy;
 use crate::referral::CustomerProfile;
 use crate::stage::Stage;
@@ -118,7 +118,9 @@ pub(crate) fn fill(row: &Row, lead: Option<&Row>, base: Option<&Base>, policy: &
         if !is_written || !is_lacking || term == there.get(field) || !term.is_readable() {
             continue;
         }
-        let Some(rule) = mapping.rule(field) else { continue };
+        if mapping.rule(field).is_none() {
+            continue;
+        }
         let mut currency = None;
         if let (Term::Money { .. }, Some(lead)) = (term, lead) {
             currency = lead
@@ -129,8 +131,8 @@ pub(crate) fn fill(row: &Row, lead: Option<&Row>, base: Option<&Base>, policy: &
         let mark = mark_of(Some(SyncStatus::Synced), policy);
         let mut one = RowChange::default();
         mapping.write(field, term, mark, currency, &mut one);
-        if let Some((_, cell)) = one.cells().find(|(column, _)| *column == rule.column) {
-            filled.set(&rule.column, cell.clone());
+        for (column, cell) in one.cells().filter(|(column, _)| !column.contains('@')) {
+            filled.set(column, cell.clone());
         }
         change.complete(&one);
     }

@@ -15,7 +15,7 @@ use crate::opportunity::{Row, RowChange};
 use crate::referral::{NewReferral, PatchOperation, Referral};
 
 /// A table of the CRM in which we create rows whose ids we choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     /// `accounts`.
     Account,
@@ -99,14 +99,19 @@ pub enum Call {
     FindOffspring(LeadId),
     /// Active currencies with this code.
     FindCurrency(Currency),
-    /// Active accounts with this name and postal code; two are enough to see that it is ambiguous.
+    /// Active accounts with this name and postal code; a few are enough to see that it is ambiguous.
     FindAccount {
         /// Exact name.
         name: String,
         /// Postal code; blank means it is not asked for.
         postal_code: String,
     },
-    /// Active contacts with this mail address; two are enough.
+    /// Active accounts whose web site or mail address is in this domain.
+    FindAccountsOf {
+        /// The domain.
+        domain: String,
+    },
+    /// Active contacts with this mail address; a few are enough.
     FindContact {
         /// Mail address.
         email: String,
@@ -179,6 +184,7 @@ impl Call {
             | Self::FindOffspring(_)
             | Self::FindCurrency(_)
             | Self::FindAccount { .. }
+            | Self::FindAccountsOf { .. }
             | Self::FindContact { .. }
             | Self::Intend(_)
             | Self::Commit(_) => None,
@@ -199,7 +205,7 @@ pub enum Answer {
     /// To `ReadRecord`: none when there is none. To `CreateRow`, `UpdateRecord`: the row afterwards, perhaps
     /// with few columns.
     Row(Option<Box<Row>>),
-    /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindContact`: at most two.
+    /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: a few.
     Rows(Vec<Row>),
     /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is.
     Done,

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::call::{Call, Search, Table};
 use super::draft::Draft;
 use super::{Decision, Match, Reconcile, Sight};
-use crate::deal::{Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Subject};
-use crate::ids::{OpportunityId, Record, ReferralId};
+use crate::ids::{AccountId, OpportunityId, Record, ReferralId};
 use crate::link::{Asked, Due, Half, Link, Outcome, Pending, SyncStatus};
+use crate::mapping::Mapping;
 use crate::plan::{self, NewOpportunity};
 use crate::referral::{Reference, Referral};
 use crate::stage::Stage;
@@ -318,7 +319,7 @@ impl Reconcile<'_> {
         let currency = match terms.get(Field::Value) {
             Term::Money {
                 currency: Some(code), ..
-            } => match self.currencies.get(code) {
+            } => match self.known_currency(code) {
                 None => return Decision::Ask(Call::FindCurrency(code.clone())),
                 Some(None) => {
                     let text = format!(
@@ -328,7 +329,7 @@ impl Reconcile<'_> {
                     let finding = Finding::field(Code::CurrencyMissing, Field::Value, text).on(Side::Dynamics);
                     return self.park_referral(&referral, Some(link), finding);
                 }
-                Some(known) => *known,
+                Some(known) => known,
             },
             _ => None,
         };
@@ -341,11 +342,20 @@ impl Reconcile<'_> {
     /// The look-up of a referral's customer, unless it was made.
     pub(super) fn find_account(&self, referral: &Referral) -> Option<Call> {
         let customer = &referral.customer_profile;
-        let name = Some(customer.name.trim()).filter(|name| !name.is_empty() && self.account == Match::Unasked)?;
-        Some(Call::FindAccount {
-            name: name.to_owned(),
-            postal_code: customer.address.postal_code.trim().to_owned(),
-        })
+        if self.account == Match::Unasked && !customer.name.trim().is_empty() {
+            return Some(Call::FindAccount {
+                name: self.policy.mapping.account_name(&customer.name).to_owned(),
+                postal_code: customer.address.postal_code.trim().to_owned(),
+            });
+        }
+        let domain = customer
+            .team
+            .first()
+            .and_then(|person| self.policy.mapping.company_domain(person));
+        match (&self.account, self.asked_domain, domain) {
+            (Match::None, false, Some(domain)) => Some(Call::FindAccountsOf { domain }),
+            _ => None,
+        }
     }
 
     /// The look-up of the customer's contact, unless it was made.
@@ -355,6 +365,29 @@ impl Reconcile<'_> {
         Some(Call::FindContact {
             email: email.to_owned(),
         })
+    }
+
+    /// The account that we create, or created, for the customer of a referral.
+    pub(super) fn own_account(&self, referral: &Referral) -> AccountId {
+        let (mapping, customer) = (&self.policy.mapping, &referral.customer_profile);
+        let (name, address) = (mapping.account_name(&customer.name), &customer.address);
+        self.policy
+            .tenant
+            .account_for(name, &address.postal_code, &address.country)
+    }
+
+    /// A currency that was looked up, or that needs no look; none when it has to be asked for.
+    pub(super) fn known_currency(&mut self, code: &Currency) -> Option<Option<plan::KnownCurrency>> {
+        if let Some(known) = self.currencies.get(code) {
+            return Some(*known);
+        }
+        let takes = self.policy.mapping.takes_currency(code)?;
+        let known = takes.then_some(plan::KnownCurrency {
+            id: Mapping::no_currency_row(),
+            digits: 2,
+        });
+        self.currencies.insert(code.clone(), known);
+        Some(known)
     }
 
     fn draft_opportunity(
@@ -374,10 +407,12 @@ impl Reconcile<'_> {
         let policy = &self.policy.of(Some(record));
         let text = format!("Partner Center to Dynamics: the {} was created", policy.mapping.row());
         let mut findings = vec![Finding::new(Code::Created, text).on(Side::Dynamics)];
+        let customer = &referral.customer_profile;
         // A lead holds its customer by itself; its qualification makes the account.
         let is_made = |is_unknown: bool| is_unknown && !as_lead;
-        let new_account = is_made(matches!(self.account, Match::None)).then(|| tenant.account_for(referral.id));
-        let new_contact = is_made(matches!(self.contact, Match::None)).then(|| tenant.contact_for(referral.id));
+        let new_account = is_made(matches!(self.account, Match::None)).then(|| self.own_account(referral));
+        let email = customer.team.first().map_or("", |person| person.email.as_str());
+        let new_contact = is_made(matches!(self.contact, Match::None)).then(|| tenant.contact_for(email));
         let account = match self.account {
             Match::One(id) => Some(id),
             Match::Unasked | Match::None | Match::Several => new_account,
@@ -389,10 +424,12 @@ impl Reconcile<'_> {
         let mut attention = Vec::new();
         if self.account == Match::Several && !as_lead {
             let text = format!(
-                "several accounts are called {:?} at that postal code; choose the right one on the opportunity",
-                referral.customer_profile.name
+                "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
+                customer.name,
+                self.candidates.join(", ")
             );
             attention.push(Finding::new(Code::Ambiguous, text).on(Side::Dynamics));
+            findings.extend(attention.iter().cloned());
         }
         let (mut change, base, notes) = plan::new_opportunity(
             &NewOpportunity {
@@ -437,9 +474,9 @@ impl Reconcile<'_> {
             Record::Lead(_) => Pending::CreateLead { terms },
         });
         if let Some(id) = new_account {
-            draft.create_row(Table::Account, id.uuid(), plan::new_account(referral));
+            draft.create_row(Table::Account, id.uuid(), self.policy.mapping.new_account(customer));
         }
-        if let (Some(id), Some(change)) = (new_contact, plan::new_contact(referral, account)) {
+        if let (Some(id), Some(change)) = (new_contact, plan::new_contact(referral, account, &self.policy.mapping)) {
             draft.create_row(Table::Contact, id.uuid(), change);
         }
         let table = if as_lead { Table::Lead } else { Table::Opportunity };

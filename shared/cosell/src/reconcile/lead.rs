@@ -16,6 +16,7 @@ use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Subject};
 use crate::ids::{CurrencyId, LeadId, OpportunityId, Record, ReferralId};
 use crate::link::{Link, Outcome, State};
+use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan::{self, Plan};
 use crate::stage::Stage;
@@ -234,8 +235,9 @@ impl Reconcile<'_> {
             Match::One(id) if !has_account => binds.bind("parentaccountid", "accounts", id.uuid()),
             Match::Several if !has_account => {
                 let text = format!(
-                    "several accounts are called {:?} at that postal code; choose the right one on the opportunity",
-                    referral.customer_profile.name
+                    "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
+                    referral.customer_profile.name,
+                    self.candidates.join(", ")
                 );
                 let finding = Finding::new(Code::Ambiguous, text).on(Side::Dynamics);
                 plan.attention.push(finding.clone());
@@ -255,6 +257,7 @@ impl Reconcile<'_> {
             } => self.currencies.get(code).copied().flatten().map(|known| known.id),
             _ => None,
         };
+        qualify.currency = qualify.currency.filter(|id| *id != Mapping::no_currency_row());
         let there = row.guid("_transactioncurrencyid_value").map(CurrencyId::new);
         qualify.currency = qualify.currency.or(there);
         Ok(qualify)

@@ -515,6 +515,7 @@ impl World {
                     .collect(),
             ),
             Call::FindAccount { name, .. } => self.find_people("accounts", "accountid", "name", name),
+            Call::FindAccountsOf { .. } => Answer::Rows(Vec::new()),
             Call::FindContact { email } => self.find_people("contacts", "contactid", "emailaddress1", email),
             Call::Intend(write) | Call::Commit(write) => self.write(write),
             Call::PatchReferral { id, etag, operations } => {
