@@ -62,6 +62,12 @@ pub enum Code {
     OutOfScope,
     /// Would have been written, but the connector runs dry.
     DryRun,
+    /// An operator's order was carried out.
+    Ordered,
+    /// An operator's order was refused; nothing was done for it.
+    OrderRefused,
+    /// An operator parted the two records; only an operator joins one of them again.
+    Unlinked,
 }
 
 impl Code {
@@ -95,6 +101,9 @@ impl Code {
             Self::Stale => "stale",
             Self::OutOfScope => "out_of_scope",
             Self::DryRun => "dry_run",
+            Self::Ordered => "ordered",
+            Self::OrderRefused => "order_refused",
+            Self::Unlinked => "unlinked",
         }
     }
 
@@ -112,7 +121,8 @@ impl Code {
             | Self::AlreadyLinked
             | Self::DuplicateReferrals
             | Self::Deleted
-            | Self::Refused => true,
+            | Self::Refused
+            | Self::Unlinked => true,
             Self::Created
             | Self::Linked
             | Self::Carried
@@ -127,7 +137,9 @@ impl Code {
             | Self::InDoubt
             | Self::Stale
             | Self::OutOfScope
-            | Self::DryRun => false,
+            | Self::DryRun
+            | Self::Ordered
+            | Self::OrderRefused => false,
         }
     }
 }

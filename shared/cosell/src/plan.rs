@@ -16,6 +16,7 @@ use crate::link::{Base, Link, Shown, SyncStatus};
 use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
+use crate::order;
 use crate::policy::Policy;
 use crate::reconcile::call::Close;
 use crate::referral::{
@@ -76,6 +77,8 @@ pub struct Plan {
     pub referenced: bool,
     /// Digits after the point that the CRM keeps for the deal's currency once it is done.
     pub money_digits: u32,
+    /// Why an operator's order is not part of it.
+    pub refusal: Option<Finding>,
 }
 
 impl Plan {
@@ -117,6 +120,18 @@ pub enum Need {
 /// # Errors
 /// What has to be looked up first.
 pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
+    plan_ordered(picture, None, policy)
+}
+
+/// Plans a linked deal of which an operator wants one field to be as given, on both sides.
+///
+/// # Errors
+/// What has to be looked up first.
+pub fn plan_ordered(
+    picture: &Picture<'_>,
+    order: Option<&(Field, Term)>,
+    policy: &Policy,
+) -> Result<Plan, Need> {
     let mapping = policy.mapping.as_ref();
     let assumed = Base::default();
     let base = picture.base.unwrap_or(&assumed);
@@ -145,7 +160,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         .opportunity
         .and_then(mapping::money_digits)
         .unwrap_or(picture.link.money_digits);
-    let merged = merge::merge(merge::Input {
+    let input = merge::Input {
         mapping,
         base: picture.base,
         referral: &referral,
@@ -155,8 +170,14 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         marked: policy.display_checkmark,
         missing_currencies: &missing_currencies,
         paused: policy.paused,
-    });
+    };
+    let (merged, refusal) = match order.map(|(field, value)| order::merge(input, *field, value)) {
+        None => (merge::merge(input), None),
+        Some(Ok(merged)) => (merged, None),
+        Some(Err(refusal)) => (merge::merge(input), Some(refusal)),
+    };
     let mut plan = Plan {
+        refusal,
         findings: merged.findings.clone(),
         referenced: picture.link.referenced,
         ..Plan::default()
