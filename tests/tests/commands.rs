@@ -146,7 +146,10 @@ fn is_vendor_write(exchange: &Exchange) -> bool {
 
 /// Requests of `sync` that change something, at a vendor or in the ledger.
 fn is_write(exchange: &Exchange) -> bool {
-    let target = exchange.headers.get("x-amz-target").map(|target| target.to_str().unwrap_or_default());
+    let target = exchange
+        .headers
+        .get("x-amz-target")
+        .map(|target| target.to_str().unwrap_or_default());
     let is_ledgers = target.is_some_and(|target| target.ends_with("PutItem") || target.ends_with("TransactWriteItems"));
     is_vendor_write(exchange) || is_ledgers
 }
@@ -175,7 +178,9 @@ async fn survives_every_crash<S, F>(
         }
         match world.invoke(command(&deal)).await {
             Ok(_) => {}
-            Err(InvocationError { error_type, message, .. }) => {
+            Err(InvocationError {
+                error_type, message, ..
+            }) => {
                 assert!(
                     refusal.is_some_and(|words| error_type == "order_refused" && message.contains(words)),
                     "write {position}: {error_type} {message}"
@@ -205,13 +210,28 @@ async fn accept_takes_the_deal_on_both_sides_and_again_does_nothing() {
     let told = audited(&world, "ordered");
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "operator");
-    let trail = world.opportunity(&opportunity)["cosell_audit"].as_str().unwrap().to_owned();
+    let trail = world.opportunity(&opportunity)["cosell_audit"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(trail.contains("active on both sides by an operator"), "{trail}");
 
     let again = json!({ "command": "accept", "referral": sent.referral });
-    is_refused(&world, again, "order_refused", &["is active in Partner Center", "nothing is left to do"]).await;
+    is_refused(
+        &world,
+        again,
+        "order_refused",
+        &["is active in Partner Center", "nothing is left to do"],
+    )
+    .await;
     let decline = json!({ "command": "decline", "referral": sent.referral, "reason": "Too late" });
-    is_refused(&world, decline, "order_refused", &["accepted already", "close the opportunity as lost"]).await;
+    is_refused(
+        &world,
+        decline,
+        "order_refused",
+        &["accepted already", "close the opportunity as lost"],
+    )
+    .await;
     is_at_rest(world).await;
 }
 
@@ -227,11 +247,27 @@ async fn decline_ends_the_deal_with_the_reason_on_both_sides() {
     assert_eq!(world.referral(&sent.referral)["statusReason"], "Not our region");
     assert_eq!(state(&world, &opportunity).0, 2, "the opportunity is lost");
     assert_eq!(world.opportunity(&opportunity)["cosell_closereason"], "Not our region");
-    assert_eq!(world.vendor_writes_since(mark).len(), 3, "one PATCH, the trail, the closing");
+    assert_eq!(
+        world.vendor_writes_since(mark).len(),
+        3,
+        "one PATCH, the trail, the closing"
+    );
     world.settle().await;
     let accept = json!({ "command": "accept", "referral": sent.referral });
-    is_refused(&world, decline, "order_refused", &["is declined in Partner Center", "final"]).await;
-    is_refused(&world, accept, "order_refused", &["is declined in Partner Center", "final"]).await;
+    is_refused(
+        &world,
+        decline,
+        "order_refused",
+        &["is declined in Partner Center", "final"],
+    )
+    .await;
+    is_refused(
+        &world,
+        accept,
+        "order_refused",
+        &["is declined in Partner Center", "final"],
+    )
+    .await;
     is_at_rest(world).await;
 }
 
@@ -259,7 +295,13 @@ async fn an_order_on_what_is_no_deal_is_refused() {
     world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": false }));
     world.settle().await;
     let accept = json!({ "command": "accept", "opportunity": opportunity });
-    is_refused(&world, accept, "order_refused", &["switched off by the seller", "switch it on"]).await;
+    is_refused(
+        &world,
+        accept,
+        "order_refused",
+        &["switched off by the seller", "switch it on"],
+    )
+    .await;
     is_at_rest(world).await;
 }
 
@@ -311,7 +353,10 @@ async fn restore_puts_the_loser_back_on_both_sides_and_again_does_nothing() {
 
     // What was replaced by it is in the audit, too: naming its record takes it back.
     let audit = world.audit();
-    let ordered = audit.iter().rfind(|entry| entry["changes"].to_string().contains("Said in the CRM.")).unwrap();
+    let ordered = audit
+        .iter()
+        .rfind(|entry| entry["changes"].to_string().contains("Said in the CRM."))
+        .unwrap();
     let back = json!({
         "command": "restore", "referral": referral, "field": "notes", "record": ordered["version"],
     });
@@ -328,14 +373,22 @@ async fn an_edit_that_a_restore_overrules_unseen_is_recorded_as_lost() {
     conflict(&world, &opportunity, &referral).await;
     // Not yet seen by any poll.
     world.seller_edits(&opportunity, &json!({ "description": "Typed a moment ago." }));
-    order(&world, json!({ "command": "restore", "opportunity": opportunity, "field": "notes" })).await;
+    order(
+        &world,
+        json!({ "command": "restore", "opportunity": opportunity, "field": "notes" }),
+    )
+    .await;
     let back = json!("Said in the portal.");
     assert_eq!(notes(&world, &opportunity, &referral), (back.clone(), back));
     world.settle().await;
     let lost = Value::from(world.losers()).to_string();
     assert!(lost.contains("Typed a moment ago."), "{lost}");
     // And is the newest loser by now.
-    order(&world, json!({ "command": "restore", "opportunity": opportunity, "field": "notes" })).await;
+    order(
+        &world,
+        json!({ "command": "restore", "opportunity": opportunity, "field": "notes" }),
+    )
+    .await;
     let typed = json!("Typed a moment ago.");
     assert_eq!(notes(&world, &opportunity, &referral), (typed.clone(), typed));
     is_at_rest(world).await;
@@ -346,15 +399,26 @@ async fn what_a_closed_referral_does_not_take_is_not_restored() {
     let world = World::start().await;
     let (opportunity, referral) = shared(&world).await;
     let restore = json!({ "command": "restore", "opportunity": opportunity, "field": "notes" });
-    is_refused(&world, restore.clone(), "nothing_to_restore", &["no recorded loser of notes", "no value of this deal"])
-        .await;
+    is_refused(
+        &world,
+        restore.clone(),
+        "nothing_to_restore",
+        &["no recorded loser of notes", "no value of this deal"],
+    )
+    .await;
     conflict(&world, &opportunity, &referral).await;
     let other = json!({ "command": "restore", "opportunity": opportunity, "field": "value" });
     is_refused(&world, other, "nothing_to_restore", &["there are notes of record"]).await;
     world.seller_wins(&opportunity);
     world.settle().await;
     stands_at(&world, &referral, "Closed", "Won");
-    is_refused(&world, restore, "order_refused", &["after the referral was closed", "keeps what it has"]).await;
+    is_refused(
+        &world,
+        restore,
+        "order_refused",
+        &["after the referral was closed", "keeps what it has"],
+    )
+    .await;
     is_at_rest(world).await;
 }
 
@@ -386,7 +450,9 @@ async fn an_announced_restore_is_finished_by_the_next_look() {
     let (opportunity, referral) = shared(&world).await;
     conflict(&world, &opportunity, &referral).await;
     let fault = Fault::RunAfterApply(world.sync.kill_switch());
-    world.switchboard.plan(0, 1, fault, |exchange| exchange.api == "partner_center" && is_vendor_write(exchange));
+    world.switchboard.plan(0, 1, fault, |exchange| {
+        exchange.api == "partner_center" && is_vendor_write(exchange)
+    });
     let restore = json!({ "command": "restore", "opportunity": opportunity, "field": "notes" });
     assert!(world.invoke(restore).await.is_err());
     assert_ne!(world.opportunity(&opportunity)["description"], "Said in the portal.");
@@ -400,7 +466,11 @@ async fn an_announced_restore_is_finished_by_the_next_look() {
 
 fn is_apart(world: &World, opportunity: &str, referral: &str) {
     let row = world.opportunity(opportunity);
-    for column in ["cosell_referralidentifier", "cosell_referrallink", "cosell_microsoftcrmid"] {
+    for column in [
+        "cosell_referralidentifier",
+        "cosell_referrallink",
+        "cosell_microsoftcrmid",
+    ] {
         assert_eq!(row[column], Value::Null, "{column} of {row:#}");
     }
     assert_eq!(row["cosell_syncwithpartnercenter"], json!(false), "{row:#}");
@@ -420,11 +490,18 @@ async fn what_was_unlinked_stays_apart_until_it_is_linked_again() {
     world.settle().await;
     is_apart(&world, &opportunity, &referral);
     let told = audited(&world, "ordered");
-    assert!(told.iter().all(|(cause, text)| cause == "operator" && text.contains("unlinked")), "{told:?}");
+    assert!(
+        told.iter()
+            .all(|(cause, text)| cause == "operator" && text.contains("unlinked")),
+        "{told:?}"
+    );
     is_refused(&world, unlink, "order_refused", &["unlinked already"]).await;
 
     // Edits of both sides go nowhere, and nothing is made anew; not even when the seller shares it again.
-    let before = (world.partner_center.referrals().len(), world.dataverse.opportunities().len());
+    let before = (
+        world.partner_center.referrals().len(),
+        world.dataverse.opportunities().len(),
+    );
     world.portal_edits(&referral, json!({ "details": { "notes": "Only here." } }));
     world.seller_edits(&opportunity, &json!({ "description": "Only there." }));
     world.settle().await;
@@ -432,8 +509,17 @@ async fn what_was_unlinked_stays_apart_until_it_is_linked_again() {
     world.settle().await;
     world.invoke(json!({ "run": "compare" })).await.unwrap();
     world.settle().await;
-    assert_eq!((world.partner_center.referrals().len(), world.dataverse.opportunities().len()), before);
-    assert_eq!(notes(&world, &opportunity, &referral), (json!("Only there."), json!("Only here.")));
+    assert_eq!(
+        (
+            world.partner_center.referrals().len(),
+            world.dataverse.opportunities().len()
+        ),
+        before
+    );
+    assert_eq!(
+        notes(&world, &opportunity, &referral),
+        (json!("Only there."), json!("Only here."))
+    );
     let waits = order(&world, json!({ "command": "attention" })).await;
     let deal = &waits["deals"][0];
     assert_eq!(deal["opportunity"], json!(opportunity), "{waits:#}");
@@ -464,7 +550,10 @@ async fn a_seller_who_takes_back_an_unlinked_deal_is_not_listed_any_more() {
     for (sync, listed) in [(true, 1), (false, 0)] {
         world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": sync }));
         world.settle().await;
-        world.invoke(json!({ "command": "resync", "opportunity": opportunity })).await.unwrap();
+        world
+            .invoke(json!({ "command": "resync", "opportunity": opportunity }))
+            .await
+            .unwrap();
         let waits = order(&world, json!({ "command": "attention" })).await;
         assert_eq!(waits["deals"].as_array().unwrap().len(), listed, "{waits:#}");
     }
@@ -479,15 +568,28 @@ async fn two_deals_exchange_their_records() {
     let cross = json!({ "command": "link", "referral": its_referral, "opportunity": second });
     is_refused(&world, cross.clone(), "order_refused", &[&first, "unlink them first"]).await;
     order(&world, json!({ "command": "unlink", "opportunity": first })).await;
-    is_refused(&world, cross.clone(), "order_refused", &[&other_referral, "unlink them first"]).await;
+    is_refused(
+        &world,
+        cross.clone(),
+        "order_refused",
+        &[&other_referral, "unlink them first"],
+    )
+    .await;
     order(&world, json!({ "command": "unlink", "referral": other_referral })).await;
     order(&world, cross).await;
-    order(&world, json!({ "command": "link", "referral": other_referral, "opportunity": first })).await;
+    order(
+        &world,
+        json!({ "command": "link", "referral": other_referral, "opportunity": first }),
+    )
+    .await;
     world.settle().await;
     for (opportunity, referral) in [(&second, &its_referral), (&first, &other_referral)] {
         let link = world.link_of(opportunity).unwrap();
         assert_eq!(link["referral"], json!(referral), "{}", world.state_of_affairs());
-        assert_eq!(world.opportunity(opportunity)["cosell_referralidentifier"], json!(referral));
+        assert_eq!(
+            world.opportunity(opportunity)["cosell_referralidentifier"],
+            json!(referral)
+        );
     }
     world.seller_edits(&second, &json!({ "estimatedvalue": 55_000 }));
     world.settle().await;
@@ -510,18 +612,42 @@ async fn link_joins_two_records_that_nobody_has_paired() {
     assert_eq!(waits["deals"][0]["referral"], json!(referral), "{waits:#}");
     let shown = order(&world, json!({ "command": "show", "referral": referral })).await;
     assert!(shown["attention"].to_string().contains("SAP-4711"), "{shown:#}");
-    assert_eq!(shown["fields"][0]["partner_center"], "Sable Ridge backup refresh", "{shown:#}");
+    assert_eq!(
+        shown["fields"][0]["partner_center"], "Sable Ridge backup refresh",
+        "{shown:#}"
+    );
 
     let nobody = Uuid::new_v4().to_string();
     let wrong = json!({ "command": "link", "referral": referral, "opportunity": nobody });
-    is_refused(&world, wrong, "order_refused", &[&nobody, "Dynamics has no opportunity"]).await;
+    is_refused(
+        &world,
+        wrong,
+        "order_refused",
+        &[&nobody, "Dynamics has no opportunity"],
+    )
+    .await;
     let wrong = json!({ "command": "link", "referral": nobody, "opportunity": opportunity });
-    is_refused(&world, wrong, "order_refused", &[&nobody, "Partner Center shows no referral"]).await;
+    is_refused(
+        &world,
+        wrong,
+        "order_refused",
+        &[&nobody, "Partner Center shows no referral"],
+    )
+    .await;
 
-    order(&world, json!({ "command": "link", "referral": referral, "opportunity": opportunity })).await;
+    order(
+        &world,
+        json!({ "command": "link", "referral": referral, "opportunity": opportunity }),
+    )
+    .await;
     world.settle().await;
     let row = world.opportunity(&opportunity);
-    assert_eq!(row["cosell_referralidentifier"], json!(referral), "{}", world.state_of_affairs());
+    assert_eq!(
+        row["cosell_referralidentifier"],
+        json!(referral),
+        "{}",
+        world.state_of_affairs()
+    );
     assert_eq!(row["cosell_syncwithpartnercenter"], json!(true));
     assert_eq!(world.links().len(), 1, "{}", world.state_of_affairs());
     is_at_rest(world).await;
@@ -539,7 +665,11 @@ async fn a_row_that_could_not_be_shared_is_linked_to_a_referral_that_exists() {
     // The portal's deal has made its own row meanwhile; it is let go first.
     let made = world.opportunity_of(&referral);
     order(&world, json!({ "command": "unlink", "opportunity": made })).await;
-    order(&world, json!({ "command": "link", "referral": referral, "opportunity": opportunity })).await;
+    order(
+        &world,
+        json!({ "command": "link", "referral": referral, "opportunity": opportunity }),
+    )
+    .await;
     world.settle().await;
     assert_eq!(world.link_of(&opportunity).unwrap()["referral"], json!(referral));
     assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], "SOL-20817-KTR");
@@ -593,11 +723,19 @@ async fn attention_lists_the_longest_waiting_first() {
     world.settle().await;
     let (fine, _) = shared(&world).await;
     let waits = order(&world, json!({ "command": "attention" })).await;
-    let listed: Vec<&Value> = waits["deals"].as_array().unwrap().iter().map(|deal| &deal["opportunity"]).collect();
+    let listed: Vec<&Value> = waits["deals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|deal| &deal["opportunity"])
+        .collect();
     assert_eq!(listed, [&json!(first), &json!(second)], "{waits:#}");
     assert!(!waits.to_string().contains(&fine));
     assert!(waits["deals"][0]["since"].as_str().unwrap() <= waits["deals"][1]["since"].as_str().unwrap());
-    assert!(waits["deals"][0]["attention"].to_string().contains("Solutions"), "{waits:#}");
+    assert!(
+        waits["deals"][0]["attention"].to_string().contains("Solutions"),
+        "{waits:#}"
+    );
     is_at_rest(world).await;
 }
 
@@ -641,7 +779,11 @@ async fn backfill_takes_in_what_is_older_than_the_first_look() {
     world.partner_center.drop_deliveries(false);
     world.clock.advance(SignedDuration::from_hours(48));
     world.settle().await;
-    assert!(world.links().is_empty(), "no poll reaches back that far: {}", world.state_of_affairs());
+    assert!(
+        world.links().is_empty(),
+        "no poll reaches back that far: {}",
+        world.state_of_affairs()
+    );
     let opportunity = world.seller_enters(&Sharing::default());
     let mark = world.switchboard.mark();
     let answer = order(&world, json!({ "command": "backfill" })).await;
@@ -661,7 +803,10 @@ async fn backfill_takes_in_what_is_older_than_the_first_look() {
     assert_eq!(answer["seen"], json!(6), "{answer:#}");
     let answer = order(&world, json!({ "command": "backfill", "all": true })).await;
     assert_eq!(answer["seen"], answer["hinted"], "{answer:#}");
-    let error = world.invoke(json!({ "command": "backfill", "from": "somewhere" })).await.unwrap_err();
+    let error = world
+        .invoke(json!({ "command": "backfill", "from": "somewhere" }))
+        .await
+        .unwrap_err();
     assert_eq!(error.error_type, "invalid_place", "{error}");
     is_at_rest(world).await;
 }

@@ -94,7 +94,10 @@ async fn look(
 
 /// The report of an order that was taken; its refusal otherwise.
 fn taken(report: Report) -> Result<Report, Error> {
-    let refusal = report.findings.iter().find(|finding| finding.code == Code::OrderRefused);
+    let refusal = report
+        .findings
+        .iter()
+        .find(|finding| finding.code == Code::OrderRefused);
     if let Some(Finding { text, .. }) = refusal {
         return Err(Error::Fault(Fault {
             class: Class::Permanent,

@@ -144,7 +144,12 @@ impl Command {
             "show" => Self::Show(subject("show", payload)?),
             "accept" => Self::Order(subject("accept", payload)?, Order::Accept),
             "decline" => {
-                let reason = needed("decline", "reason", payload, "say why, in words that whoever sent the deal will read")?;
+                let reason = needed(
+                    "decline",
+                    "reason",
+                    payload,
+                    "say why, in words that whoever sent the deal will read",
+                )?;
                 Self::Order(subject("decline", payload)?, Order::Decline { reason })
             }
             "link" => link(payload)?,
@@ -184,7 +189,11 @@ fn filter(payload: &Value) -> Result<Filter, InvalidEvent> {
         Some("all") => Ok(Filter::All),
         _ => {
             let value = plain(payload.get("filter").unwrap_or(&Value::Null));
-            Err(member("resync", "filter", format!("{value:?} is none of attention, due and all")))
+            Err(member(
+                "resync",
+                "filter",
+                format!("{value:?} is none of attention, due and all"),
+            ))
         }
     }
 }
@@ -217,19 +226,33 @@ fn restore(payload: &Value) -> Result<Command, InvalidEvent> {
     };
     Ok(Command::Restore {
         subject: subject("restore", payload)?,
-        field: field.ok_or_else(|| member("restore", "field", format!("there is no field {name:?}; known are {known}")))?,
+        field: field.ok_or_else(|| {
+            member(
+                "restore",
+                "field",
+                format!("there is no field {name:?}; known are {known}"),
+            )
+        })?,
         record,
     })
 }
 
 fn backfill(payload: &Value) -> Result<Command, InvalidEvent> {
     let since = optional("backfill", "since", payload)?
-        .map(|text| instant(&text).ok_or_else(|| member("backfill", "since", format!("{text:?} is no date such as 2026-01-31"))))
+        .map(|text| {
+            instant(&text).ok_or_else(|| member("backfill", "since", format!("{text:?} is no date such as 2026-01-31")))
+        })
         .transpose()?;
     let all = match payload.get("all") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(all)) => *all,
-        Some(other) => return Err(member("backfill", "all", format!("{} is neither true nor false", plain(other)))),
+        Some(other) => {
+            return Err(member(
+                "backfill",
+                "all",
+                format!("{} is neither true nor false", plain(other)),
+            ));
+        }
     };
     let from = optional("backfill", "from", payload)?;
     Ok(Command::Backfill(Backfill { since, all, from }))
@@ -310,12 +333,18 @@ mod tests {
 
     #[test]
     fn every_command_is_read_with_its_members() {
-        let (one, two) = ("8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10", "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a11");
+        let (one, two) = (
+            "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10",
+            "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a11",
+        );
         let subject = Subject::Referral(one.parse().unwrap());
         let reason = "Not our region".to_owned();
         let (referral, opportunity) = (one.parse().unwrap(), two.parse().unwrap());
         for (payload, expected) in [
-            (json!({"command": "accept", "referral": one}), Command::Order(subject, Order::Accept)),
+            (
+                json!({"command": "accept", "referral": one}),
+                Command::Order(subject, Order::Accept),
+            ),
             (
                 json!({"command": "decline", "referral": one, "reason": reason}),
                 Command::Order(subject, Order::Decline { reason }),
@@ -324,18 +353,30 @@ mod tests {
                 json!({"command": "link", "referral": one, "opportunity": two}),
                 Command::Order(subject, Order::Link { referral, opportunity }),
             ),
-            (json!({"command": "unlink", "referral": one}), Command::Order(subject, Order::Unlink)),
+            (
+                json!({"command": "unlink", "referral": one}),
+                Command::Order(subject, Order::Unlink),
+            ),
             (
                 json!({"command": "restore", "referral": one, "field": "close_date", "record": 7}),
-                Command::Restore { subject, field: Field::CloseDate, record: Some(7) },
+                Command::Restore {
+                    subject,
+                    field: Field::CloseDate,
+                    record: Some(7),
+                },
             ),
             (
                 json!({"command": "resync", "filter": "due"}),
-                Command::Hint { filter: Filter::Due, from: None },
+                Command::Hint {
+                    filter: Filter::Due,
+                    from: None,
+                },
             ),
             (
                 json!({"command": "attention", "from": "there"}),
-                Command::Attention { from: Some("there".to_owned()) },
+                Command::Attention {
+                    from: Some("there".to_owned()),
+                },
             ),
             (
                 json!({"command": "backfill", "since": "2026-01-31", "all": true}),
@@ -359,15 +400,27 @@ mod tests {
             (json!({"command": "destroy"}), "destroy"),
             (json!({"command": "resync"}), "none was given"),
             (json!({"command": "show", "referral": "x"}), "\"x\""),
-            (json!({"command": "resync", "filter": "some"}), "none of attention, due and all"),
-            (json!({"command": "decline", "referral": "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10"}), "say why"),
-            (json!({"command": "link", "referral": "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10"}), "both as GUIDs"),
+            (
+                json!({"command": "resync", "filter": "some"}),
+                "none of attention, due and all",
+            ),
+            (
+                json!({"command": "decline", "referral": "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10"}),
+                "say why",
+            ),
+            (
+                json!({"command": "link", "referral": "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10"}),
+                "both as GUIDs",
+            ),
             (json!({"command": "restore", "field": "colour"}), "one of them"),
             (
                 json!({"command": "restore", "field": "colour", "referral": "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10"}),
                 "known are name, value",
             ),
-            (json!({"command": "restore", "field": "name", "record": "x"}), "no number"),
+            (
+                json!({"command": "restore", "field": "name", "record": "x"}),
+                "no number",
+            ),
             (json!({"command": "backfill", "since": "soon"}), "2026-01-31"),
             (json!({"command": "backfill", "all": "yes"}), "neither true nor false"),
             (json!({"command": "attention", "from": 3}), "is no text"),

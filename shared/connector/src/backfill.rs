@@ -133,7 +133,13 @@ impl Connector {
         let mut hints = Vec::new();
         for subject in subjects {
             filled.seen += 1;
-            if order.all || !self.ledger.find(subject).await?.is_some_and(|link| is_held(&link, subject)) {
+            if order.all
+                || !self
+                    .ledger
+                    .find(subject)
+                    .await?
+                    .is_some_and(|link| is_held(&link, subject))
+            {
                 hints.push(Keyed::new(Hint::new(subject, Cause::Operator), tick.name));
             }
         }

@@ -159,10 +159,12 @@ impl Connector {
     }
 
     async fn scanned(&self, from: Option<&str>) -> Result<(Vec<Subject>, Option<String>), Fault> {
-        let from = from
-            .map(serde_json::from_str::<PageToken>)
-            .transpose()
-            .map_err(|_| refused("invalid_place", "\"from\" is not a place that this command answered as \"next\"".to_owned()))?;
+        let from = from.map(serde_json::from_str::<PageToken>).transpose().map_err(|_| {
+            refused(
+                "invalid_place",
+                "\"from\" is not a place that this command answered as \"next\"".to_owned(),
+            )
+        })?;
         let page = self.ledger.scan_links(from).await?;
         for error in &page.broken {
             tracing::error!(%error, "a link cannot be read");
@@ -196,7 +198,8 @@ impl Connector {
                 } else {
                     format!("there are {}", known.join(", "))
                 };
-                let text = format!("no recorded loser of {field} for {subject}; {known}; name another value with \"record\"");
+                let text =
+                    format!("no recorded loser of {field} for {subject}; {known}; name another value with \"record\"");
                 refused("nothing_to_restore", text)
             });
         };
@@ -208,7 +211,8 @@ impl Connector {
             lost.or(own.first()).map(|change| loser(entry, change))
         });
         change.ok_or_else(|| {
-            let text = format!("audit record {record} of {subject} replaced no value of {field}; show lists the records");
+            let text =
+                format!("audit record {record} of {subject} replaced no value of {field}; show lists the records");
             refused("nothing_to_restore", text)
         })
     }
@@ -232,12 +236,18 @@ fn waits(listed: &Listed, link: Link) -> Option<Waits> {
     if link.attention.is_empty() {
         return None;
     }
-    let names = link.base.as_ref().map(|base| base.opportunity.get(Field::Name).to_string());
+    let names = link
+        .base
+        .as_ref()
+        .map(|base| base.opportunity.get(Field::Name).to_string());
     let parted = link.parted.last().filter(|_| link.state == State::Parted);
     Some(Waits {
         since: link.attention_since.unwrap_or(listed.at),
         link: link.id,
-        referral: link.referral.or(link.microsoft).or(parted.and_then(|parted| parted.referral)),
+        referral: link
+            .referral
+            .or(link.microsoft)
+            .or(parted.and_then(|parted| parted.referral)),
         opportunity: link.opportunity,
         name: names,
         attention: link.attention,

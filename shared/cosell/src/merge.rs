@@ -119,7 +119,10 @@ impl Input<'_> {
 
     /// Whether a side shows something else than when the two last agreed.
     pub(crate) fn has_moved(&self, side: Side, field: Field) -> bool {
-        let then = self.base.map(|base| base.side(side).get(field)).unwrap_or(&Term::Nothing);
+        let then = self
+            .base
+            .map(|base| base.side(side).get(field))
+            .unwrap_or(&Term::Nothing);
         match (side, then, self.now(side).get(field)) {
             // A value that came without a currency takes the row's, which the base could not know.
             (

@@ -63,9 +63,11 @@ impl Order {
             (Self::Accept, Stage::Active, _) => {
                 "the deal is active in Partner Center, so it was accepted already; nothing is left to do".to_owned()
             }
-            (_, Stage::Active, _) => "the deal is active in Partner Center, so it was accepted already and cannot be declined; \
+            (_, Stage::Active, _) => {
+                "the deal is active in Partner Center, so it was accepted already and cannot be declined; \
                  close the opportunity as lost instead"
-                .to_owned(),
+                    .to_owned()
+            }
             (_, Stage::Unknown(_), _) => format!(
                 "Partner Center shows {} as stage, which the connector does not understand; answer the deal in Partner Center",
                 referral.get(Field::Stage)

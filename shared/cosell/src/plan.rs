@@ -127,11 +127,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
 ///
 /// # Errors
 /// What has to be looked up first.
-pub fn plan_ordered(
-    picture: &Picture<'_>,
-    order: Option<&(Field, Term)>,
-    policy: &Policy,
-) -> Result<Plan, Need> {
+pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy: &Policy) -> Result<Plan, Need> {
     let mapping = policy.mapping.as_ref();
     let assumed = Base::default();
     let base = picture.base.unwrap_or(&assumed);

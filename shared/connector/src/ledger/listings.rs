@@ -121,9 +121,18 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::due`].
-    pub async fn attention_page(&self, from: Option<&str>, limit: usize) -> Result<(Vec<Listed>, Option<String>), Error> {
-        self.listed_page(self.listing_of_attention(), (ATTENTION_SHARD, ATTENTION_SINCE), from, limit)
-            .await
+    pub async fn attention_page(
+        &self,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        self.listed_page(
+            self.listing_of_attention(),
+            (ATTENTION_SHARD, ATTENTION_SINCE),
+            from,
+            limit,
+        )
+        .await
     }
 
     /// Some of the deals that are due by `now`, the longest overdue first, and where the next ones begin.

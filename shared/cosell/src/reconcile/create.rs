@@ -231,7 +231,12 @@ impl Reconcile<'_> {
     }
 
     /// Two records that both exist belong together; they have no common past, so the first merge has no base.
-    pub(super) fn link_existing(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
+    pub(super) fn link_existing(
+        &mut self,
+        referral: &Referral,
+        opportunity: OpportunityId,
+        stub: Option<Link>,
+    ) -> Decision {
         let before = stub.unwrap_or_else(|| Link::new(referral.id.into()));
         let mut next = before.clone();
         next.opportunity = Some(opportunity);

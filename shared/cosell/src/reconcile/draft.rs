@@ -11,7 +11,9 @@ use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::ReferralId;
-use crate::link::{AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State};
+use crate::link::{
+    AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State,
+};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan;

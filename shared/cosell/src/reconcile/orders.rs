@@ -59,20 +59,26 @@ impl Reconcile<'_> {
                 format!("{subject} was unlinked by an operator; link it first")
             }
             Some(link) if link.state == State::Gone => {
-                format!("{subject} belongs to a deal whose opportunity was deleted in Dynamics; nothing can be set there")
+                format!(
+                    "{subject} belongs to a deal whose opportunity was deleted in Dynamics; nothing can be set there"
+                )
             }
             Some(link) if link.state == State::Paused => format!(
                 "{subject} belongs to a deal whose synchronisation was switched off by the seller; switch it on, then repeat the order"
             ),
             Some(link) => match link.pending {
                 Some(Pending::CreateOpportunity { .. } | Pending::CreateReferral { .. }) => {
-                    format!("{subject} belongs to a deal that is just being created; wait a moment, then repeat the order")
+                    format!(
+                        "{subject} belongs to a deal that is just being created; wait a moment, then repeat the order"
+                    )
                 }
                 Some(Pending::Part) => format!("{subject} is just being unlinked"),
                 Some(Pending::Update { .. } | Pending::Join) | None
                     if link.referral.is_none() || link.opportunity.is_none() =>
                 {
-                    format!("{subject} is not shared yet; see what it lacks with show, or link it to a record that exists")
+                    format!(
+                        "{subject} is not shared yet; see what it lacks with show, or link it to a record that exists"
+                    )
                 }
                 Some(Pending::Update { .. } | Pending::Join) | None => return None,
             },
@@ -129,9 +135,7 @@ impl Reconcile<'_> {
         };
         let own: Vec<_> = changes.iter().filter(|change| change.field == *field).collect();
         let to = own.iter().rfind(|change| change.side == Side::Dynamics)?;
-        own.iter()
-            .all(is_untouched)
-            .then(|| (*field, to.new.clone()))
+        own.iter().all(is_untouched).then(|| (*field, to.new.clone()))
     }
 
     // ---- joining -------------------------------------------------------------------------------------------------
@@ -177,7 +181,8 @@ impl Reconcile<'_> {
         let seen = match &self.referral {
             Sight::Unread => return Some(Decision::Ask(Call::ReadReferral(referral))),
             Sight::Absent => {
-                let text = format!("Partner Center shows no referral {referral}; check the id and the service user's role");
+                let text =
+                    format!("Partner Center shows no referral {referral}; check the id and the service user's role");
                 return Some(self.refuse_whole(text));
             }
             Sight::Seen(seen) => seen.clone(),
@@ -311,7 +316,9 @@ impl Reconcile<'_> {
             }
             Some(link) => match link.pending {
                 Some(Pending::CreateOpportunity { .. } | Pending::CreateReferral { .. }) => {
-                    format!("{subject} belongs to a deal that is just being created; wait a moment, then repeat the order")
+                    format!(
+                        "{subject} belongs to a deal that is just being created; wait a moment, then repeat the order"
+                    )
                 }
                 Some(Pending::Update { .. } | Pending::Join | Pending::Part) | None => {
                     return match self.is_shut() {
@@ -361,7 +368,11 @@ impl Reconcile<'_> {
             if is_known || row.flag(&columns.sync) {
                 let mut change = RowChange::default();
                 change.set(columns.sync.clone(), Cell::Flag(false));
-                for column in [&columns.referral_identifier, &columns.referral_link, &columns.microsoft_crm_id] {
+                for column in [
+                    &columns.referral_identifier,
+                    &columns.referral_link,
+                    &columns.microsoft_crm_id,
+                ] {
                     change.set(column.clone(), Cell::Null);
                 }
                 change.set(columns.sync_status.clone(), mapping.sync_status(SyncStatus::NotSynced));
@@ -378,7 +389,10 @@ impl Reconcile<'_> {
     /// A hint about a record that an operator parted: it is left alone. A seller who shares it anew is told how.
     pub(super) fn stay_apart(&mut self, link: Link) -> Decision {
         let Subject::Opportunity(id) = self.subject else {
-            let text = format!("{} was unlinked by an operator; `link` joins it to an opportunity", self.subject);
+            let text = format!(
+                "{} was unlinked by an operator; `link` joins it to an opportunity",
+                self.subject
+            );
             self.findings.push(Finding::new(Code::Unlinked, text));
             return self.finish(Outcome::Ignored, Some(link.id));
         };

@@ -473,7 +473,11 @@ impl World {
         self.links.insert(link.id, stored);
         self.pointers.extend(pointers.iter().map(|pointer| (*pointer, link.id)));
         for pointer in freed {
-            assert_eq!(self.pointers.remove(pointer), Some(link.id), "{pointer:?} was not this link's to free");
+            assert_eq!(
+                self.pointers.remove(pointer),
+                Some(link.id),
+                "{pointer:?} was not this link's to free"
+            );
             self.freed.insert(*pointer, link.id);
         }
         self.audit.extend(audit.iter().cloned());
