@@ -160,6 +160,21 @@ impl Filter {
     }
 }
 
+/// One deal, or many.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Id of the referral.
+    #[arg(long, value_name = "ID")]
+    pub(crate) referral: Option<ReferralId>,
+    /// Id of the opportunity.
+    #[arg(long, value_name = "ID")]
+    pub(crate) opportunity: Option<OpportunityId>,
+    /// Which deals, instead of one.
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) filter: Option<Filter>,
+}
+
 #[derive(Debug, Args)]
 #[command(
     about = "Look at both sides of a deal now and bring it into step; or of many",
@@ -172,10 +187,7 @@ queue and looked at one after the other, within the vendors' budgets.",
 )]
 pub(crate) struct Resync {
     #[command(flatten)]
-    pub(crate) deal: Option<Deal>,
-    /// Which deals, instead of one.
-    #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["referral", "opportunity"])]
-    pub(crate) filter: Option<Filter>,
+    pub(crate) which: Which,
     /// Go on where an earlier run ended.
     #[arg(long, value_name = "PLACE", requires = "filter")]
     pub(crate) from: Option<String>,

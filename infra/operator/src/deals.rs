@@ -21,14 +21,11 @@ const SHOWN: usize = 8;
 
 pub(crate) async fn resync(order: &Resync, context: &Context<'_>) -> Result<Report, Trouble> {
     let function = Function::find(&order.reach, context).await?;
-    let Some(filter) = &order.filter else {
-        let deal = order.deal.as_ref().ok_or_else(|| {
-            Trouble::usage(
-                "no_deal",
-                "neither a record nor a filter was named",
-                "name one with --referral or --opportunity, or several with --filter",
-            )
-        })?;
+    let Some(filter) = order.which.filter else {
+        let deal = Deal {
+            referral: order.which.referral,
+            opportunity: order.which.opportunity,
+        };
         let answer = ask(&function, "resync", deal.event(), context.screen).await?;
         outcome(&answer, context.screen);
         return Ok(report(answer));

@@ -337,6 +337,7 @@ impl World {
                 let closes = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
                 link.opportunity == Some(*id) && changes.iter().any(closes)
             }
+            (Call::UpdateOpportunity { id, .. }, Some(Pending::Join | Pending::Part)) => link.opportunity == Some(*id),
             _ => false,
         };
         assert!(
