@@ -5,7 +5,7 @@
 //! is finished by whoever comes next, unless a person has edited the field meanwhile; repeating an order does nothing;
 //! records that were parted are joined by an order alone.
 
-use super::call::Call;
+use super::call::{Call, Search};
 use super::draft::Draft;
 use super::{Decision, Reconcile, Report, Sight};
 use crate::deal::{Field, Side, Term, Terms};
@@ -16,6 +16,7 @@ use crate::link::{Link, Outcome, Pending, State, SyncStatus};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::order::Order;
 use crate::plan;
+use crate::referral::Referral;
 
 impl Reconcile<'_> {
     /// What comes first because of an order; none when the look goes on as any other.
@@ -202,6 +203,18 @@ impl Reconcile<'_> {
         if let Some(refusal) = self.is_shut() {
             return Some(refusal);
         }
+        let parted = found.iter().flat_map(|link| &link.parted);
+        let half = parted
+            .filter(|parted| parted.referral == Some(referral))
+            .find_map(|parted| parted.microsoft);
+        if let (None, Sight::Unread, Some(engagement)) = (half, &self.microsoft, seen.engagement_id) {
+            // No event announces a half that has been there all along.
+            let Some(found) = self.searched.take() else {
+                return Some(Decision::Ask(Call::SearchReferrals(Search::Engagement(engagement))));
+            };
+            let half = found.into_iter().find(Referral::is_microsofts);
+            self.microsoft = Sight::read(half.map(Box::new));
+        }
         // The item of a link belongs to the record it is named after; of both, the opportunity's may hold its pointer.
         let is_own = |link: &Link| [referral.into(), opportunity.into()].contains(&link.id);
         let kept = match (named.filter(is_own), found.clone().filter(is_own)) {
@@ -221,6 +234,9 @@ impl Reconcile<'_> {
             return Some(decision);
         };
         draft.rejoin();
+        if let Some(half) = half {
+            draft.link_microsoft(half);
+        }
         draft.note(vec![Finding::new(
             Code::Ordered,
             format!("an operator linked referral {referral} and opportunity {opportunity}"),
