@@ -30,6 +30,7 @@ module "sync" {
     PAUSED              = var.paused
     QUEUE_URL           = aws_sqs_queue.hints.url
     SETTLE_SECONDS      = tostring(var.settle_seconds)
+    CLOSE_DELAY_SECONDS = tostring(var.close_delay_seconds)
     SYNC_COSELL_ONLY    = tostring(var.sync_cosell_only)
     WAITS_PERCENT       = tostring(var.waits_percent)
     WORKERS             = tostring(var.workers)

@@ -287,6 +287,18 @@ variable "max_receives" {
   }
 }
 
+variable "close_delay_seconds" {
+  description = "How long a deal that a seller closed waits before it is closed in Partner Center, where that is final; reopening it in between takes it back. 0 closes at once."
+  type        = number
+  default     = 300
+  nullable    = false
+
+  validation {
+    condition     = var.close_delay_seconds >= 0 && var.close_delay_seconds <= 86400 && floor(var.close_delay_seconds) == var.close_delay_seconds
+    error_message = "close_delay_seconds must be a whole number from 0 to 86400."
+  }
+}
+
 variable "settle_seconds" {
   description = "Seconds that a doubtful creation at Partner Center waits before its result is searched for. Less than the default only in rehearsals: the vendor's lists lag."
   type        = number

@@ -56,6 +56,7 @@ run "what_the_customer_sets_is_what_runs" {
     display_checkmark   = false
     sync_cosell_only    = false
     mapping             = "./shared/cosell/mapping.toml"
+    close_delay_seconds = 60
     settle_seconds      = 900
     waits_percent       = 50
     alarm_thresholds = {
@@ -94,7 +95,8 @@ run "what_the_customer_sets_is_what_runs" {
     error_message = "The webhook trusts others than asked."
   }
   assert {
-    condition = { for name, value in module.sync.settings : name => value if contains(["DATAVERSE_RATE", "DATAVERSE_TENANT_ID", "DISPLAY_CHECKMARK", "PARTNER_CENTER_RATE", "SETTLE_SECONDS", "SYNC_COSELL_ONLY", "WAITS_PERCENT"], name) } == {
+    condition = { for name, value in module.sync.settings : name => value if contains(["CLOSE_DELAY_SECONDS", "DATAVERSE_RATE", "DATAVERSE_TENANT_ID", "DISPLAY_CHECKMARK", "PARTNER_CENTER_RATE", "SETTLE_SECONDS", "SYNC_COSELL_ONLY", "WAITS_PERCENT"], name) } == {
+      CLOSE_DELAY_SECONDS = "60"
       DATAVERSE_RATE      = "8"
       DATAVERSE_TENANT_ID = "66666666-7777-8888-9999-000000000000"
       DISPLAY_CHECKMARK   = "false"

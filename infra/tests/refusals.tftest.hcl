@@ -36,6 +36,7 @@ run "first_mistakes" {
     paused                      = "both"                                             # Pause of no direction.
     mapping                     = "shared/cosell/mapping.tmol"                       # Mapping that is not there.
     max_receives                = 0                                                  # No receive at all.
+    close_delay_seconds         = -1                                                 # Closed before it was closed.
     settle_seconds              = 0                                                  # No time to settle.
     waits_percent               = 101                                                # Waits longer than the built in ones.
     dataverse_rate              = 0                                                  # Dataverse rate of nothing.
@@ -71,6 +72,7 @@ run "first_mistakes" {
     var.paused,
     var.mapping,
     var.max_receives,
+    var.close_delay_seconds,
     var.settle_seconds,
     var.waits_percent,
     var.dataverse_rate,
@@ -228,6 +230,7 @@ run "seventh_mistakes" {
     issuer_hosts         = []                             # No issuer host at all.
     webhook_burst        = 5001                           # Burst beyond the throttle of an API.
     webhook_rate         = 10001                          # Webhook rate beyond the account's quota.
+    close_delay_seconds  = 0.5                            # Half a second of grace.
     settle_seconds       = 86401                          # More than a day to settle.
     waits_percent        = 50.5                           # Half a percent.
     dataverse_rate       = 10001                          # Dataverse rate that is no limit.
@@ -243,6 +246,7 @@ run "seventh_mistakes" {
     var.issuer_hosts,
     var.webhook_burst,
     var.webhook_rate,
+    var.close_delay_seconds,
     var.settle_seconds,
     var.waits_percent,
     var.dataverse_rate,

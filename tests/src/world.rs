@@ -315,6 +315,7 @@ impl World {
             ("DATAVERSE_URL", dataverse.url()),
             ("DATAVERSE_SECRET", DATAVERSE_SECRET.to_owned()),
             ("SETTLE_SECONDS", "1".to_owned()),
+            ("CLOSE_DELAY_SECONDS", "0".to_owned()),
             ("WAITS_PERCENT", "1".to_owned()),
             ("DATAVERSE_RATE", "1000".to_owned()),
             ("PARTNER_CENTER_RATE", "1000".to_owned()),

@@ -141,6 +141,7 @@ impl Connector {
                 settle: SignedDuration::try_from(settings.settle).unwrap_or(SignedDuration::MAX),
                 waits_percent: settings.waits_percent,
                 dry_run: settings.dry_run,
+                close_delay: SignedDuration::try_from(settings.close_delay).unwrap_or(SignedDuration::MAX),
                 paused: settings.paused,
             }),
         })

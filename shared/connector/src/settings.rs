@@ -26,6 +26,9 @@ pub const PARTNER_CENTER_WEBHOOKS_URL: &str = "https://api.partnercenter.microso
 /// anything reported, and a deal that waits that long is rare: it takes a lost answer.
 const SETTLE_SECONDS: u64 = 600;
 
+/// Time to take back a deal that was closed by mistake: in Partner Center closing is final.
+const CLOSE_DELAY_SECONDS: u64 = 300;
+
 /// The built-in waits are made for the vendors' real delays.
 const WAITS_PERCENT: u64 = 100;
 
@@ -186,6 +189,7 @@ pub struct Rate {
 /// | `SYNC_COSELL_ONLY` | `true`: leads stay out, as in the replaced product |
 /// | `DISPLAY_CHECKMARK` | `true`, as in the replaced product |
 /// | `SETTLE_SECONDS` | 600 |
+/// | `CLOSE_DELAY_SECONDS` | 300: time in which a deal that was closed in Dynamics can be reopened; 0 closes at once |
 /// | `WAITS_PERCENT` | 100; less only for rehearsals, where nobody wants to wait minutes for a second look |
 /// | `DRY_RUN` | `false` |
 /// | `PAUSED` | `none`; `toward_dynamics` or `toward_partner_center` writes nothing to that side, while changes toward the other go on; what is held back follows once it is `none` again |
@@ -223,6 +227,8 @@ pub struct Sync {
     pub display_checkmark: bool,
     /// How long a doubtful POST waits before the search for its result.
     pub settle: Duration,
+    /// How long a deal that was closed in Dynamics waits before it is closed in Partner Center.
+    pub close_delay: Duration,
     /// How long the waits between two looks at a deal are, in percent of the built-in ones.
     pub waits_percent: u32,
     /// Whether everything is done but the writes to the vendors.
@@ -269,6 +275,7 @@ impl Sync {
         let cosell_only = reader.or_default("SYNC_COSELL_ONLY", "true", flag);
         let display_checkmark = reader.or_default("DISPLAY_CHECKMARK", "true", flag);
         let settle = reader.number("SETTLE_SECONDS", SETTLE_SECONDS, 1..=86_400);
+        let close_delay = reader.number("CLOSE_DELAY_SECONDS", CLOSE_DELAY_SECONDS, 0..=86_400);
         let waits_percent = reader.number("WAITS_PERCENT", WAITS_PERCENT, 1..=100);
         let dry_run = reader.or_default("DRY_RUN", "false", flag);
         let paused = reader.or_default("PAUSED", "none", direction);
@@ -294,6 +301,7 @@ impl Sync {
                 cosell_only: cosell_only?,
                 display_checkmark: display_checkmark?,
                 settle: Duration::from_secs(settle?.into()),
+                close_delay: Duration::from_secs(close_delay?.into()),
                 waits_percent: waits_percent?,
                 dry_run: dry_run?,
                 paused: paused?,

@@ -63,11 +63,21 @@ pub enum Field {
     Visibility,
     /// Solutions, by id.
     Solutions,
+    /// How far the sale is: the API's own words, whatever a record spells.
+    SalesStage,
+    /// Id of the marketing campaign.
+    Campaign,
+    /// Name of the programme the referral belongs to.
+    Program,
+    /// The partner's people on the deal. In the CRM that is the owner; Partner Center's list may hold more.
+    Team,
+    /// The customer's people on the deal.
+    Contacts,
 }
 
 impl Field {
     /// All fields that are merged, in the order they are reported.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Name,
         Self::Value,
         Self::CloseDate,
@@ -75,6 +85,11 @@ impl Field {
         Self::Stage,
         Self::Visibility,
         Self::Solutions,
+        Self::SalesStage,
+        Self::Campaign,
+        Self::Program,
+        Self::Team,
+        Self::Contacts,
     ];
 
     /// Its name in the mapping file, the ledger, the audit and the logs.
@@ -88,6 +103,11 @@ impl Field {
             Self::Stage => "stage",
             Self::Visibility => "visibility",
             Self::Solutions => "solutions",
+            Self::SalesStage => "sales_stage",
+            Self::Campaign => "campaign",
+            Self::Program => "program",
+            Self::Team => "team",
+            Self::Contacts => "contacts",
         }
     }
 }
@@ -153,6 +173,8 @@ pub enum Term {
     Flag(bool),
     /// Solutions, by id.
     Solutions(BTreeSet<SolutionId>),
+    /// People, by mail address in lower case.
+    People(BTreeMap<String, Person>),
     /// A value we do not understand; kept, shown, never sent.
     Unreadable(String),
 }
@@ -183,6 +205,21 @@ impl Term {
         match stage {
             Stage::Unknown(text) => Self::Unreadable(text),
             stage => Self::Stage { stage, reason },
+        }
+    }
+
+    /// The people of a list, without those that have no mail address: it is what tells them apart.
+    #[must_use]
+    pub fn people<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let people: BTreeMap<_, _> = members
+            .into_iter()
+            .map(|member| (member.email.trim().to_lowercase(), Person::from(member)))
+            .filter(|(mail, _)| !mail.is_empty())
+            .collect();
+        if people.is_empty() {
+            Self::Nothing
+        } else {
+            Self::People(people)
         }
     }
 
@@ -229,7 +266,38 @@ impl fmt::Display for Term {
                 }
                 Ok(())
             }
+            Self::People(people) => {
+                for (position, (mail, person)) in people.iter().enumerate() {
+                    if position > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{} {} <{mail}>", person.first_name, person.last_name)?;
+                }
+                Ok(())
+            }
             Self::Unreadable(text) => write!(f, "{text:?} (not understood)"),
+        }
+    }
+}
+
+/// A person on a deal, as both systems can say it; the mail address is the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Phone number.
+    pub phone_number: String,
+}
+
+impl From<&Member> for Person {
+    fn from(member: &Member) -> Self {
+        let text = |text: &str| text.trim().to_owned();
+        Self {
+            first_name: text(&member.first_name),
+            last_name: text(&member.last_name),
+            phone_number: text(&member.phone_number),
         }
     }
 }
@@ -312,8 +380,36 @@ impl Terms {
                 Term::Solutions(solutions)
             },
         );
+        terms.set(
+            Field::SalesStage,
+            match &referral.sales_stage {
+                Reading::Nothing => Term::Nothing,
+                Reading::Value(text) => sales_stage(&text.0),
+                Reading::Unreadable(text) => Term::Unreadable(text.clone()),
+            },
+        );
+        terms.set(Field::Campaign, Term::text(referral.campaign_id.as_deref()));
+        terms.set(Field::Program, Term::text(referral.referral_program.as_deref()));
+        terms.set(Field::Team, Term::people(&referral.team));
+        terms.set(Field::Contacts, Term::people(&referral.customer_profile.team));
         terms
     }
+}
+
+/// The API's word for a sales stage. Records show the word (published definition of the connector), the portal's
+/// percentage (live payloads, CSV guide) or its own word for it; what is beyond negotiation is the last stage, since that
+/// a deal is won is told by its status.
+pub(crate) fn sales_stage(text: &str) -> Term {
+    let text = text.trim().trim_end_matches('%').trim_end();
+    let word = match text.to_lowercase().as_str() {
+        "" => return Term::Nothing,
+        "qualify" | "qualified" | "created" | "accepted" | "10" | "20" => "Qualify",
+        "develop" | "developed" | "40" => "Develop",
+        "propose" | "proposed" | "60" => "Propose",
+        "close" | "negotiated" | "won" | "80" | "100" => "Close",
+        _ => return Term::Unreadable(text.chars().take(64).collect()),
+    };
+    Term::Text(word.to_owned())
 }
 
 /// The date of a closing instant. Midnight UTC is the convention, so the date is the one in UTC.
@@ -383,6 +479,40 @@ mod tests {
         assert_eq!(terms.get(Field::Stage), &Term::Unreadable("Paused/Thinking".to_owned()));
         assert_eq!(terms.get(Field::Value), &Term::Unreadable("\"a lot\"".to_owned()));
         assert_eq!(terms.get(Field::CloseDate), &Term::Unreadable("soon".to_owned()));
+    }
+
+    #[test]
+    fn a_sales_stage_is_the_same_however_it_is_spelt() {
+        for (json, word) in [
+            (r#""Develop""#, "Develop"),
+            (r#""developed""#, "Develop"),
+            (r#""40""#, "Develop"),
+            ("40", "Develop"),
+            (r#""40 %""#, "Develop"),
+            (r#""10""#, "Qualify"),
+            (r#""100""#, "Close"),
+        ] {
+            let terms = Terms::from_referral(&referral(&format!(r#"{{{ID},"salesStage":{json}}}"#)));
+            assert_eq!(terms.get(Field::SalesStage), &Term::Text(word.to_owned()), "{json}");
+        }
+        for (json, term) in [
+            ("null", Term::Nothing),
+            (r#""""#, Term::Nothing),
+            (r#""Dreaming""#, Term::Unreadable("Dreaming".to_owned())),
+            ("{}", Term::Unreadable("{}".to_owned())),
+        ] {
+            let terms = Terms::from_referral(&referral(&format!(r#"{{{ID},"salesStage":{json}}}"#)));
+            assert_eq!(terms.get(Field::SalesStage), &term, "{json}");
+        }
+    }
+
+    #[test]
+    fn people_are_told_apart_by_their_mail_address() {
+        let terms = Terms::from_referral(&referral(&format!(
+            r#"{{{ID},"team":[{{"firstName":"Ada","lastName":"Hall","email":"Ada@Fabrikam.example","title":null}},
+                {{"firstName":"Nobody"}},{{"email":"ada@fabrikam.example","firstName":"Ada","lastName":"Hall"}}]}}"#
+        )));
+        assert_eq!(terms.get(Field::Team).to_string(), "Ada Hall <ada@fabrikam.example>");
     }
 
     #[test]

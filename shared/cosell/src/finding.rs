@@ -60,6 +60,10 @@ pub enum Code {
     Stale,
     /// Left out by policy: a lead, or another kind of referral that is not synchronised.
     OutOfScope,
+    /// The deal was closed in Dynamics; Partner Center is told after a while.
+    Closing,
+    /// The deal was opened again before Partner Center was told that it was closed.
+    TakenBack,
     /// Would have been written, but the connector runs dry.
     DryRun,
     /// An operator's order was carried out.
@@ -100,6 +104,8 @@ impl Code {
             Self::InDoubt => "in_doubt",
             Self::Stale => "stale",
             Self::OutOfScope => "out_of_scope",
+            Self::Closing => "closing",
+            Self::TakenBack => "taken_back",
             Self::DryRun => "dry_run",
             Self::Ordered => "ordered",
             Self::OrderRefused => "order_refused",
@@ -137,6 +143,8 @@ impl Code {
             | Self::InDoubt
             | Self::Stale
             | Self::OutOfScope
+            | Self::Closing
+            | Self::TakenBack
             | Self::DryRun
             | Self::Ordered
             | Self::OrderRefused => false,

@@ -8,7 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::deal::{Field, Side, Term, Terms};
+use crate::deal::{Field, Help, Side, Term, Terms};
 use crate::finding::Finding;
 use crate::hint::{Cause, Subject};
 use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
@@ -68,6 +68,12 @@ pub struct Link {
     /// Whether the referral carries our opportunity's id as its reference.
     #[serde(default)]
     pub referenced: bool,
+    /// The deal was closed in Dynamics; Partner Center is told after a while, since closing is final there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
+    /// What became of the help that the seller wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// Digits after the point that the CRM keeps for this deal's currency.
     #[serde(default = "two")]
     pub money_digits: u32,
@@ -234,6 +240,31 @@ pub struct Shown {
     /// Where Microsoft's half stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub microsoft: Option<Stage>,
+    /// The notes in Microsoft's half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft_notes: Option<String>,
+    /// The people in Microsoft's half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft_team: Option<String>,
+}
+
+/// A deal that was closed in Dynamics and not yet in Partner Center.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The stage, as the opportunity shows it.
+    pub stage: Term,
+    /// When that was first seen.
+    pub since: Timestamp,
+}
+
+/// What became of the help that the seller wants from Microsoft.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What the opportunity wanted when it was looked at.
+    pub help: Option<Help>,
+    /// Why Microsoft could not be asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// What sellers see of the sync state.
@@ -401,6 +432,8 @@ impl Link {
             shown: Shown::default(),
             journal: Vec::new(),
             referenced: false,
+            closing: None,
+            asked: None,
             money_digits: two(),
             mapping_version: 0,
         }
@@ -427,6 +460,8 @@ impl Link {
         };
         self.parted.push(parted);
         self.engagement = None;
+        self.closing = None;
+        self.asked = None;
         self.base = None;
         self.etags = Etags::default();
         self.pending = None;

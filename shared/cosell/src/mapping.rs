@@ -3,29 +3,27 @@
 //! Knows: columns, choices, limits, the shape of the reads we need. Refuses to know: when anything is written.
 //! Guarantee: projecting a row, writing the projection and projecting again gives the same terms.
 
+mod customer;
 mod file;
+mod read;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toml::de::{DeTable, DeValue};
-
+use self::customer::{ACCOUNT, CONTACT, OWNER};
 pub use self::file::{InvalidMapping, Problem};
-use self::file::{Problems, Section};
+pub use self::text::{cut, strip_mark};
+use self::text::{lines, marked, whole_lines};
 use crate::amount::Amount;
-use crate::deal::{Currency, Field, Help, Particulars, Side, Term, Terms};
-use crate::ids::{CurrencyId, ReferralId, SolutionId};
+use crate::deal::{Currency, Field, Help, Side, Term, Terms, sales_stage};
+use crate::ids::{CurrencyId, ReferralId};
 use crate::link::SyncStatus;
 use crate::opportunity::{Cell, Row, RowChange};
-use crate::referral::{Address, Attribute, CustomerProfile, Member};
+use crate::referral::Attribute;
 use crate::stage::Stage;
 
 /// The mapping that ships with the connector.
 pub const DEFAULT: &str = include_str!("../mapping.toml");
-
-/// Marks that sync states, ours or the replaced connector's, leave before or after a name.
-const MARKS: [char; 12] = [
-    '✔', '✘', '✓', '✗', '✅', '❌', '☑', '☒', '❎', '✖', '\u{fe0f}', '\u{fe0e}',
-];
 
 /// Room that the mark and its blank take in a name column.
 const MARK_ROOM: usize = 2;
@@ -46,6 +44,8 @@ pub enum Kind {
     Flag,
     /// Text, one value a line.
     Lines,
+    /// The people behind a look-up.
+    People,
 }
 
 /// Which ways a field travels.
@@ -166,68 +166,7 @@ pub struct Mapping {
     link_pattern: String,
 }
 
-/// Columns of the account, and of the person tables, that are read with an opportunity.
-const ACCOUNT: &str =
-    "name,address1_line1,address1_line2,address1_city,address1_stateorprovince,address1_postalcode,address1_country";
-const CONTACT: &str = "firstname,lastname,emailaddress1,telephone1,mobilephone";
-const OWNER: &str = "firstname,lastname,internalemailaddress,mobilephone,address1_telephone1";
-
 impl Mapping {
-    /// Reads and checks a mapping file.
-    ///
-    /// # Errors
-    /// All problems of the file, each with its line.
-    pub fn parse(source: &str) -> Result<Self, InvalidMapping> {
-        let mut problems = Problems::new(source);
-        let table = match DeTable::parse(source) {
-            Ok(table) => table,
-            Err(error) => {
-                problems.add(&error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()));
-                return problems.finish(()).and(Err(InvalidMapping(Vec::new())));
-            }
-        };
-        let span = table.span();
-        let mut root = Section::new("the file", span, table.into_inner());
-        let version = root.integer("version", true, &mut problems);
-        let (prefix, _) = root.text("prefix", &mut problems);
-        let (link_pattern, link_span) = root.text("referral_link", &mut problems);
-        let is_link = link_pattern.starts_with("https://") && link_pattern.contains("{referral}");
-        if !link_pattern.is_empty() && !is_link {
-            problems.add(
-                &link_span,
-                "referral_link must start with https:// and contain {referral}",
-            );
-        }
-        let (default_close_reason, _) = root.text("default_close_reason", &mut problems);
-        let columns = read_columns(&mut root, &prefix, &mut problems);
-        let fields = read_fields(&mut root, &prefix, &mut problems);
-        let stages = read_stages(&mut root, &mut problems);
-        let help = read_numbers(root.section("help", &mut problems), &mut problems);
-        let sync_status = read_sync_status(root.section("sync_status", &mut problems), &mut problems);
-        let attributes = read_texts(root.section("attributes", &mut problems), &mut problems)
-            .into_iter()
-            .map(|(kind, id)| Attribute { kind, id })
-            .collect();
-        let constants = read_constants(root.section("constants", &mut problems), &prefix, &mut problems);
-        let countries = read_countries(root.section("countries", &mut problems), &mut problems);
-        root.finish(&mut problems);
-        problems.finish(Self {
-            version: version
-                .and_then(|version| u32::try_from(version).ok())
-                .unwrap_or_default(),
-            columns,
-            attributes,
-            default_close_reason,
-            fields,
-            stages,
-            help,
-            sync_status,
-            constants,
-            countries,
-            link_pattern,
-        })
-    }
-
     /// The rules of a field; none for the stage, whose rules are the life cycles'.
     #[must_use]
     pub fn rule(&self, field: Field) -> Option<&FieldRule> {
@@ -287,6 +226,7 @@ impl Mapping {
             .into_iter()
             .map(String::as_str)
             .chain(self.fields.values().map(|rule| rule.column.as_str()))
+            .filter(|column| !column.is_empty())
             .chain(["name", "statecode", "statuscode", "modifiedon", "_ownerid_value"])
             .collect();
         names.into_iter().collect()
@@ -296,11 +236,15 @@ impl Mapping {
     #[must_use]
     pub fn terms(&self, row: &Row) -> Terms {
         let mut terms = Terms::default();
+        let particulars = self.particulars(row);
         for (field, rule) in &self.fields {
             let term = match (field, rule.kind, row.cell(&rule.column)) {
+                (Field::Team, Kind::People, _) => Term::people(&particulars.team),
+                (Field::Contacts, Kind::People, _) => Term::people(&particulars.customer.team),
                 (Field::Visibility, _, Cell::Null) => Term::Flag(false),
                 (_, _, Cell::Null) => Term::Nothing,
                 (Field::Name, Kind::Text, Cell::Text(text)) => Term::text(Some(strip_mark(text))),
+                (Field::SalesStage, Kind::Text, Cell::Text(text)) => sales_stage(text),
                 (_, Kind::Text, Cell::Text(text)) => Term::text(Some(text)),
                 (_, Kind::Money, Cell::Number(amount)) => Term::Money {
                     amount: *amount,
@@ -331,63 +275,10 @@ impl Mapping {
         Term::stage(stage, row.text(&self.columns.close_reason))
     }
 
-    /// What an opportunity says beyond its terms: who the customer is, who sells, what is asked of Microsoft.
-    #[must_use]
-    pub fn particulars(&self, row: &Row) -> Particulars {
-        let account = row.row("parentaccountid").or_else(|| row.row("customerid_account"));
-        let mut customer = account.map_or_else(CustomerProfile::default, |account| {
-            let text = |column| account.text(column).unwrap_or_default().trim().to_owned();
-            CustomerProfile {
-                name: text("name"),
-                address: Address {
-                    address_line1: text("address1_line1"),
-                    address_line2: text("address1_line2"),
-                    city: text("address1_city"),
-                    state: text("address1_stateorprovince"),
-                    postal_code: text("address1_postalcode"),
-                    country: self.country(&text("address1_country")),
-                },
-                team: Vec::new(),
-            }
-        });
-        customer.team.extend(
-            row.row("parentcontactid")
-                .map(|contact| member(contact, "emailaddress1", "telephone1")),
-        );
-        Particulars {
-            customer,
-            team: row
-                .row("owninguser")
-                .map(|owner| member(owner, "internalemailaddress", "address1_telephone1"))
-                .into_iter()
-                .collect(),
-            help: row.integer(&self.columns.help).map(|value| {
-                let code = self
-                    .help
-                    .iter()
-                    .find(|(_, number)| **number == value)
-                    .map(|(code, _)| code.clone());
-                Help(code.unwrap_or_else(|| value.to_string()))
-            }),
-            message: row.text(&self.columns.message).map(ToOwned::to_owned),
-        }
-    }
-
     /// Whether a help code is one that the API takes.
     #[must_use]
     pub fn knows_help(&self, help: &Help) -> bool {
         self.help.contains_key(&help.0)
-    }
-
-    /// The two-letter code of a country, or the text as it is when there is no entry for it.
-    fn country(&self, text: &str) -> String {
-        self.countries.get(&text.to_lowercase()).cloned().unwrap_or_else(|| {
-            if text.len() == 2 {
-                text.to_ascii_uppercase()
-            } else {
-                text.to_owned()
-            }
-        })
     }
 
     /// What a side can hold of a value. `there` is what stands there now; `digits` is the currency's precision in the
@@ -395,6 +286,18 @@ impl Mapping {
     #[must_use]
     pub fn fit(&self, field: Field, term: &Term, toward: Side, there: &Terms, digits: u32, mark: bool) -> Fitted {
         let whole = |term| Fitted { term, cut: false };
+        if matches!(field, Field::Team | Field::Contacts) {
+            let mut all = there.get(field).clone();
+            // Who is on a list stays there, and look-ups to people are not written.
+            if let (Side::PartnerCenter, Term::People(people)) = (toward, term) {
+                let mut joined = people.clone();
+                if let Term::People(known) = all {
+                    joined.extend(known);
+                }
+                all = Term::People(joined);
+            }
+            return whole(all);
+        }
         match (toward, term) {
             (_, Term::Stage { stage, reason }) => {
                 let stage = match toward {
@@ -476,7 +379,7 @@ impl Mapping {
             Term::Date(date) => Cell::Text(date.to_string()),
             Term::Flag(flag) => Cell::Flag(*flag),
             Term::Solutions(ids) => Cell::Text(whole_lines(ids, usize::MAX).0),
-            Term::Stage { .. } | Term::Unreadable(_) => return,
+            Term::Stage { .. } | Term::People(_) | Term::Unreadable(_) => return,
         };
         if let (Term::Money { .. }, Some(currency)) = (term, currency) {
             change.bind("transactioncurrencyid", "transactioncurrencies", currency.uuid());
@@ -519,63 +422,6 @@ impl Mapping {
     }
 }
 
-/// A name with its mark, where there is room for it: a seller's own name is never cut for a mark.
-fn marked(name: &str, mark: Option<char>, limit: usize) -> String {
-    mark.map(|mark| format!("{mark} {name}"))
-        .filter(|marked| !cut(marked, limit).1)
-        .unwrap_or_else(|| name.to_owned())
-}
-
-/// A name without the marks of ours or of the replaced connector.
-#[must_use]
-pub fn strip_mark(name: &str) -> &str {
-    name.trim_matches(|c: char| c.is_whitespace() || MARKS.contains(&c))
-}
-
-/// Text cut to so many UTF-16 units, on a character boundary.
-#[must_use]
-pub fn cut(text: &str, limit: usize) -> (&str, bool) {
-    let mut units = 0;
-    for (at, c) in text.char_indices() {
-        units += c.len_utf16();
-        if units > limit {
-            return (text.get(..at).unwrap_or(text), true);
-        }
-    }
-    (text, false)
-}
-
-/// Solutions one a line, as many as there is room for: half an id would name another solution.
-fn whole_lines(ids: &BTreeSet<SolutionId>, limit: usize) -> (String, bool) {
-    let mut text = String::new();
-    for SolutionId(id) in ids {
-        let longer = if text.is_empty() {
-            id.clone()
-        } else {
-            format!("{text}\n{id}")
-        };
-        if cut(&longer, limit).1 {
-            return (text, true);
-        }
-        text = longer;
-    }
-    (text, false)
-}
-
-fn lines(text: &str) -> Term {
-    let ids: BTreeSet<_> = text
-        .split(['\n', '\r', ',', ';'])
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(|line| SolutionId(line.to_owned()))
-        .collect();
-    if ids.is_empty() {
-        Term::Nothing
-    } else {
-        Term::Solutions(ids)
-    }
-}
-
 fn currency_of(row: &Row) -> Option<Currency> {
     row.row("transactioncurrencyid")
         .and_then(|currency| currency.text("isocurrencycode"))
@@ -590,335 +436,5 @@ pub fn money_digits(row: &Row) -> Option<u32> {
         .and_then(|digits| u32::try_from(digits).ok())
 }
 
-fn member(row: &Row, email: &str, phone: &str) -> Member {
-    let text = |column| row.text(column).unwrap_or_default().trim().to_owned();
-    let phone_number = Some(text(phone))
-        .filter(|phone| !phone.is_empty())
-        .unwrap_or_else(|| text("mobilephone"));
-    Member {
-        first_name: text("firstname"),
-        last_name: text("lastname"),
-        phone_number,
-        email: text(email),
-    }
-}
-
-fn column(name: String, prefix: &str) -> String {
-    name.strip_prefix('@')
-        .map_or(name.clone(), |name| format!("{prefix}{name}"))
-}
-
-fn read_columns(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>) -> Columns {
-    let mut section = root.section("columns", problems);
-    let mut read = |key: &str| column(section.text(key, problems).0, prefix);
-    let columns = Columns {
-        sync: read("sync"),
-        referral_identifier: read("referral_identifier"),
-        referral_link: read("referral_link"),
-        help: read("help"),
-        message: read("message"),
-        microsoft_crm_id: read("microsoft_crm_id"),
-        close_reason: read("close_reason"),
-        audit: read("audit"),
-        sync_status: read("sync_status"),
-    };
-    section.finish(problems);
-    columns
-}
-
-fn read_fields(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>) -> BTreeMap<Field, FieldRule> {
-    let mut fields = BTreeMap::new();
-    for mut section in root.sections("field", problems) {
-        let (deal, span) = section.text("deal", problems);
-        let field = Field::ALL
-            .into_iter()
-            .find(|field| field.as_str() == deal && *field != Field::Stage);
-        let rule = read_field(&mut section, field, prefix, problems);
-        section.finish(problems);
-        match field {
-            None if deal.is_empty() => {}
-            None => problems.add(
-                &span,
-                format!("{deal:?} is not a deal field; known: name, value, close_date, notes, visibility, solutions"),
-            ),
-            Some(field) => {
-                if fields.insert(field, rule).is_some() {
-                    problems.add(&span, format!("{deal} is mapped twice"));
-                }
-            }
-        }
-    }
-    for field in [Field::Name, Field::Value, Field::CloseDate] {
-        if !fields.contains_key(&field) {
-            problems.add(
-                root.span(),
-                format!("there is no [[field]] for {field}, which Partner Center demands"),
-            );
-        }
-    }
-    fields
-}
-
-fn read_field(section: &mut Section<'_>, field: Option<Field>, prefix: &str, problems: &mut Problems<'_>) -> FieldRule {
-    let (name, _) = section.text("column", problems);
-    let (label, _) = section.text("label", problems);
-    let (kind_text, kind_span) = section.text("kind", problems);
-    let kind = match kind_text.as_str() {
-        "text" => Kind::Text,
-        "money" => Kind::Money,
-        "date" => Kind::Date,
-        "flag" => Kind::Flag,
-        "lines" => Kind::Lines,
-        other => {
-            problems.add(
-                &kind_span,
-                format!("kind {other:?} is unknown; use text, money, date, flag or lines"),
-            );
-            Kind::Text
-        }
-    };
-    let expected = field.map(|field| match field {
-        Field::Name | Field::Notes | Field::Stage => Kind::Text,
-        Field::Value => Kind::Money,
-        Field::CloseDate => Kind::Date,
-        Field::Visibility => Kind::Flag,
-        Field::Solutions => Kind::Lines,
-    });
-    if let (Some(expected), Some(field)) = (expected, field)
-        && expected != kind
-    {
-        problems.add(
-            &kind_span,
-            format!("{field} cannot be held by a column of kind {kind_text:?}"),
-        );
-    }
-    let limit = section
-        .integer("limit", false, problems)
-        .and_then(|limit| usize::try_from(limit).ok());
-    let mut directions = |key: &str| {
-        let (text, span) = section.text(key, problems);
-        match text.as_str() {
-            "both" => Directions::BOTH,
-            "toward_dynamics" => Directions {
-                toward_dynamics: true,
-                toward_partner_center: false,
-            },
-            "toward_partner_center" => Directions {
-                toward_dynamics: false,
-                toward_partner_center: true,
-            },
-            "none" => Directions {
-                toward_dynamics: false,
-                toward_partner_center: false,
-            },
-            other => {
-                problems.add(
-                    &span,
-                    format!("{key} {other:?} is unknown; use both, toward_dynamics, toward_partner_center or none"),
-                );
-                Directions::BOTH
-            }
-        }
-    };
-    let (create, update) = (directions("create"), directions("update"));
-    if field == Field::Name.into() && update.toward_partner_center {
-        problems.add(
-            section.span(),
-            "name cannot travel toward_partner_center on update: the API does not take it",
-        );
-    }
-    let (owner_text, owner_span) = section.text("owner", problems);
-    let owner = match owner_text.as_str() {
-        "dynamics" => Owner::Side(Side::Dynamics),
-        "partner_center" => Owner::Side(Side::PartnerCenter),
-        "manual" => Owner::Manual,
-        other => {
-            problems.add(
-                &owner_span,
-                format!("owner {other:?} is unknown; use dynamics, partner_center or manual"),
-            );
-            Owner::Manual
-        }
-    };
-    let required = section.flag("required", problems);
-    FieldRule {
-        column: column(name, prefix),
-        label,
-        kind,
-        limit,
-        create,
-        update,
-        owner,
-        required,
-    }
-}
-
-fn read_stages(root: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<StageRow> {
-    let mut stages = Vec::new();
-    for mut section in root.sections("stage", problems) {
-        let (text, span) = section.text("stage", problems);
-        let stage = match text.as_str() {
-            "unanswered" => Stage::Unanswered,
-            "active" => Stage::Active,
-            "won" => Stage::Won,
-            "lost" => Stage::Lost,
-            other => {
-                problems.add(
-                    &span,
-                    format!("stage {other:?} is unknown; use unanswered, active, won or lost"),
-                );
-                Stage::Active
-            }
-        };
-        let state = section.integer("state", true, problems).unwrap_or_default();
-        let status = section.integer("status", true, problems).unwrap_or_default();
-        let expected = match stage {
-            Stage::Won => 1,
-            Stage::Lost => 2,
-            _ => 0,
-        };
-        if state != expected {
-            problems.add(
-                section.span(),
-                format!("stage {stage} belongs to state {expected}, not {state}"),
-            );
-        }
-        section.finish(problems);
-        stages.push(StageRow { stage, state, status });
-    }
-    for stage in [Stage::Unanswered, Stage::Active, Stage::Won, Stage::Lost] {
-        if !stages.iter().any(|row| row.stage == stage) {
-            problems.add(root.span(), format!("there is no [[stage]] for {stage}"));
-        }
-    }
-    stages
-}
-
-fn read_numbers(mut section: Section<'_>, problems: &mut Problems<'_>) -> BTreeMap<String, i64> {
-    let keys: Vec<_> = section.keys();
-    let numbers = keys
-        .into_iter()
-        .filter_map(|key| section.integer(&key, true, problems).map(|number| (key, number)))
-        .collect();
-    section.finish(problems);
-    numbers
-}
-
-fn read_texts(mut section: Section<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
-    let keys: Vec<_> = section.keys();
-    let texts = keys
-        .into_iter()
-        .map(|key| (key.clone(), section.text(&key, problems).0))
-        .collect();
-    section.finish(problems);
-    texts
-}
-
-fn read_sync_status(mut section: Section<'_>, problems: &mut Problems<'_>) -> BTreeMap<&'static str, i64> {
-    let statuses = ["not_synced", "synced", "error", "waiting", "paused"]
-        .into_iter()
-        .filter_map(|key| section.integer(key, true, problems).map(|number| (key, number)))
-        .collect();
-    section.finish(problems);
-    statuses
-}
-
-fn read_countries(mut section: Section<'_>, problems: &mut Problems<'_>) -> BTreeMap<String, String> {
-    let mut countries = BTreeMap::new();
-    for name in section.keys() {
-        let (code, span) = section.text(&name, problems);
-        if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            countries.insert(name.to_lowercase(), code);
-        } else if !code.is_empty() {
-            problems.add(&span, format!("{code:?} is not a two-letter country code such as DE"));
-        }
-    }
-    section.finish(problems);
-    countries
-}
-
-fn read_constants(mut section: Section<'_>, prefix: &str, problems: &mut Problems<'_>) -> Vec<(String, Cell)> {
-    let mut constants = Vec::new();
-    for (name, value) in section.rest() {
-        let span = value.span();
-        let cell = match value.into_inner() {
-            DeValue::String(text) => Some(Cell::Text(text.into_owned())),
-            DeValue::Boolean(flag) => Some(Cell::Flag(flag)),
-            DeValue::Integer(number) => number.as_str().parse().ok().map(Cell::Number),
-            DeValue::Float(number) => number.as_str().parse().ok().map(Cell::Number),
-            _ => None,
-        };
-        match cell {
-            Some(cell) => constants.push((column(name, prefix), cell)),
-            None => problems.add(
-                &span,
-                format!("the constant for {name} must be a text, a number, true or false"),
-            ),
-        }
-    }
-    constants
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_mapping_is_valid() {
-        let mapping = Mapping::parse(DEFAULT).unwrap();
-        assert_eq!(mapping.columns.audit, "cosell_audit");
-        assert_eq!(mapping.rule(Field::Value).unwrap().column, "estimatedvalue");
-        assert!(mapping.opportunity_query().contains("cosell_syncwithpartnercenter"));
-    }
-
-    #[test]
-    fn all_problems_are_reported_at_once_with_their_lines() {
-        let broken = DEFAULT
-            .replace("kind = \"money\"", "kind = \"gold\"")
-            .replace(
-                "owner = \"dynamics\"\nrequired = false",
-                "owner = \"nobody\"\nrequired = 1",
-            )
-            .replace("stage = \"won\"", "stage = \"winning\"")
-            .replace("\"France\" = \"FR\"", "\"France\" = \"France\"\nx = 1")
-            .replace("version = 1", "version = 1\ncolour = 3");
-        let InvalidMapping(problems) = Mapping::parse(&broken).unwrap_err();
-        let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
-        for part in ["gold", "nobody", "true or false", "winning", "two-letter", "colour"] {
-            assert!(texts.iter().any(|text| text.contains(part)), "{part} in {texts:?}");
-        }
-        let colour = problems.iter().find(|problem| problem.text.contains("colour")).unwrap();
-        assert_eq!(broken.lines().nth(colour.line - 1), Some("colour = 3"));
-    }
-
-    #[test]
-    fn what_is_not_toml_is_one_problem_with_its_line() {
-        let InvalidMapping(problems) = Mapping::parse("version = 1\nprefix = \n").unwrap_err();
-        assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].line, 2);
-    }
-
-    #[test]
-    fn marks_are_stripped_wherever_they_stand() {
-        for name in [
-            "✔ Deal",
-            "✘ Deal",
-            "Deal ✔",
-            "✅ Deal",
-            "✔\u{fe0f} Deal",
-            "  Deal  ",
-            "✔ ✘ Deal",
-        ] {
-            assert_eq!(strip_mark(name), "Deal", "{name}");
-        }
-        assert_eq!(strip_mark("A ✔ B"), "A ✔ B");
-    }
-
-    #[test]
-    fn text_is_cut_on_a_character_boundary_in_utf16_units() {
-        assert_eq!(cut("naïve", 3), ("naï", true));
-        assert_eq!(cut("a😀b", 2), ("a", true));
-        assert_eq!(cut("a😀b", 3), ("a😀", true));
-        assert_eq!(cut("a😀b", 4), ("a😀b", false));
-    }
-}
+mod tests;

@@ -7,11 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use jiff::SignedDuration;
+
+use crate::deal::{Currency, Field, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::link::{Base, Change};
 use crate::mapping::{Mapping, Owner};
 use crate::stage::Stage;
+
+/// Most people on one list of a referral (portal guide, limits of a deal).
+const MOST_PEOPLE: usize = 50;
 
 /// What is merged.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +37,10 @@ pub struct Input<'a> {
     pub marked: bool,
     /// Currencies that the CRM is known to lack.
     pub missing_currencies: &'a BTreeSet<Currency>,
+    /// How long a closing waits before Partner Center is told, when it still has to wait.
+    pub close_delay: Option<SignedDuration>,
+    /// Whether the partner's answer may be sent: what another partner sent is answered in Partner Center.
+    pub answerable: bool,
     /// The side to which nothing is written for the moment. What would be is left as it is, base included, so that a
     /// later merge finds it again.
     pub paused: Option<Side>,
@@ -56,6 +65,8 @@ pub struct Merged {
     pub silent: BTreeSet<Field>,
     /// Fields that would be written to the paused side.
     pub held: BTreeSet<Field>,
+    /// A closing waits before Partner Center is told.
+    pub closing: bool,
 }
 
 impl Merged {
@@ -173,6 +184,13 @@ impl Input<'_> {
     }
 }
 
+fn told_duration(duration: SignedDuration) -> String {
+    match duration.as_secs() {
+        seconds @ ..120 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds / 60),
+    }
+}
+
 /// Merges all fields.
 #[must_use]
 pub fn merge(input: Input<'_>) -> Merged {
@@ -246,6 +264,14 @@ impl Merge<'_> {
         }
         if field == Field::Visibility {
             return self.visibility();
+        }
+        if matches!(field, Field::Team | Field::Contacts) {
+            // Lists of people are no conflict: the CRM's people join those that are there.
+            return if opportunity && self.now(Side::Dynamics).get(field) != &Term::Nothing {
+                self.carry(field, Side::Dynamics, false)
+            } else {
+                self.agree(field)
+            };
         }
         match (referral, opportunity) {
             (true, false) => self.carry(field, Side::PartnerCenter, false),
@@ -344,7 +370,18 @@ impl Merge<'_> {
                 let finding = Finding::field(Code::Paused, field, held_back(self.input.mapping.label(field), toward));
                 return self.note(finding.on(toward));
             }
-            Gate::Open => {}
+            Gate::Open => {
+                let closes = field == Field::Stage && fitted.term.as_stage().is_some_and(Stage::is_closed);
+                if let (Side::PartnerCenter, true, Some(delay)) = (toward, closes, self.input.close_delay) {
+                    self.merged.closing = true;
+                    let text = format!(
+                        "the deal is closed in Partner Center as {} in {}, and that is final: to take it back, reopen it before",
+                        fitted.term,
+                        told_duration(delay)
+                    );
+                    return self.note(Finding::field(Code::Closing, field, text).on(toward));
+                }
+            }
             Gate::Later(finding) => return self.note(finding),
             Gate::Shut(finding) => {
                 self.note(finding);
@@ -385,6 +422,10 @@ impl Merge<'_> {
         let later = |code, text: String| Gate::Later(Finding::field(code, field, text).on(toward));
         let stage = self.input.referral.stage();
         match (toward, field) {
+            (Side::PartnerCenter, Field::Stage) if stage == Stage::Unanswered && !self.input.answerable => shut(
+                Code::IllegalMove,
+                format!("another partner sent this deal; answer it in Partner Center, it is not {fitted} there yet"),
+            ),
             (_, Field::Stage) => {
                 let there = self.now(toward).stage();
                 let (legal, target) = match fitted.as_stage() {
@@ -434,10 +475,37 @@ impl Merge<'_> {
                     ),
                 )
             }
+            (Side::PartnerCenter, Field::SalesStage) if value == &Term::Nothing => shut(
+                Code::Frozen,
+                format!(
+                    "{label} was emptied in Dynamics; Partner Center has no word for that and keeps {}",
+                    self.now(toward).get(field)
+                ),
+            ),
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => later(
+                Code::Missing,
+                format!(
+                    "fill in first name, last name and phone number of {}; Partner Center takes nobody without them",
+                    incomplete(value).unwrap_or_default()
+                ),
+            ),
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if matches!(fitted, Term::People(people) if people.len() > MOST_PEOPLE) => {
+                shut(
+                    Code::Frozen,
+                    format!("Partner Center takes at most {MOST_PEOPLE} people on a list; {value} was not added"),
+                )
+            }
             (Side::PartnerCenter, _) if stage == Stage::Unanswered => {
                 match (self.merged.toward_referral.stage(), field) {
                     // What may travel with an acceptance (manage-co-sell-opportunities); the rest follows it.
-                    (Stage::Active | Stage::Won | Stage::Lost, Field::Value | Field::CloseDate | Field::Notes) => {
+                    (
+                        Stage::Active | Stage::Won | Stage::Lost,
+                        Field::Value | Field::CloseDate | Field::Notes | Field::Campaign,
+                    ) => Gate::Open,
+                    // The list may travel as a whole, not one more person for it.
+                    (Stage::Active | Stage::Won | Stage::Lost, Field::Team)
+                        if self.now(toward).get(field) == &Term::Nothing =>
+                    {
                         Gate::Open
                     }
                     _ => later(
@@ -463,6 +531,20 @@ impl Merge<'_> {
             (Side::PartnerCenter, _) => Gate::Open,
         }
     }
+}
+
+/// The mail address of somebody who lacks what Partner Center wants of every person.
+fn incomplete(people: &Term) -> Option<String> {
+    let Term::People(people) = people else { return None };
+    let lacks = |person: &Person| {
+        [&person.first_name, &person.last_name, &person.phone_number]
+            .into_iter()
+            .any(String::is_empty)
+    };
+    people
+        .iter()
+        .find(|(_, person)| lacks(person))
+        .map(|(mail, _)| mail.clone())
 }
 
 /// Whether a value may be written.
@@ -533,6 +615,8 @@ mod tests {
             with(&[before, opportunity].concat()),
         );
         merge(Input {
+            close_delay: None,
+            answerable: true,
             mapping: &Mapping::parse(mapping).unwrap(),
             base: Some(&base),
             referral: &referral,
@@ -758,7 +842,14 @@ mod tests {
     #[test]
     fn a_closed_referral_takes_nothing() {
         let before = [(Field::Stage, stage(Stage::Won))];
-        for field in Field::ALL.into_iter().filter(|field| *field != Field::Visibility) {
+        let mapping = Mapping::parse(DEFAULT).unwrap();
+        let is_judged = |field: &Field| match field {
+            Field::Stage => true,
+            // A ratchet, and lists of people: neither is anybody's value.
+            Field::Visibility | Field::Team | Field::Contacts => false,
+            field => mapping.rule(*field).is_some(),
+        };
+        for field in Field::ALL.into_iter().filter(is_judged) {
             let other = match field {
                 Field::Stage => stage(Stage::Lost),
                 Field::Value => money("1", "EUR"),
@@ -789,6 +880,8 @@ mod tests {
         let referral = with(&[(Field::Notes, Term::Nothing), (Field::Stage, stage(Stage::Unanswered))]);
         let opportunity = with(&[(Field::CloseDate, Term::Nothing), (Field::Value, money("1", "EUR"))]);
         let merged = merge(Input {
+            close_delay: None,
+            answerable: true,
             mapping: &Mapping::parse(DEFAULT).unwrap(),
             base: None,
             referral: &referral,

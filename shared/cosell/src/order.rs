@@ -134,6 +134,8 @@ pub(crate) fn merge(input: Input<'_>, field: Field, value: &Term) -> Result<Merg
     let mut merged = merge::merge(Input {
         base: Some(&seen),
         opportunity: &edited,
+        // An operator means it: nothing is waited for.
+        close_delay: input.close_delay.filter(|_| field != Field::Stage),
         ..input
     });
     let carries = |change: &Change| (change.field, change.side) == (field, Side::PartnerCenter);

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::amount::Amount;
-use crate::deal::{Currency, Field, Particulars, Side, Term, Terms};
+use crate::deal::{Currency, Field, Particulars, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId};
-use crate::link::{Base, Link, Shown, SyncStatus};
+use crate::link::{Asked, Base, Change, Closing, Link, Shown, SyncStatus};
 use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
@@ -20,7 +20,7 @@ use crate::order;
 use crate::policy::Policy;
 use crate::reconcile::call::Close;
 use crate::referral::{
-    AdditionalRequirements, MICROSOFT, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
+    AdditionalRequirements, MICROSOFT, Member, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
     PatchOperation, PatchValue, Reference, Referral, SolutionTag, Target,
 };
 use crate::stage::{OpportunityMove, Stage};
@@ -47,6 +47,10 @@ pub struct Picture<'a> {
     pub microsoft: Option<&'a Referral>,
     /// Currencies that were looked up.
     pub currencies: &'a BTreeMap<Currency, Option<KnownCurrency>>,
+    /// Now: whether a closing has waited long enough.
+    pub now: Timestamp,
+    /// A person asked for this look: what a vendor refused for good is tried once more.
+    pub insists: bool,
 }
 
 /// A row of `transactioncurrencies`.
@@ -79,6 +83,12 @@ pub struct Plan {
     pub money_digits: u32,
     /// Why an operator's order is not part of it.
     pub refusal: Option<Finding>,
+    /// A closing that waits.
+    pub closing: Option<Closing>,
+    /// What became of the help that the seller wants.
+    pub asked: Option<Asked>,
+    /// Microsoft is to be asked for help, once everything else is in step.
+    pub invites: bool,
 }
 
 impl Plan {
@@ -115,6 +125,143 @@ pub enum Need {
     Currency(Currency),
 }
 
+/// Whether Microsoft is to be asked for help after the deal was shared without.
+enum Invitation {
+    /// Nothing new is wanted.
+    Unwanted,
+    /// It can be asked.
+    Wanted,
+    /// It cannot, for these reasons.
+    Impossible(Vec<Finding>),
+    /// It cannot, and never will for this wish.
+    Never(Finding),
+}
+
+/// Whether the seller wants help that Microsoft was not asked for. An invitation is the creation of Microsoft's half;
+/// what it asks for cannot be changed afterwards (`manage-co-sell-opportunities`).
+fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Result<Invitation, Need> {
+    let mapping = policy.mapping.as_ref();
+    let (Some(row), Some(base)) = (picture.opportunity, picture.base) else {
+        return Ok(Invitation::Unwanted);
+    };
+    let particulars = mapping.particulars(row);
+    let asked = picture.link.asked.as_ref();
+    let is_new = asked.map_or(particulars.help.is_some(), |asked| asked.help != particulars.help);
+    if picture.link.microsoft.is_some() || picture.microsoft.is_some() {
+        // What was asked before this was written down is not known.
+        let text = match (asked, &particulars.help) {
+            (Some(Asked { refused: None, .. }), Some(help)) if is_new => {
+                format!(
+                    "Microsoft is asked for help once; that {} is wanted now, tell it in the notes",
+                    help.0
+                )
+            }
+            (Some(Asked { refused: None, .. }), None) if is_new => {
+                "Microsoft was asked for help, which cannot be taken back".to_owned()
+            }
+            _ => return Ok(Invitation::Unwanted),
+        };
+        return Ok(Invitation::Never(Finding::new(Code::Frozen, text).on(Side::Dynamics)));
+    }
+    if particulars.help.is_none() {
+        return Ok(Invitation::Unwanted);
+    }
+    if !is_new && !picture.insists {
+        return Ok(match asked.and_then(|asked| asked.refused.clone()) {
+            Some(text) => Invitation::Impossible(vec![Finding::new(Code::Refused, text).on(Side::Dynamics)]),
+            None => Invitation::Unwanted,
+        });
+    }
+    let Some(referral) = picture.referral else {
+        return Err(Need::Referral);
+    };
+    let never = |text: &str| Invitation::Never(Finding::new(Code::Frozen, text).on(Side::Dynamics));
+    if referral.is_invited_by_microsoft() {
+        return Ok(never(
+            "Microsoft sent this deal itself, so there is nobody to ask for help",
+        ));
+    }
+    if referral.is_from_another_partner() {
+        return Ok(never(
+            "another partner sent this deal; help from Microsoft is for that partner to ask for",
+        ));
+    }
+    if base.referral.stage().is_closed() || Terms::from_referral(referral).stage().is_closed() {
+        return Ok(never(
+            "the referral is closed, so Microsoft cannot be asked for help any more",
+        ));
+    }
+    let findings = validate(opportunity, &particulars, mapping);
+    Ok(match (findings.is_empty(), policy.paused) {
+        (false, _) => Invitation::Impossible(findings),
+        (true, Some(Side::PartnerCenter)) => Invitation::Impossible(vec![
+            Finding::new(
+                Code::Paused,
+                merge::held_back("asking Microsoft for help", Side::PartnerCenter),
+            )
+            .on(Side::PartnerCenter),
+        ]),
+        (true, _) => Invitation::Wanted,
+    })
+}
+
+impl Plan {
+    fn follow(&mut self, invitation: Invitation, picture: &Picture<'_>, mapping: &Mapping) {
+        match invitation {
+            Invitation::Unwanted => {}
+            Invitation::Wanted => self.invites = true,
+            Invitation::Impossible(findings) => self.findings.extend(findings),
+            Invitation::Never(finding) => {
+                self.findings.push(finding);
+                self.asked = picture.opportunity.map(|row| Asked {
+                    help: mapping.particulars(row).help,
+                    refused: None,
+                });
+            }
+        }
+    }
+}
+
+/// How long a closing still has to wait; none when it has waited.
+fn closing_wait(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Option<SignedDuration> {
+    let delay = policy.close_delay;
+    let stage = opportunity.get(Field::Stage);
+    let since = match &picture.link.closing {
+        Some(closing) if &closing.stage == stage => closing.since,
+        _ => picture.now,
+    };
+    let left = delay.saturating_sub(picture.now.duration_since(since));
+    left.is_positive().then_some(left)
+}
+
+/// The closing that waits once this look is over.
+fn closing(picture: &Picture<'_>, opportunity: &Terms, waits: bool, findings: &mut Vec<Finding>) -> Option<Closing> {
+    let before = picture.link.closing.clone();
+    let stage = opportunity.get(Field::Stage);
+    if waits {
+        let known = before.filter(|closing| &closing.stage == stage);
+        if known.is_some() {
+            // Said when it began.
+            findings.retain(|finding| finding.code != Code::Closing);
+        }
+        return Some(known.unwrap_or_else(|| Closing {
+            stage: stage.clone(),
+            since: picture.now,
+        }));
+    }
+    if picture.opportunity.is_none() {
+        return before;
+    }
+    if before.is_some() && !opportunity.stage().is_closed() {
+        findings.push(Finding::field(
+            Code::TakenBack,
+            Field::Stage,
+            "the deal was opened again before Partner Center was told that it was closed",
+        ));
+    }
+    None
+}
+
 /// Plans a linked deal.
 ///
 /// # Errors
@@ -136,7 +283,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         (None, Some(base)) => base.referral.clone(),
         (None, None) => return Err(Need::Referral),
     };
-    let opportunity = match (picture.opportunity, picture.base) {
+    let mut opportunity = match (picture.opportunity, picture.base) {
         (Some(row), _) => mapping.terms(row),
         (None, Some(base)) => base.opportunity.clone(),
         (None, None) => return Err(Need::Opportunity),
@@ -156,6 +303,12 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         .opportunity
         .and_then(mapping::money_digits)
         .unwrap_or(picture.link.money_digits);
+    let invitation = invitation(picture, &opportunity, policy)?;
+    // Asking Microsoft for help makes the deal visible to it.
+    let reveals = matches!(invitation, Invitation::Wanted) && opportunity.get(Field::Visibility) == &Term::Flag(false);
+    if reveals {
+        opportunity.set(Field::Visibility, Term::Flag(true));
+    }
     let input = merge::Input {
         mapping,
         base: picture.base,
@@ -165,19 +318,40 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         digits_of: &digits_of,
         marked: policy.display_checkmark,
         missing_currencies: &missing_currencies,
+        close_delay: closing_wait(picture, &opportunity, policy),
+        answerable: !picture.referral.is_some_and(Referral::is_from_another_partner),
         paused: policy.paused,
     };
-    let (merged, refusal) = match order.map(|(field, value)| order::merge(input, *field, value)) {
+    let (mut merged, refusal) = match order.map(|(field, value)| order::merge(input, *field, value)) {
         None => (merge::merge(input), None),
         Some(Ok(merged)) => (merged, None),
         Some(Err(refusal)) => (merge::merge(input), Some(refusal)),
     };
+    if reveals && policy.paused != Some(Side::Dynamics) {
+        let change = Change {
+            field: Field::Visibility,
+            side: Side::Dynamics,
+            old: Term::Flag(false),
+            new: Term::Flag(true),
+            lost: false,
+        };
+        merged.findings.push(Finding::field(
+            Code::Carried,
+            Field::Visibility,
+            "asking Microsoft for help makes the deal visible to Microsoft",
+        ));
+        merged.toward_opportunity.set(Field::Visibility, Term::Flag(true));
+        merged.changes.push(change);
+    }
     let mut plan = Plan {
         refusal,
         findings: merged.findings.clone(),
         referenced: picture.link.referenced,
+        asked: picture.link.asked.clone(),
         ..Plan::default()
     };
+    plan.follow(invitation, picture, mapping);
+    plan.closing = closing(picture, &opportunity, merged.closing, &mut plan.findings);
     plan.money_digits = match merged.toward_opportunity.get(Field::Value) {
         Term::Money {
             currency: Some(code), ..
@@ -213,7 +387,8 @@ fn plan_referral(
             continue;
         }
         fields.push(field);
-        first.extend(operations(field, term, picture.referral).ok_or(Need::Referral)?);
+        let there = there(field, picture);
+        first.extend(operations(field, term, &there, picture.referral).ok_or(Need::Referral)?);
     }
     let accepts = matches!(merged.toward_referral.stage(), Stage::Active | Stage::Won | Stage::Lost);
     // Our id travels with the acceptance; whether the referral carries one already, only a read tells.
@@ -309,9 +484,46 @@ fn reference(
     }
 }
 
+/// What the referral shows of a field: as read, or as its version proves it to be.
+fn there(field: Field, picture: &Picture<'_>) -> Term {
+    match (picture.referral, picture.base) {
+        (Some(referral), _) => Terms::from_referral(referral).get(field).clone(),
+        (None, Some(base)) => base.referral.get(field).clone(),
+        (None, None) => Term::Nothing,
+    }
+}
+
+/// The operations that bring a list of people from `there` to `people`: only who is new is named, so that what the API
+/// knows of the others stays.
+fn join(
+    whole: &'static str,
+    one: &'static str,
+    people: &BTreeMap<String, Person>,
+    there: &Term,
+) -> Vec<PatchOperation> {
+    let member = |(mail, person): (&String, &Person)| Member {
+        first_name: person.first_name.clone(),
+        last_name: person.last_name.clone(),
+        phone_number: person.phone_number.clone(),
+        email: mail.clone(),
+    };
+    match there {
+        Term::People(known) => people
+            .iter()
+            .filter(|(mail, _)| !known.contains_key(*mail))
+            .map(|person| PatchOperation::add(one, PatchValue::Person(member(person))))
+            .collect(),
+        _ => vec![PatchOperation::add(
+            whole,
+            PatchValue::People(people.iter().map(member).collect()),
+        )],
+    }
+}
+
 /// The operations that set one field; none when the referral itself is needed for them.
-fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<Vec<PatchOperation>> {
+fn operations(field: Field, term: &Term, there: &Term, referral: Option<&Referral>) -> Option<Vec<PatchOperation>> {
     let text = |path, text: &str| vec![PatchOperation::replace(path, PatchValue::Text(text.to_owned()))];
+    let optional = |path, text: &str| vec![PatchOperation::add(path, PatchValue::Text(text.to_owned()))];
     Some(match (field, term) {
         (Field::Notes, Term::Text(notes)) => text("/details/notes", notes),
         (Field::Notes, Term::Nothing) => text("/details/notes", ""),
@@ -330,6 +542,16 @@ fn operations(field: Field, term: &Term, referral: Option<&Referral>) -> Option<
             "/consent/consentToShareReferralWithMicrosoftSellers",
             PatchValue::Flag(*visible),
         )],
+        // Not every referral shows these members, and `replace` needs one that is there.
+        (Field::SalesStage, Term::Text(stage)) => optional("/salesStage", stage),
+        (Field::Campaign, Term::Text(campaign)) => optional("/campaignId", campaign),
+        (Field::Campaign, Term::Nothing) => optional("/campaignId", ""),
+        (Field::Program, Term::Text(program)) => optional("/referralProgram", program),
+        (Field::Program, Term::Nothing) => optional("/referralProgram", ""),
+        (Field::Team, Term::People(people)) => join("/team", "/team/-", people, there),
+        (Field::Contacts, Term::People(people)) => {
+            join("/customerProfile/team", "/customerProfile/team/-", people, there)
+        }
         (Field::Solutions, Term::Solutions(ids)) => {
             // The whole list is replaced; what stays keeps the members we do not know.
             let there = &referral?.details.requirements.solutions;
@@ -519,14 +741,43 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
         ..before.clone()
     };
     if let Some(microsoft) = picture.microsoft {
+        let mut tell = |text: String| findings.push(Finding::new(Code::MicrosoftMoved, text));
         let stage = Stage::from_referral(&microsoft.status, &microsoft.substatus);
         if before.microsoft.as_ref() != Some(&stage) {
-            findings.push(Finding::new(
-                Code::MicrosoftMoved,
-                format!("Microsoft's referral is {stage}"),
-            ));
+            let reason = microsoft.status_reason.as_deref().map(str::trim).unwrap_or_default();
+            let because = if reason.is_empty() || !stage.is_closed() {
+                String::new()
+            } else {
+                format!(" ({reason})")
+            };
+            tell(format!("Microsoft's referral is {stage}{because}"));
         }
         shown.microsoft = Some(stage);
+        // Its half begins as a copy of ours, so what it shows at first is not Microsoft's.
+        let terms = Terms::from_referral(microsoft);
+        let is_ours = |field| {
+            before.microsoft.is_none()
+                && picture
+                    .base
+                    .is_some_and(|base| base.referral.get(field) == terms.get(field))
+        };
+        let text = |field| match terms.get(field) {
+            Term::Nothing | Term::Unreadable(_) => None,
+            term => Some(term.to_string()),
+        };
+        let (notes, team) = (text(Field::Notes), text(Field::Team));
+        for (field, now, then, what) in [
+            (Field::Notes, &notes, &before.microsoft_notes, "notes"),
+            (Field::Team, &team, &before.microsoft_team, "people"),
+        ] {
+            if let Some(now) = now
+                .as_ref()
+                .filter(|now| Some(*now) != then.as_ref() && !is_ours(field))
+            {
+                tell(format!("Microsoft's {what} on the deal: {now}"));
+            }
+        }
+        (shown.microsoft_notes, shown.microsoft_team) = (notes, team);
         let id = microsoft
             .tracking_info
             .microsoft_msx_id
@@ -572,7 +823,16 @@ pub(crate) fn show(change: &mut RowChange, shown: &Shown, before: &Shown, policy
             Cell::Text(mapping::cut(id, 100).0.to_owned()),
         );
     }
-    if shown.microsoft != before.microsoft && change.is_empty() {
+    let said = |shown: &Shown| {
+        let Shown {
+            microsoft,
+            microsoft_notes,
+            microsoft_team,
+            ..
+        } = shown.clone();
+        (microsoft, microsoft_notes, microsoft_team)
+    };
+    if said(shown) != said(before) && change.is_empty() {
         // Only the trail tells it; the caller adds the trail to every change that is not empty.
         change.set(columns.audit.clone(), Cell::Null);
     }
@@ -834,7 +1094,7 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
     findings
 }
 
-fn incomplete(person: &crate::referral::Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
+fn incomplete(person: &Member, who: &str, missing: &mut impl FnMut(Option<Field>, String)) {
     for (value, what) in [
         (&person.first_name, "first name"),
         (&person.last_name, "last name"),
@@ -951,14 +1211,19 @@ pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, partic
 /// What both sides agree on once an opportunity was shared.
 #[must_use]
 pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
-    let mut referral = terms.clone();
-    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
-        referral.set(field, Term::Nothing);
-    }
-    Base {
-        referral,
+    let mut base = Base {
+        referral: terms.clone(),
         opportunity: terms.clone(),
+    };
+    for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
+        base.referral.set(field, Term::Nothing);
     }
+    // These follow with the next look: that a PATCH takes them is documented, that a creation does is not.
+    for field in [Field::SalesStage, Field::Campaign, Field::Program] {
+        base.referral.set(field, Term::Nothing);
+        base.opportunity.set(field, Term::Nothing);
+    }
+    base
 }
 
 /// Whether a field travels to Partner Center when a deal is created there.

@@ -25,6 +25,8 @@ pub struct Policy {
     pub waits_percent: u32,
     /// Read, plan and audit, but write to neither vendor.
     pub dry_run: bool,
+    /// How long a deal that was closed in the CRM waits before it is closed in Partner Center, where closing is final.
+    pub close_delay: SignedDuration,
     /// The side to which nothing is written for the moment; changes toward the other go on.
     pub paused: Option<Side>,
 }

@@ -21,12 +21,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
-use crate::deal::{Currency, Field, Side, Term, Terms};
+use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
-use crate::link::{Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
 use crate::merge;
 use crate::opportunity::Row;
 use crate::order::Order;
@@ -42,6 +42,9 @@ const WAITS: [i64; 3] = [15, 60, 240];
 
 /// Longest wait between two tries, in seconds.
 const LONGEST_WAIT: i64 = 3600;
+
+/// Why a deal whose closing waits is due.
+const CLOSING: &str = "closing";
 
 /// A crashed run's announcement is looked at again after this long.
 const INTENT_LEASE: SignedDuration = SignedDuration::from_secs(60);
@@ -469,6 +472,8 @@ impl<'p> Reconcile<'p> {
             opportunity: self.opportunity.seen().map(AsRef::as_ref),
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
+            now: self.trigger.now,
+            insists: self.trigger.hint.cause == Cause::Operator && self.trigger.order.is_none(),
         };
         let mut plan = match plan::plan_ordered(&picture, edit.as_ref(), self.policy) {
             Ok(plan) => plan,
@@ -479,6 +484,9 @@ impl<'p> Reconcile<'p> {
             self.refuse(refusal);
         }
         self.leave_out_refused(&mut plan, base.as_ref());
+        if plan.invites && !plan.writes() {
+            return self.invite(link);
+        }
         if let Some(side) = self.policy.paused.filter(|_| base.is_none() && plan.holds_back()) {
             // The first base has to be whole: of half a one the other half would be taken for agreed.
             return self.hold(link, side);
@@ -494,6 +502,8 @@ impl<'p> Reconcile<'p> {
         next.due = self.due_after(&link);
         next.mapping_version = self.policy.mapping.version;
         next.money_digits = plan.money_digits;
+        next.closing.clone_from(&plan.closing);
+        next.asked.clone_from(&plan.asked);
         if let Some(microsoft) = self.microsoft.seen() {
             next.microsoft = Some(microsoft.id);
         }
@@ -510,6 +520,19 @@ impl<'p> Reconcile<'p> {
         if accepts && plan.findings.iter().any(|finding| finding.code == Code::Deferred) {
             next.due = Some(self.follow_up());
         }
+        // A closing that was taken back is no reason to look any more.
+        next.due = next
+            .due
+            .take()
+            .filter(|due| due.why != CLOSING || plan.closing.is_some());
+        if let Some(closing) = &plan.closing {
+            let at = closing.since + self.policy.close_delay;
+            next.due = Some(next.due.take().filter(|due| due.at < at).unwrap_or_else(|| Due {
+                at,
+                attempts: 0,
+                why: CLOSING.to_owned(),
+            }));
+        }
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
@@ -520,6 +543,8 @@ impl<'p> Reconcile<'p> {
             && link.pending.is_none()
             && next.attention == link.attention
             && next.shown == link.shown
+            && next.closing == link.closing
+            && next.asked == link.asked
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced;
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
@@ -555,6 +580,13 @@ impl<'p> Reconcile<'p> {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
                 OpportunityRequest::Close(close) => draft.close_opportunity(close),
             }
+        }
+        if plan.invites {
+            // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
+            draft.go_on(true);
+            self.thorough = true;
+            self.referral = Sight::Unread;
+            self.opportunity = Sight::Unread;
         }
         if stale {
             draft.note(vec![Finding::new(
@@ -623,6 +655,13 @@ impl<'p> Reconcile<'p> {
                 .changes
                 .retain(|change| !(change.field == *field && change.side == Side::PartnerCenter));
             plan.merged.toward_referral.set(*field, Term::Nothing);
+            if matches!(field, Field::Team | Field::Contacts) {
+                // Whether a shared deal takes further people is not documented: the two agree to differ.
+                let text = format!("{}; the people there stay as they are", text.clone());
+                plan.findings
+                    .push(Finding::field(Code::Frozen, *field, text).on(Side::PartnerCenter));
+                continue;
+            }
             for side in [Side::PartnerCenter, Side::Dynamics] {
                 let term = base.map(|base| base.side(side).get(*field).clone()).unwrap_or_default();
                 plan.merged.base.side_mut(side).set(*field, term);
@@ -908,6 +947,10 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done => {
                 self.written |= draft.has_written();
+                if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
+                    // An edit is carried out once; the looks that follow it in this run are like any other.
+                    self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
+                }
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
                 self.holds_intent = link.pending.is_some();
@@ -1039,6 +1082,18 @@ impl<'p> Reconcile<'p> {
                 terms: Terms::default(),
             });
         }
+        if let (
+            true,
+            Some(Pending::CreateReferral {
+                half: Half::Microsofts, ..
+            }),
+        ) = (permanent, &announced.pending)
+        {
+            next.asked = Some(Asked {
+                help: self.wanted_help(),
+                refused: Some(fault.message.clone()),
+            });
+        }
         if posting && !fault.in_doubt {
             // The vendor said no, so nothing happened: there is nothing to search for. Our own half starts over from the
             // row; Microsoft's is posted again later, unless it never will be taken.
@@ -1105,6 +1160,12 @@ impl<'p> Reconcile<'p> {
         }
         self.link = link.map(Some);
         self.phase = Phase::Looking;
+    }
+
+    /// The help that the opportunity wants, as far as it was seen.
+    fn wanted_help(&self) -> Option<Help> {
+        let row = self.opportunity.seen()?;
+        self.policy.mapping.particulars(row).help
     }
 
     /// A call failed and nothing is under way: the deal is looked at again later.

@@ -161,6 +161,34 @@ pub struct Referral {
     /// The programme it belongs to.
     #[serde(default)]
     pub referral_program: Option<String>,
+    /// How far the sale is: a word, a percentage as text, a number.
+    #[serde(default)]
+    pub sales_stage: Reading<Word>,
+    /// Id of the marketing campaign.
+    #[serde(default)]
+    pub campaign_id: Option<String>,
+    /// The partner's people.
+    #[serde(default, deserialize_with = "list")]
+    pub team: Vec<Member>,
+}
+
+/// A text that may be printed as a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word(pub String);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelling {
+            Text(String),
+            Number(serde_json::Number),
+        }
+        Ok(Self(match Spelling::deserialize(deserializer)? {
+            Spelling::Text(text) => text,
+            Spelling::Number(number) => number.to_string(),
+        }))
+    }
 }
 
 /// Who a referral is addressed to.
@@ -367,6 +395,16 @@ impl Referral {
             .is_some_and(|id| id.eq_ignore_ascii_case(MICROSOFT))
     }
 
+    /// Whether another partner sent it: who answers such a deal, and how, is not documented.
+    #[must_use]
+    pub fn is_from_another_partner(&self) -> bool {
+        let by = self.invite_context.invited_by.organization_id.as_deref();
+        let own = self.organization_id.as_deref();
+        by.zip(own)
+            .is_some_and(|(by, own)| !by.trim().is_empty() && !by.eq_ignore_ascii_case(own))
+            && !self.is_invited_by_microsoft()
+    }
+
     /// Whether it is an opportunity to sell together, as opposed to a lead (`referrals-api-introduction`, classes of
     /// referrals; `direction` alone is not reliable).
     #[must_use]
@@ -503,7 +541,8 @@ pub struct NewInviteContext {
 /// One operation of a PATCH. The path is one of the eighteen that the published definition of the API lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatchOperation {
-    /// Always `replace`: every path we patch names a member that exists, if only as null.
+    /// `replace` for a member that every referral shows, if only as null; `add` for the others, and for one more entry of a
+    /// list.
     pub op: &'static str,
     /// Which member.
     pub path: &'static str,
@@ -521,6 +560,12 @@ impl PatchOperation {
             value,
         }
     }
+
+    /// Sets one member that may be absent, or adds an entry to a list (path ending in `/-`).
+    #[must_use]
+    pub const fn add(path: &'static str, value: PatchValue) -> Self {
+        Self { op: "add", path, value }
+    }
 }
 
 /// A value to patch with.
@@ -535,4 +580,8 @@ pub enum PatchValue {
     Flag(bool),
     /// The whole list of solutions.
     Solutions(Vec<SolutionTag>),
+    /// A whole list of people.
+    People(Vec<Member>),
+    /// One more person.
+    Person(Member),
 }

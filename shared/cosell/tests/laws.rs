@@ -41,6 +41,7 @@ fn policy(marked: bool) -> Policy {
         settle: SignedDuration::from_secs(600),
         waits_percent: 100,
         dry_run: false,
+        close_delay: SignedDuration::ZERO,
         paused: None,
     }
 }
@@ -105,6 +106,8 @@ impl Deal {
                 opportunity: reads.1.then_some(&row),
                 microsoft: None,
                 currencies: &currencies,
+                now: jiff::Timestamp::UNIX_EPOCH,
+                insists: false,
             };
             match plan::plan(&picture, &self.policy) {
                 Err(Need::Currency(code)) => {
@@ -209,6 +212,8 @@ fn write(row: &mut RowRecord, field: Field, term: &Term, mark: Option<char>) -> 
 
 fn merged(base: Option<&Base>, referral: &Terms, opportunity: &Terms, mapping: &Mapping) -> Merged {
     merge::merge(merge::Input {
+        close_delay: None,
+        answerable: true,
         mapping,
         base,
         referral,
@@ -436,6 +441,15 @@ proptest! {
                     return Err(TestCaseError::fail(format!("{field} is written to {side} without a record")));
                 };
                 prop_assert_eq!(&change.old, now.get(field));
+                if let Term::People(joined) = &change.new {
+                    // Lists of people are joined: nobody is taken off.
+                    let known = match &change.old {
+                        Term::People(known) => known.clone(),
+                        _ => BTreeMap::new(),
+                    };
+                    prop_assert!(known.iter().all(|(mail, person)| joined.get(mail) == Some(person)), "{change:?}");
+                    continue;
+                }
                 prop_assert!(change.lost || !moved, "{change:?}");
                 // Also lost is what stood there by an agreement to differ: the other side never had it.
                 let other = base.side(side.other()).get(field);

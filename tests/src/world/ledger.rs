@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{AUDIT, LINKS, World};
@@ -91,12 +92,14 @@ impl World {
             .find(|link| string(link, "opportunity") == opportunity)
     }
 
-    /// How many deals wait for another look.
+    /// How many deals wait for another look that comes within a scenario's time.
     #[must_use]
     pub fn open_due(&self) -> usize {
+        let horizon = self.clock.now() + SignedDuration::from_hours(1);
+        let comes = |due: &Value| due["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()) <= Some(horizon);
         self.links()
             .iter()
-            .filter(|link| link.get("due").is_some_and(|due| !due.is_null()))
+            .filter(|link| link.get("due").is_some_and(|due| !due.is_null() && comes(due)))
             .count()
     }
 

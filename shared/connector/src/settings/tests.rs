@@ -48,6 +48,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(settings.dataverse_tenant, settings.partner_tenant);
     assert_eq!(settings.mapping_file, None);
     assert_eq!(settings.settle, Duration::from_secs(600));
+    assert_eq!(settings.close_delay, Duration::from_secs(300));
     assert!(settings.cosell_only && settings.display_checkmark && !settings.dry_run);
     assert_eq!(settings.paused, None);
     let rate = |per_second| Rate { per_second, workers: 5 };

@@ -20,6 +20,7 @@ fn policy() -> Policy {
         settle: SignedDuration::from_secs(600),
         waits_percent: 100,
         dry_run: false,
+        close_delay: SignedDuration::ZERO,
         paused: None,
     }
 }
@@ -98,6 +99,8 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         opportunity: now.1,
         microsoft: None,
         currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
+        now: Timestamp::UNIX_EPOCH,
+        insists: false,
     };
     plan(&picture, &policy())
 }
@@ -315,6 +318,8 @@ fn another_currency_brings_its_own_digits() {
             opportunity: Some(&row),
             microsoft: None,
             currencies: &currencies,
+            now: Timestamp::UNIX_EPOCH,
+            insists: false,
         };
         plan(&picture, &policy())
     };

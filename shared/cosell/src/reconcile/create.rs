@@ -12,7 +12,7 @@ use crate::deal::{Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Subject};
 use crate::ids::{OpportunityId, ReferralId};
-use crate::link::{Due, Half, Link, Outcome, Pending, SyncStatus};
+use crate::link::{Asked, Due, Half, Link, Outcome, Pending, SyncStatus};
 use crate::plan::{self, NewOpportunity};
 use crate::referral::{Reference, Referral};
 use crate::stage::Stage;
@@ -34,6 +34,12 @@ impl Reconcile<'_> {
         };
         if referral.is_microsofts() {
             return self.meet_microsofts(&referral, stub);
+        }
+        if matches!(
+            self.trigger.hint.cause,
+            Cause::RelatedReferralCreated | Cause::RelatedReferralUpdated
+        ) {
+            return self.meet_related(&referral, stub);
         }
         match referral.reference() {
             Reference::Opportunity(opportunity) => self.meet_referenced(&referral, opportunity, stub),
@@ -119,6 +125,19 @@ impl Reconcile<'_> {
                 },
             },
         }
+    }
+
+    /// Announced as another organisation's referral and not Microsoft's: another partner's, of a deal that is shared with
+    /// it, which is neither answered nor written. Should it be ours all the same, it is announced as ours as well.
+    fn meet_related(&mut self, referral: &Referral, stub: Option<Link>) -> Decision {
+        self.stub = stub.or(self.stub.take());
+        let text = format!(
+            "another organisation's referral {} is {}; it is theirs to answer",
+            referral.id,
+            Terms::from_referral(referral).stage()
+        );
+        self.findings.push(Finding::new(Code::OutOfScope, text));
+        self.finish(Outcome::Ignored, None)
     }
 
     /// The referral names an opportunity.
@@ -700,6 +719,15 @@ impl Reconcile<'_> {
         Decision::Act(draft)
     }
 
+    /// Asks Microsoft for help with a deal that was shared without.
+    pub(super) fn invite(&mut self, link: Link) -> Decision {
+        let terms = match self.opportunity.seen() {
+            Some(row) => self.policy.mapping.terms(row),
+            None => return self.finish(Outcome::Ignored, Some(link.id)),
+        };
+        self.post(link, Half::Microsofts, terms, self.trigger.now)
+    }
+
     /// The seller has withdrawn the consent before anything was sent: nothing is.
     fn withdraw(&mut self, link: Link) -> Decision {
         let text = "synchronisation was switched off before the deal was sent; it was not sent";
@@ -720,7 +748,17 @@ impl Reconcile<'_> {
             .opportunity
             .seen()
             .is_some_and(|row| self.policy.mapping.particulars(row).help.is_some());
-        let base = plan::shared_base(&terms, &self.policy.mapping);
+        // A deal that was shared before has its base already, and it may know better.
+        let base = match (half, &draft.link().base) {
+            (Half::Microsofts, Some(base)) => base.clone(),
+            _ => plan::shared_base(&terms, &self.policy.mapping),
+        };
+        if half == Half::Microsofts {
+            draft.asked(Asked {
+                help: self.wanted_help(),
+                refused: None,
+            });
+        }
         let pending = (half == Half::Own && wants_help).then_some(Pending::CreateReferral {
             half: Half::Microsofts,
             terms,

@@ -12,7 +12,7 @@ use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::ReferralId;
 use crate::link::{
-    AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State,
+    Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State,
 };
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
@@ -361,6 +361,11 @@ impl Draft {
         }
     }
 
+    /// What became of the help that the seller wants.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        self.after.asked = Some(asked);
+    }
+
     /// Microsoft's half is this one.
     pub(super) const fn link_microsoft(&mut self, id: ReferralId) {
         self.after.microsoft = Some(id);
@@ -654,6 +659,11 @@ pub(super) fn field_of(path: &str) -> Option<Field> {
         "/details/closingDateTime" => Some(Field::CloseDate),
         "/details/notes" => Some(Field::Notes),
         "/details/requirements/solutions" => Some(Field::Solutions),
+        "/salesStage" => Some(Field::SalesStage),
+        "/campaignId" => Some(Field::Campaign),
+        "/referralProgram" => Some(Field::Program),
+        "/team" | "/team/-" => Some(Field::Team),
+        "/customerProfile/team" | "/customerProfile/team/-" => Some(Field::Contacts),
         "/consent/consentToShareReferralWithMicrosoftSellers" => Some(Field::Visibility),
         "/status" | "/substatus" | "/statusReason" => Some(Field::Stage),
         _ => None,

@@ -8,7 +8,7 @@ use cosell::amount::Amount;
 use cosell::deal::{Currency, Field, Side, Term, Terms};
 use cosell::ids::ReferralId;
 use cosell::mapping::{self, Owner};
-use cosell::opportunity::Cell;
+use cosell::opportunity::{Cell, Row};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use proptest::collection::vec;
@@ -126,6 +126,33 @@ fn solution() -> impl Strategy<Value = String> {
     ]
 }
 
+/// People as a list of the referral may hold them.
+fn members() -> impl Strategy<Value = Vec<String>> {
+    let member = select(
+        &[
+            r#"{"firstName":"Ada","lastName":"Hall","email":"ada@partner.example","phoneNumber":"1","title":"Dr"}"#,
+            r#"{"firstName":"Ben","email":"BEN@partner.example"}"#,
+            r#"{"firstName":"Nobody","email":null}"#,
+        ][..],
+    );
+    vec(member.prop_map(str::to_owned), 0..4)
+}
+
+/// The owner of a row: nobody, a person, the application itself.
+fn owner_of_row() -> impl Strategy<Value = Cell> {
+    let user = |json: &str| Cell::Row(Box::new(serde_json::from_str::<Row>(json).unwrap()));
+    select(vec![
+        Cell::Null,
+        user(
+            r#"{"firstname":"Ada","lastname":"Hall","internalemailaddress":"ada@partner.example","mobilephone":"2","applicationid":null}"#,
+        ),
+        user(r#"{"firstname":"Cy","lastname":"Low","internalemailaddress":"cy@partner.example"}"#),
+        user(
+            r##"{"firstname":"#","lastname":"co-sell","internalemailaddress":"app@partner.example","applicationid":"00000000-0000-0000-0000-0000000000aa"}"##,
+        ),
+    ])
+}
+
 /// A referral as Partner Center may hold it.
 pub(crate) fn referral() -> impl Strategy<Value = ReferralRecord> {
     let terms = (
@@ -136,7 +163,7 @@ pub(crate) fn referral() -> impl Strategy<Value = ReferralRecord> {
         option::of(text()),
     );
     let visible = select(&["true", "false", "null", r#""maybe""#][..]);
-    let solutions = vec(solution(), 0..6);
+    let solutions = (vec(solution(), 0..6), option::of(text()), members());
     let reference = option::weighted(
         0.3,
         select(&["CRM-77", " ", "00000000-0000-0000-0000-000000000002"][..]),
@@ -163,7 +190,10 @@ pub(crate) fn referral() -> impl Strategy<Value = ReferralRecord> {
                     closing,
                     notes,
                     visible: visible.to_owned(),
+                    program: solutions.1,
+                    team: solutions.2,
                     solutions: solutions
+                        .0
                         .iter()
                         .map(|id| format!(r#"{{"id":{},"extra":[1]}}"#, serde_json::to_string(id).unwrap()))
                         .collect(),
@@ -182,6 +212,7 @@ pub(crate) fn row() -> impl Strategy<Value = RowRecord> {
     );
     let visible = select(&[Cell::Null, Cell::Flag(true), Cell::Flag(false)][..]);
     let solutions = option::of(vec((solution(), select(&["\n", ",", "; ", "\r\n", "\n\n"][..])), 0..6));
+    let visible = (visible, owner_of_row(), option::of(text()));
     (
         name,
         money,
@@ -208,7 +239,10 @@ pub(crate) fn row() -> impl Strategy<Value = RowRecord> {
                     "estimatedclosedate",
                     date.map_or(Cell::Null, |date| Cell::Text(date.to_string())),
                 );
+                let (visible, owner, program) = visible;
                 set("cosell_referralvisibility", visible);
+                set("owninguser", owner);
+                set("cosell_referralprogram", text(100, program));
                 let solutions =
                     solutions.map(|ids| ids.iter().map(|(id, end)| format!("{id}{end}")).collect::<String>());
                 set("cosell_solutions", text(4000, solutions));
@@ -287,6 +321,11 @@ pub(crate) fn take_referral(field: Field, from: &ReferralRecord, to: &mut Referr
         }
         Field::Visibility => to.visible.clone_from(&from.visible),
         Field::Solutions => to.solutions.clone_from(&from.solutions),
+        Field::SalesStage => to.sales_stage.clone_from(&from.sales_stage),
+        Field::Campaign => to.campaign.clone_from(&from.campaign),
+        Field::Program => to.program.clone_from(&from.program),
+        Field::Team => to.team.clone_from(&from.team),
+        Field::Contacts => to.customer.clone_from(&from.customer),
     }
 }
 
@@ -300,6 +339,11 @@ pub(crate) fn take_row(field: Field, from: &RowRecord, to: &mut RowRecord) {
         Field::Stage => &["statecode", "statuscode", "cosell_closereason"],
         Field::Visibility => &["cosell_referralvisibility"],
         Field::Solutions => &["cosell_solutions"],
+        Field::SalesStage => &["salesstage"],
+        Field::Campaign => &["cosell_campaign"],
+        Field::Program => &["cosell_referralprogram"],
+        Field::Team => &["owninguser"],
+        Field::Contacts => &["parentcontactid"],
     };
     for column in columns {
         if let Some(cell) = from.cells.get(*column) {

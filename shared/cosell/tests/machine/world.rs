@@ -32,6 +32,7 @@ pub(crate) static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     settle: SignedDuration::from_secs(600),
     waits_percent: 100,
     dry_run: false,
+    close_delay: SignedDuration::ZERO,
     paused: None,
 });
 
@@ -42,6 +43,7 @@ static PAUSED: LazyLock<[(Side, Policy); 2]> = LazyLock::new(|| {
         (
             side,
             Policy {
+                close_delay: SignedDuration::ZERO,
                 paused,
                 ..POLICY.clone()
             },
@@ -397,7 +399,7 @@ impl World {
     /// Both sides of a deal say the same, as far as each can, and the ledger knows it.
     fn assert_same(&self, link: &Link) {
         let referral = Terms::from_referral(&self.referrals.get(&link.referral.unwrap()).unwrap().shown());
-        let row = self.rows.get(&link.opportunity.unwrap()).unwrap().shown();
+        let row = self.expanded(self.rows.get(&link.opportunity.unwrap()).unwrap());
         let opportunity = POLICY.mapping.terms(&row);
         let digits = mapping::money_digits(&row).unwrap();
         assert_eq!(link.money_digits, digits);
@@ -679,6 +681,10 @@ impl World {
             visible: json(&body.consent.consent_to_share_referral_with_microsoft_sellers),
             solutions: body.details.requirements.solutions.iter().map(json).collect(),
             customer: json(&body.customer_profile),
+            program: None,
+            campaign: None,
+            sales_stage: "null".to_owned(),
+            team: body.team.iter().map(json).collect(),
             version: 1,
             at: self.now,
         };
@@ -726,6 +732,9 @@ fn field_of(operation: &PatchOperation) -> Option<Field> {
         "/details/requirements/solutions" => Field::Solutions,
         "/consent/consentToShareReferralWithMicrosoftSellers" => Field::Visibility,
         "/status" | "/substatus" | "/statusReason" => Field::Stage,
+        "/referralProgram" => Field::Program,
+        "/team" | "/team/-" => Field::Team,
+        "/customerProfile/team" | "/customerProfile/team/-" => Field::Contacts,
         "/externalReferenceId" => return None,
         path => panic!("{path} carries no field of a deal"),
     })
@@ -739,6 +748,7 @@ fn column_field(column: &str) -> Option<Field> {
         "description" => Field::Notes,
         "cosell_solutions" => Field::Solutions,
         "cosell_referralvisibility" => Field::Visibility,
+        "cosell_referralprogram" => Field::Program,
         "statecode" | "statuscode" | "cosell_closereason" => Field::Stage,
         "cosell_audit" | "cosell_syncstatus" | "cosell_referralidentifier" | "cosell_referrallink" => return None,
         column => panic!("{column} carries no field of a deal"),

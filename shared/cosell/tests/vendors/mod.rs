@@ -38,7 +38,8 @@ const PATHS: [&str; 18] = [
 const CURRENCIES: [(&str, u32); 4] = [("EUR", 2), ("USD", 2), ("JPY", 0), ("KWD", 3)];
 
 /// UTF-16 units that the text columns hold.
-const LENGTHS: [(&str, usize); 8] = [
+const LENGTHS: [(&str, usize); 9] = [
+    ("cosell_referralprogram", 100),
     ("name", 300),
     ("description", 2000),
     ("cosell_solutions", 4000),
@@ -91,6 +92,10 @@ pub(crate) struct ReferralRecord {
     pub(crate) notes: Option<String>,
     pub(crate) visible: String,
     pub(crate) solutions: Vec<String>,
+    pub(crate) program: Option<String>,
+    pub(crate) campaign: Option<String>,
+    pub(crate) sales_stage: String,
+    pub(crate) team: Vec<String>,
     pub(crate) customer: String,
     pub(crate) version: u64,
     pub(crate) at: Timestamp,
@@ -119,6 +124,10 @@ impl ReferralRecord {
             notes: Some("First call done".to_owned()),
             visible: "true".to_owned(),
             solutions: vec![r#"{"id":"SOL-1","name":"One","type":"Name","price":7}"#.to_owned()],
+            program: None,
+            campaign: None,
+            sales_stage: "null".to_owned(),
+            team: Vec::new(),
             customer: r#"{"name":"Fabrikam","address":{"addressLine1":"Way 1","city":"Bonn","postalCode":"53111","country":"DE"},"team":[{"firstName":"Ada","lastName":"B","email":"ada@fabrikam.example","phoneNumber":"1"}]}"#.to_owned(),
             version: 1,
             at,
@@ -142,7 +151,7 @@ impl ReferralRecord {
                 "updatedDateTime":{},"status":{},"substatus":{},"statusReason":{},"qualification":"SalesQualified","type":{},
                 "eTag":{},"target":{target},"customerProfile":{},"consent":{{"consentToShareReferralWithMicrosoftSellers":{}}},
                 "details":{{"notes":{},"dealValue":{},"currency":{},"closingDateTime":{},
-                "requirements":{{"solutions":[{}]}}}}}}"#,
+                "requirements":{{"solutions":[{}]}}}},"referralProgram":{},"campaignId":{},"salesStage":{},"team":[{}]}}"#,
             json(&self.id),
             json(&self.engagement),
             json(&self.name),
@@ -162,6 +171,10 @@ impl ReferralRecord {
             json(&self.currency),
             json(&self.closing),
             self.solutions.join(","),
+            json(&self.program),
+            json(&self.campaign),
+            self.sales_stage,
+            self.team.join(","),
         );
         serde_json::from_str(&text).unwrap()
     }
@@ -195,6 +208,8 @@ impl ReferralRecord {
                 "/details/closingDateTime",
                 "/details/notes",
                 "/externalReferenceId",
+                "/campaignId",
+                "/team",
             ],
             ("New", _) => &["/status", "/substatus", "/statusReason"],
             _ => &PATHS,
@@ -236,6 +251,19 @@ impl ReferralRecord {
             }
             ("/details/requirements/solutions", PatchValue::Solutions(tags)) if !tags.is_empty() => {
                 self.solutions = tags.iter().map(json).collect();
+            }
+            ("/referralProgram", PatchValue::Text(text)) => self.program = Some(text.clone()),
+            ("/campaignId", PatchValue::Text(text)) => self.campaign = Some(text.clone()),
+            ("/salesStage", PatchValue::Text(text))
+                if ["Qualify", "Develop", "Propose", "Close"].contains(&text.as_str()) =>
+            {
+                self.sales_stage = json(text);
+            }
+            ("/team", PatchValue::People(people)) if people.len() <= 50 => {
+                self.team = people.iter().map(json).collect()
+            }
+            ("/team/-", PatchValue::Person(person)) if *op == "add" && self.team.len() < 50 => {
+                self.team.push(json(person));
             }
             (path, value) if PATHS.contains(&path) => return Err(format!("{path} does not take {value:?}")),
             (path, _) => return Err(format!("{path} cannot be patched")),
