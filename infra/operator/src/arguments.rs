@@ -559,15 +559,19 @@ pub(crate) struct Doctor {}
     long_about = "\
 Check a mapping file before it is packed.
 
-Names every mistake with its line, as the function would when it starts. `make
-build MAPPING=...` calls it, so that a mapping with mistakes is never
-deployed. Whether Dynamics has the columns is for `cosell doctor` to say.",
+Names every mistake with its line, as the function would when it starts, and
+shows the table that the file comes to. `make build MAPPING=...` calls it, so
+that a mapping with mistakes is never deployed. With --crm every column is
+compared with Dynamics: whether it exists, its kind, length and choices.",
     after_long_help = "\
 Needs:
   - The file. No settings, no account, no network
+  - With --crm: settings DATAVERSE_URL, DATAVERSE_SECRET, and
+    DATAVERSE_TENANT_ID or PARTNER_TENANT_ID
 
 Example:
   cosell mapping-check my-mapping.toml
+  cosell --settings staging.json mapping-check --crm my-mapping.toml
 
 Next:
   make build MAPPING=my-mapping.toml, then make deploy ENV=..."
@@ -576,6 +580,9 @@ pub(crate) struct MappingCheck {
     /// The mapping file, in TOML.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Compare every column with the Dynamics of the settings.
+    #[arg(long)]
+    pub(crate) crm: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -38,10 +38,8 @@ use crate::trouble::Trouble;
 /// What is written after the person agreed becomes visible within half a minute: caches.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report, Trouble> {
-    let screen = context.screen;
-    let definitions = Definitions::load(order.definitions.as_deref())?;
-    let settings = Crm::load(&context.variables)?;
+/// The definitions of the CRM that the settings name, with a credential that works.
+pub(crate) async fn connect(settings: &Crm, context: &Context<'_>) -> Result<Metadata, Trouble> {
     let aws = cloud::connect(&context.variables, &context.client).await?;
     let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(&aws));
     let tokens = Tokens::application(
@@ -52,12 +50,23 @@ pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report
         secrets,
         settings.secret.as_str(),
     );
-    // Before anything else, so that a credential that does not work is named as such.
     tokens
         .bearer(&Run::new(Deadline::NEVER))
         .await
         .map_err(|error| Trouble::from(&error))?;
-    let metadata = Metadata::new(context.client.clone(), settings.dataverse.clone(), tokens);
+    Ok(Metadata::new(
+        context.client.clone(),
+        settings.dataverse.clone(),
+        tokens,
+    ))
+}
+
+pub(crate) async fn run(order: &Columns, context: &Context<'_>) -> Result<Report, Trouble> {
+    let screen = context.screen;
+    let definitions = Definitions::load(order.definitions.as_deref())?;
+    let settings = Crm::load(&context.variables)?;
+    // Before anything else, so that a credential that does not work is named as such.
+    let metadata = connect(&settings, context).await?;
 
     screen.heading("Columns in Dynamics");
     screen.pair("Environment", &settings.dataverse);

@@ -116,7 +116,7 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
             Command::Register(order) => Box::pin(registration::register(order, &context)).await,
             Command::Prove(order) => Box::pin(registration::prove(order, &context)).await,
             Command::Doctor(order) => Box::pin(doctor::run(order, &context)).await,
-            Command::MappingCheck(order) => mapping_check::run(order, screen),
+            Command::MappingCheck(order) => Box::pin(mapping_check::run(order, &context)).await,
             Command::Show(order) => Box::pin(deals::show(order, &context)).await,
             Command::Attention(order) => Box::pin(deals::attention(order, &context)).await,
             Command::Resync(order) => Box::pin(deals::resync(order, &context)).await,

@@ -9,6 +9,7 @@ mod credentials;
 mod deals;
 mod definitions;
 mod doctor;
+mod fit;
 mod function;
 mod loopback;
 mod mapping_check;

@@ -172,6 +172,7 @@ impl Connector {
         let subjects = page.links.iter().filter_map(|link| {
             let own = link.referral.map(Subject::Referral);
             own.or(link.opportunity.map(Subject::Opportunity))
+                .or(link.lead.map(Subject::Lead))
         });
         let next = page.next.as_ref().and_then(|next| serde_json::to_string(next).ok());
         Ok((subjects.collect(), next))

@@ -6,9 +6,10 @@
 //! updates; a link is followed only below our own environment's `/api/data/`.
 
 use cosell::fault::{Class, Fault};
-use cosell::ids::{Etag, OpportunityId};
+use cosell::ids::{CurrencyId, Etag, LeadId, OpportunityId};
+use cosell::mapping::AccountColumns;
 use cosell::opportunity::{Cell, Row, RowChange};
-use cosell::reconcile::call::Close;
+use cosell::reconcile::call::{Close, Qualify};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderName, IF_NONE_MATCH};
@@ -40,6 +41,9 @@ const ROW_AFTERWARDS: &str =
 const TRACKED: &str = "odata.track-changes,odata.maxpagesize=500";
 const PAGED: &str = "odata.maxpagesize=500";
 
+/// Rows of a search: enough to tell several from one, and to list them for a person.
+const MOST_FOUND: usize = 10;
+
 /// Escapes everything but what RFC 3986 calls unreserved.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -49,7 +53,9 @@ mod code {
     pub(super) const DUPLICATE_RULE: &str = "0x80040333";
     pub(super) const KEY_TAKEN: &str = "0x80060892";
     pub(super) const ALREADY_CLOSED: &str = "0x80040515";
+    pub(super) const INVALID_TRANSITION: &str = "0x8004f00e";
     pub(super) const DELTA_EXPIRED: &str = "0x80044352";
+    pub(super) const NO_COLUMN: [&str; 2] = ["0x80060888", "0x80048d19"];
     pub(super) const NOT_TRACKED: [&str; 2] = ["0x80072491", "0x80072492"];
 }
 
@@ -81,7 +87,7 @@ pub enum Updated {
     Gone,
 }
 
-/// What became of closing an opportunity.
+/// What became of closing an opportunity, or of qualifying a lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Closed {
@@ -109,7 +115,19 @@ pub struct Page {
 pub enum Error {
     /// The call itself.
     #[error(transparent)]
-    Http(#[from] http::Error),
+    Http(http::Error),
+    /// The mapping names a column that the CRM does not have: no deal can be read or written until one of the two is
+    /// corrected, and then all of them go on.
+    #[error("Dynamics has no column {column:?} on {table}; run `make columns`, or correct the name in the mapping")]
+    ColumnMissing {
+        /// Logical name of the table.
+        table: String,
+        /// The name in the mapping.
+        column: String,
+        /// What Dynamics said.
+        #[source]
+        source: http::Error,
+    },
     /// The stored link is too old, or the table's columns have changed: everything has to be read again.
     #[error("the delta link has expired; all rows have to be compared once")]
     DeltaExpired,
@@ -131,7 +149,7 @@ impl Error {
         match self {
             Self::Http(error) => error.class(),
             Self::DeltaExpired => Class::Conflict,
-            Self::TrackingDisabled => Class::Fatal,
+            Self::TrackingDisabled | Self::ColumnMissing { .. } => Class::Fatal,
             Self::DeltaMissing => Class::Transient { after: None },
             Self::KeyTaken(_) => Class::Permanent,
         }
@@ -144,8 +162,22 @@ impl Error {
             Self::Http(error) => error.code(),
             Self::DeltaExpired => "delta_expired",
             Self::TrackingDisabled => "tracking_disabled",
+            Self::ColumnMissing { .. } => "column_missing",
             Self::DeltaMissing => "delta_missing",
             Self::KeyTaken(_) => "key_taken",
+        }
+    }
+}
+
+impl From<http::Error> for Error {
+    fn from(error: http::Error) -> Self {
+        match missing_column(&error) {
+            Some((table, column)) => Self::ColumnMissing {
+                table,
+                column,
+                source: error,
+            },
+            None => Self::Http(error),
         }
     }
 }
@@ -278,6 +310,43 @@ impl Dataverse {
         }
     }
 
+    /// Qualifies a lead: the opportunity, and the account and contact that are asked for, are made at once with it.
+    /// Repeating it is harmless: only an open lead can be qualified.
+    /// <https://learn.microsoft.com/dynamics365/developer/reference/webapi/qualifylead>
+    ///
+    /// # Errors
+    /// When the service does not answer or refuses.
+    pub async fn qualify(&self, id: LeadId, qualify: &Qualify) -> Result<Closed, Error> {
+        let body = QualifyBody {
+            create_account: qualify.create_account,
+            create_contact: qualify.create_contact,
+            create_opportunity: true,
+            status: qualify.status,
+            currency: qualify.currency.map(|id| CurrencyReference { kind: CURRENCY, id }),
+        };
+        let url = self
+            .http
+            .url(&format!("{API}/leads({id})/Microsoft.Dynamics.CRM.QualifyLead"))?;
+        let request = Request::new("qualifying a lead", Method::POST, url, Effect::Guarded).json(JSON, &body)?;
+        match self.http.send(with_versions(request)).await {
+            Ok(_) => Ok(Closed::Done),
+            Err(error) if error.has_code(code::INVALID_TRANSITION) => Ok(Closed::Already),
+            Err(error) if says_no_such_row(&error) => Ok(Closed::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The opportunities that came of a lead, the oldest first; at most two.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn find_offspring(&self, lead: LeadId) -> Result<Vec<Row>, Error> {
+        let filter = format!("_originatingleadid_value eq {lead}");
+        let select = "opportunityid,createdon&$orderby=createdon%20asc,opportunityid%20asc";
+        self.find("finding a lead's opportunity", "opportunities", select, &filter)
+            .await
+    }
+
     /// Active currencies with this ISO code: normally one.
     ///
     /// # Errors
@@ -289,40 +358,62 @@ impl Dataverse {
             .await
     }
 
-    /// Active accounts with this name and, unless it is blank, this postal code; at most two, which is enough to see that
-    /// the name is ambiguous.
+    /// Active accounts with this name and, unless it is blank, this postal code.
     ///
     /// # Errors
     /// As [`Dataverse::read`].
-    pub async fn find_account(&self, name: &str, postal_code: &str) -> Result<Vec<Row>, Error> {
-        let mut filter = format!("name eq {} and statecode eq 0", literal(name));
+    pub async fn find_account(
+        &self,
+        columns: &AccountColumns,
+        name: &str,
+        postal_code: &str,
+    ) -> Result<Vec<Row>, Error> {
+        let mut filter = format!("{} eq {} and statecode eq 0", columns.name, literal(name));
         if !postal_code.trim().is_empty() {
-            filter.push_str(&format!(" and address1_postalcode eq {}", literal(postal_code)));
+            filter.push_str(&format!(" and {} eq {}", columns.postal_code, literal(postal_code)));
         }
-        let select = "accountid,name,address1_postalcode";
-        self.find("finding an account", "accounts", select, &filter).await
+        let select = format!("accountid,{},{}", columns.name, columns.postal_code);
+        self.find("finding an account", "accounts", &select, &filter).await
     }
 
-    /// Active contacts with this mail address; at most two.
+    /// Active accounts whose web site names a domain or whose mail address is in it. A name that merely contains the
+    /// domain is among them: look at each.
     ///
     /// # Errors
     /// As [`Dataverse::read`].
-    pub async fn find_contact(&self, email: &str) -> Result<Vec<Row>, Error> {
-        let filter = format!("emailaddress1 eq {} and statecode eq 0", literal(email));
-        self.find(
-            "finding a contact",
-            "contacts",
-            "contactid,fullname,emailaddress1",
-            &filter,
-        )
-        .await
+    pub async fn find_accounts_of(&self, columns: &AccountColumns, domain: &str) -> Result<Vec<Row>, Error> {
+        let AccountColumns {
+            name,
+            website,
+            email,
+            country,
+            ..
+        } = columns;
+        let filter = format!(
+            "(contains({website},{}) or endswith({email},{})) and statecode eq 0",
+            literal(domain),
+            literal(&format!("@{domain}"))
+        );
+        let select = format!("accountid,{name},{website},{email},{country}");
+        self.find("finding accounts of a domain", "accounts", &select, &filter)
+            .await
+    }
+
+    /// Active contacts with this mail address, which stands in `column`.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn find_contact(&self, column: &str, email: &str) -> Result<Vec<Row>, Error> {
+        let filter = format!("{column} eq {} and statecode eq 0", literal(email));
+        let select = format!("contactid,{column}");
+        self.find("finding a contact", "contacts", &select, &filter).await
     }
 
     async fn find(&self, operation: &'static str, set: &str, select: &str, filter: &str) -> Result<Vec<Row>, Error> {
         let filter = utf8_percent_encode(filter, LITERAL);
-        let url = self
-            .http
-            .url(&format!("{API}/{set}?$select={select}&$filter={filter}&$top=2"))?;
+        let url = self.http.url(&format!(
+            "{API}/{set}?$select={select}&$filter={filter}&$top={MOST_FOUND}"
+        ))?;
         let answer = self.http.send(get(operation, url, ANNOTATIONS)).await?;
         let list: List = answer.decode()?;
         let rows = list.value.ok_or_else(|| http::Error::NoList(answer.operation()))?;
@@ -333,17 +424,17 @@ impl Dataverse {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// One page of changed opportunities. Without a link it is the first page of all rows with these columns (a list of
+    /// One page of changed rows of a table. Without a link it is the first page of all rows with these columns (a list of
     /// names, comma separated); with a link it is the page or the later changes the link stands for, and `select` is not
     /// used. Save a delta link only when everything before it is safe.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-change-tracking-synchronize-data-external-systems>
     ///
     /// # Errors
     /// [`Error::DeltaExpired`], [`Error::TrackingDisabled`], [`Error::DeltaMissing`], and as [`Dataverse::read`].
-    pub async fn changes(&self, link: Option<&str>, select: &str) -> Result<Page, Error> {
+    pub async fn changes(&self, set: &str, link: Option<&str>, select: &str) -> Result<Page, Error> {
         let url = match link {
             Some(link) => self.http.checked(link, LINKS)?,
-            None => self.http.url(&format!("{API}/opportunities?$select={select}"))?,
+            None => self.http.url(&format!("{API}/{set}?$select={select}"))?,
         };
         let page = self.page("reading changes", url, TRACKED).await?;
         if page.next.is_none() && page.delta.is_none() {
@@ -352,17 +443,17 @@ impl Dataverse {
         Ok(page)
     }
 
-    /// The first page of opportunities modified not before `since`, for tables that do not track changes. It knows no
+    /// The first page of rows of a table modified not before `since`, for tables that do not track changes. It knows no
     /// deletions, and a slow transaction shows up behind its time: overlap by minutes.
     ///
     /// # Errors
     /// As [`Dataverse::read`].
-    pub async fn modified_since(&self, since: Timestamp, select: &str) -> Result<Page, Error> {
+    pub async fn modified_since(&self, set: &str, key: &str, since: Timestamp, select: &str) -> Result<Page, Error> {
         // Whole seconds, as the column is kept; rounded down.
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let filter = utf8_percent_encode(&format!("modifiedon ge {since}"), LITERAL).to_string();
         let url = self.http.url(&format!(
-            "{API}/opportunities?$select={select}&$filter={filter}&$orderby=modifiedon%20asc,opportunityid%20asc"
+            "{API}/{set}?$select={select}&$filter={filter}&$orderby=modifiedon%20asc,{key}%20asc"
         ))?;
         self.page("reading modified rows", url, PAGED).await
     }
@@ -439,6 +530,27 @@ struct CloseBody {
     opportunity_close: RowChange,
 }
 
+const CURRENCY: &str = "Microsoft.Dynamics.CRM.transactioncurrency";
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct QualifyBody {
+    create_account: bool,
+    create_contact: bool,
+    create_opportunity: bool,
+    status: i64,
+    #[serde(rename = "OpportunityCurrencyId", skip_serializing_if = "Option::is_none")]
+    currency: Option<CurrencyReference>,
+}
+
+#[derive(Serialize)]
+struct CurrencyReference {
+    #[serde(rename = "@odata.type")]
+    kind: &'static str,
+    #[serde(rename = "transactioncurrencyid")]
+    id: CurrencyId,
+}
+
 /// A page. Keys come in any order; rows stay text until each is read for itself. `value` is present even when there is
 /// nothing: its absence is no list, and must not be taken for an empty one.
 #[derive(Deserialize)]
@@ -480,6 +592,23 @@ fn says_no_such_row(error: &http::Error) -> bool {
     // Samples show error objects whose code is empty.
     let is_nameless = refusal.is_structured && refusal.codes.is_empty();
     refusal.status == StatusCode::NOT_FOUND && (is_code || is_nameless)
+}
+
+/// Table and column, when a request named one that is not there. Only the words tell: the codes stand for much else.
+fn missing_column(error: &http::Error) -> Option<(String, String)> {
+    let refusal = error
+        .refusal()
+        .filter(|refusal| code::NO_COLUMN.iter().any(|code| refusal.has_code(code)))?;
+    let quoted = |before: &str| {
+        let (_, rest) = refusal.message.split_once(before)?;
+        rest.split_once('\'').map(|(name, _)| name.to_owned())
+    };
+    let column = quoted("property named '").or_else(|| {
+        let says_so = refusal.message.contains("' does not exist on type '");
+        quoted("The property '").filter(|_| says_so)
+    })?;
+    let table = quoted("Microsoft.Dynamics.CRM.")?;
+    Some((table, column))
 }
 
 /// The two refusals of change tracking are told by code, since their status is nowhere documented.

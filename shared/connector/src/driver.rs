@@ -3,11 +3,14 @@
 //! Knows which client serves which call. Refuses to decide anything: what a failure means is in its class, what comes
 //! next is the machine's. Guarantee: the vendors' request ids of a run end up in the audit that the run writes.
 
+use std::sync::Arc;
+
 use cosell::deal::Side;
 use cosell::fault::Fault;
 use cosell::finding::Finding;
 use cosell::hint::Hint;
 use cosell::link::{Change, LinkWrite, Outcome};
+use cosell::mapping::Mapping;
 use cosell::order::Order;
 use cosell::policy::Policy;
 use cosell::reconcile::call::{Answer, Call, Search};
@@ -172,7 +175,7 @@ impl Connector {
             partner_center: self.partner_center.during(run),
             dataverse: self.dataverse.during(run),
             ledger: &self.ledger,
-            query: self.policy.mapping.opportunity_query(),
+            mapping: Arc::clone(&self.policy.mapping),
             run,
         }
     }
@@ -192,7 +195,7 @@ struct Clients<'a> {
     partner_center: PartnerCenter,
     dataverse: Dataverse,
     ledger: &'a Ledger,
-    query: String,
+    mapping: Arc<Mapping>,
     run: &'a Run,
 }
 
@@ -209,12 +212,12 @@ impl Clients<'_> {
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
             Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
-            Call::ReadOpportunity(id) => Answer::Row(
-                self.dataverse
-                    .read("opportunities", id.uuid(), &self.query)
-                    .await?
-                    .map(Box::new),
-            ),
+            Call::ReadRecord(id) => {
+                let query = self.mapping.of(id).opportunity_query();
+                let row = self.dataverse.read(id.set(), id.uuid(), &query).await?;
+                Answer::Row(row.map(Box::new))
+            }
+            Call::FindOffspring(id) => Answer::Rows(self.dataverse.find_offspring(id).await?),
             Call::SearchReferrals(Search::Reference { opportunity, since }) => {
                 Answer::Referrals(self.partner_center.created_since(opportunity, since).await?)
             }
@@ -222,10 +225,19 @@ impl Clients<'_> {
                 Answer::Referrals(self.partner_center.engagement(id).await?)
             }
             Call::FindCurrency(code) => Answer::Rows(self.dataverse.find_currency(code.as_str()).await?),
-            Call::FindAccount { name, postal_code } => {
-                Answer::Rows(self.dataverse.find_account(&name, &postal_code).await?)
+            Call::FindAccount { name, postal_code } => Answer::Rows(
+                self.dataverse
+                    .find_account(self.mapping.account(), &name, &postal_code)
+                    .await?,
+            ),
+            Call::FindAccountsOf { domain } => {
+                Answer::Rows(self.dataverse.find_accounts_of(self.mapping.account(), &domain).await?)
             }
-            Call::FindContact { email } => Answer::Rows(self.dataverse.find_contact(&email).await?),
+            Call::FindContact { email } => Answer::Rows(
+                self.dataverse
+                    .find_contact(&self.mapping.contact().email, &email)
+                    .await?,
+            ),
             Call::Intend(write) => self.write(&write).await?,
             Call::Commit(mut write) => {
                 if let Some(entry) = write.audit.last_mut() {
@@ -253,10 +265,10 @@ impl Clients<'_> {
                     Created::Exists => Answer::Exists,
                 }
             }
-            Call::UpdateOpportunity { id, etag, change } => {
+            Call::UpdateRecord { id, etag, change } => {
                 match self
                     .dataverse
-                    .update("opportunities", id.uuid(), &etag, &change, "$select=modifiedon")
+                    .update(id.set(), id.uuid(), &etag, &change, "$select=modifiedon")
                     .await?
                 {
                     Updated::Done(row) => Answer::Row(Some(Box::new(row))),
@@ -264,6 +276,12 @@ impl Clients<'_> {
                     Updated::Gone => Answer::Gone,
                 }
             }
+            Call::QualifyLead { id, qualify } => match self.dataverse.qualify(id, &qualify).await? {
+                Closed::Done => Answer::Done,
+                // By somebody else, or disqualified: the machine reads it again.
+                Closed::Already => Answer::Stale,
+                Closed::Gone => Answer::Gone,
+            },
             Call::CloseOpportunity { id, close } => match self.dataverse.close(id, &close).await? {
                 Closed::Done => Answer::Done,
                 // Closed by somebody else, perhaps differently: the machine reads it again and compares.

@@ -4,6 +4,7 @@ use cosell::deal::{Field, Term, Terms};
 use cosell::fault::{Class, Fault};
 use cosell::finding::Finding;
 use cosell::hint::{Cause, Hint, Subject};
+use cosell::ids::Record;
 use cosell::link::{AuditEntry, Due, Link, Pending};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -63,26 +64,31 @@ impl Connector {
             return Ok(None);
         };
         // A link that was let go by one of its records may not name the one that was asked for.
-        let (referral, opportunity) = match subject {
-            Subject::Referral(id) => (link.referral.or(Some(id)), link.opportunity),
-            Subject::Opportunity(id) => (link.referral, link.opportunity.or(Some(id))),
+        let referral = match subject {
+            Subject::Referral(id) => link.referral.or(Some(id)),
+            Subject::Opportunity(_) | Subject::Lead(_) => link.referral,
         };
         let referral = match referral {
             Some(id) => self.partner_center.during(run).get(id).await?,
             None => None,
         };
-        let query = self.policy.mapping.opportunity_query();
-        let row = match opportunity {
+        let record = match subject {
+            Subject::Referral(_) => link.record(),
+            Subject::Opportunity(id) => link.record().or(Some(Record::Opportunity(id))),
+            Subject::Lead(id) => link.record().or(Some(Record::Lead(id))),
+        };
+        let mapping = self.policy.of(record).mapping;
+        let row = match record {
             Some(id) => {
                 self.dataverse
                     .during(run)
-                    .read("opportunities", id.uuid(), &query)
+                    .read(id.set(), id.uuid(), &mapping.opportunity_query())
                     .await?
             }
             None => None,
         };
         let left = referral.as_ref().map(Terms::from_referral);
-        let right = row.as_ref().map(|row| self.policy.mapping.terms(row));
+        let right = row.as_ref().map(|row| mapping.terms(row));
         let base = link.base.as_ref();
         let text = |terms: Option<&Terms>, field| {
             terms

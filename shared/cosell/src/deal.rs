@@ -412,16 +412,18 @@ pub(crate) fn sales_stage(text: &str) -> Term {
     Term::Text(word.to_owned())
 }
 
-/// The date of a closing instant. Midnight UTC is the convention, so the date is the one in UTC.
+/// The date of a closing instant: the one that was written. Midnight UTC is the convention; where somebody wrote an offset,
+/// the day is meant as the clock showed it there.
 fn close_date(text: &str) -> Term {
     let text = text.trim();
     if text.is_empty() {
         return Term::Nothing;
     }
-    text.parse::<jiff::Timestamp>()
-        .map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date())
-        .or_else(|_| text.parse::<Date>())
-        .map_or_else(|_| Term::Unreadable(text.chars().take(64).collect()), Term::Date)
+    let date = match text.parse::<jiff::Timestamp>() {
+        Ok(_) => text.get(..10).and_then(|date| date.parse::<Date>().ok()),
+        Err(_) => text.parse::<Date>().ok(),
+    };
+    date.map_or_else(|| Term::Unreadable(text.chars().take(64).collect()), Term::Date)
 }
 
 /// What Microsoft may be asked for (`assistanceRequestCode`).
@@ -517,7 +519,13 @@ mod tests {
 
     #[test]
     fn a_closing_instant_is_a_date() {
-        for text in ["2026-06-30T00:00:00Z", "2026-06-30", "2026-06-30T00:00:00.0000000Z"] {
+        for text in [
+            "2026-06-30T00:00:00Z",
+            "2026-06-30",
+            "2026-06-30T00:00:00.0000000Z",
+            "2026-06-30T23:00:00Z",
+            "2026-06-30T00:00:00+02:00",
+        ] {
             assert_eq!(close_date(text), Term::Date(jiff::civil::date(2026, 6, 30)), "{text}");
         }
     }

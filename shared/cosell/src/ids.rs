@@ -1,7 +1,7 @@
 //! Identifiers as types, so that a referral's id cannot be passed where an opportunity's is wanted.
 //!
-//! Guarantee: rows we create have ids that follow from the referral they come from, so that creating one twice is the
-//! same request.
+//! Guarantee: rows we create have ids that follow from the referral or the customer they come from, so that creating one
+//! twice is the same request.
 
 use std::fmt;
 use std::str::FromStr;
@@ -78,6 +78,10 @@ guid!(
     OpportunityId, "opportunity"
 );
 guid!(
+    /// A lead row in Dataverse.
+    LeadId, "lead"
+);
+guid!(
     /// An account row in Dataverse.
     AccountId, "account"
 );
@@ -111,9 +115,59 @@ impl From<OpportunityId> for LinkId {
     }
 }
 
+impl From<LeadId> for LinkId {
+    fn from(id: LeadId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+/// The row of the CRM that stands for a deal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// A deal that was accepted, or that is to be sold together.
+    Opportunity(OpportunityId),
+    /// A deal that nobody has answered yet and that is not to be sold together.
+    Lead(LeadId),
+}
+
+impl Record {
+    /// Its entity set, as URLs spell it.
+    #[must_use]
+    pub const fn set(self) -> &'static str {
+        match self {
+            Self::Opportunity(_) => "opportunities",
+            Self::Lead(_) => "leads",
+        }
+    }
+
+    /// Its key.
+    #[must_use]
+    pub const fn uuid(self) -> Uuid {
+        match self {
+            Self::Opportunity(id) => id.uuid(),
+            Self::Lead(id) => id.uuid(),
+        }
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opportunity(id) => write!(f, "opportunity {id}"),
+            Self::Lead(id) => write!(f, "lead {id}"),
+        }
+    }
+}
+
 impl TenantId {
-    fn derive(self, kind: &str, referral: ReferralId) -> Uuid {
-        Uuid::new_v5(&self.0, format!("{kind}:{referral}").as_bytes())
+    /// Blanks and capitals make no other customer: Dataverse compares without them too.
+    fn derive(self, kind: &str, parts: &[&str]) -> Uuid {
+        let mut text = kind.to_owned();
+        for part in parts {
+            text.push('\n');
+            text.push_str(&part.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase());
+        }
+        Uuid::new_v5(&self.0, text.as_bytes())
     }
 
     /// The opportunity that is created for a referral: always the same one.
@@ -122,16 +176,23 @@ impl TenantId {
         OpportunityId(Uuid::new_v5(&self.0, referral.to_string().as_bytes()))
     }
 
-    /// The account that is created for a referral whose customer is not in the CRM yet.
+    /// The lead that is created for a referral: always the same one.
     #[must_use]
-    pub fn account_for(self, referral: ReferralId) -> AccountId {
-        AccountId(self.derive("account", referral))
+    pub fn lead_for(self, referral: ReferralId) -> LeadId {
+        LeadId(self.derive("lead", &[&referral.to_string()]))
     }
 
-    /// The contact that is created for a referral whose first customer contact is not in the CRM yet.
+    /// The account that is created for a customer who is not in the CRM yet: the same one for all deals of the customer,
+    /// however many arrive at once.
     #[must_use]
-    pub fn contact_for(self, referral: ReferralId) -> ContactId {
-        ContactId(self.derive("contact", referral))
+    pub fn account_for(self, name: &str, postal_code: &str, country: &str) -> AccountId {
+        AccountId(self.derive("account", &[name, postal_code, country]))
+    }
+
+    /// The contact that is created for a mail address that is not in the CRM yet.
+    #[must_use]
+    pub fn contact_for(self, email: &str) -> ContactId {
+        ContactId(self.derive("contact", &[email]))
     }
 }
 
@@ -162,11 +223,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn derived_ids_depend_on_tenant_kind_and_referral() {
+    fn derived_ids_depend_on_tenant_kind_and_what_they_stand_for() {
         let tenant = TenantId::new(Uuid::from_u128(1));
         let referral = ReferralId::new(Uuid::from_u128(2));
         assert_eq!(tenant.opportunity_for(referral), tenant.opportunity_for(referral));
-        assert_ne!(tenant.account_for(referral).uuid(), tenant.contact_for(referral).uuid());
+        assert_eq!(
+            tenant.account_for("Söhne  GmbH", "80331", "DE"),
+            tenant.account_for(" söhne gmbh ", "80331 ", "de")
+        );
+        assert_ne!(tenant.account_for("A", "1", "DE"), tenant.account_for("A", "1", "AT"));
+        assert_eq!(tenant.contact_for("A@b.example"), tenant.contact_for("a@b.example"));
+        assert_ne!(
+            tenant.lead_for(referral).uuid(),
+            tenant.opportunity_for(referral).uuid()
+        );
         assert_ne!(
             TenantId::new(Uuid::from_u128(3)).opportunity_for(referral),
             tenant.opportunity_for(referral)

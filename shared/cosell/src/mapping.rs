@@ -3,30 +3,44 @@
 //! Knows: columns, choices, limits, the shape of the reads we need. Refuses to know: when anything is written.
 //! Guarantee: projecting a row, writing the projection and projecting again gives the same terms.
 
+mod country;
+mod currency;
 mod customer;
 mod file;
+mod lead;
 mod read;
+mod show;
 mod text;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use self::customer::{ACCOUNT, CONTACT, OWNER};
+pub use self::currency::{CurrencyKind, CurrencyRule};
+pub(crate) use self::customer::set_text;
+pub use self::customer::{AccountColumns, CountryKind, PersonColumns};
 pub use self::file::{InvalidMapping, Problem};
+pub use self::lead::{LeadColumns, Person};
+pub use self::show::{Type, Want};
 pub use self::text::{cut, strip_mark};
-use self::text::{lines, marked, whole_lines};
+use self::text::{lines, whole_lines};
 use crate::amount::Amount;
-use crate::deal::{Currency, Field, Help, Side, Term, Terms, sales_stage};
-use crate::ids::{CurrencyId, ReferralId};
+use crate::deal::{Field, Help, Side, Term, Terms};
+use crate::ids::ReferralId;
 use crate::link::SyncStatus;
 use crate::opportunity::{Cell, Row, RowChange};
+use crate::reconcile::call::Table;
 use crate::referral::Attribute;
-use crate::stage::Stage;
+use crate::stage::{OpportunityMove, Stage};
 
 /// The mapping that ships with the connector.
 pub const DEFAULT: &str = include_str!("../mapping.toml");
 
 /// Room that the mark and its blank take in a name column.
 const MARK_ROOM: usize = 2;
+
+/// Fields that Partner Center demands of every deal.
+const REQUIRED: [Field; 3] = [Field::Name, Field::Value, Field::CloseDate];
 
 /// UTF-16 units that the column of the closing reason holds.
 const CLOSE_REASON_ROOM: usize = 200;
@@ -38,12 +52,18 @@ pub enum Kind {
     Text,
     /// Money with the row's currency.
     Money,
+    /// A number with places after the point.
+    Decimal,
+    /// A whole number.
+    Integer,
     /// A calendar date.
     Date,
     /// Yes or no.
     Flag,
     /// Text, one value a line.
     Lines,
+    /// One of a set of numbers, each of which stands for a value.
+    Choice,
     /// The people behind a look-up.
     People,
 }
@@ -93,6 +113,12 @@ pub struct FieldRule {
     pub kind: Kind,
     /// UTF-16 units the column holds.
     pub limit: Option<usize>,
+    /// Digits after the point that the column keeps, where that is not the currency's business.
+    pub digits: Option<u32>,
+    /// What the numbers of a choice stand for.
+    pub values: Vec<(String, i64)>,
+    /// Sent when a deal is shared while the column is empty.
+    pub default: Option<Term>,
     /// Which ways it travels when a deal is created.
     pub create: Directions,
     /// Which ways a later change travels.
@@ -135,6 +161,8 @@ pub struct StageRow {
     pub state: i64,
     /// `statuscode`.
     pub status: i64,
+    /// What the status reason says of a deal that ended; of leads only.
+    pub reason: Option<String>,
 }
 
 /// What the other side can hold of a value.
@@ -161,9 +189,19 @@ pub struct Mapping {
     stages: Vec<StageRow>,
     help: BTreeMap<String, i64>,
     sync_status: BTreeMap<&'static str, i64>,
-    constants: Vec<(String, Cell)>,
+    constants: BTreeMap<Table, RowChange>,
+    currency: CurrencyRule,
+    account: AccountColumns,
+    contact: PersonColumns,
+    owner: PersonColumns,
+    country: CountryKind,
     countries: BTreeMap<String, String>,
+    free_mail: BTreeSet<String>,
     link_pattern: String,
+    /// The same for leads; none when deals that are not co-sell become opportunities at once.
+    leads: Option<Arc<Self>>,
+    /// Set in the mapping of leads: columns that only a lead has.
+    lead: Option<LeadColumns>,
 }
 
 impl Mapping {
@@ -189,10 +227,17 @@ impl Mapping {
     #[must_use]
     pub fn opportunity_query(&self) -> String {
         let columns = self.own_columns().join(",");
+        let currency = self.currency.expansion();
+        let account = self.account_columns().join(",");
+        let (contact, owner) = (self.contact.list(), self.owner.list());
+        if self.is_of_leads() {
+            return format!(
+                "$select={columns}&$expand={currency}parentaccountid($select={account}),parentcontactid($select={contact})"
+            );
+        }
         format!(
-            "$select={columns}&$expand=transactioncurrencyid($select=isocurrencycode,currencyprecision),\
-             customerid_account($select={ACCOUNT}),parentaccountid($select={ACCOUNT}),\
-             parentcontactid($select={CONTACT}),owninguser($select={OWNER})"
+            "$select={columns}&$expand={currency}customerid_account($select={account}),\
+             parentaccountid($select={account}),parentcontactid($select={contact}),owninguser($select={owner},applicationid)"
         )
     }
 
@@ -226,8 +271,10 @@ impl Mapping {
             .into_iter()
             .map(String::as_str)
             .chain(self.fields.values().map(|rule| rule.column.as_str()))
+            .chain(self.currency.own_column())
             .filter(|column| !column.is_empty())
-            .chain(["name", "statecode", "statuscode", "modifiedon", "_ownerid_value"])
+            .chain(["statecode", "statuscode", "modifiedon", "_ownerid_value"])
+            .chain(self.further_columns().iter().copied())
             .collect();
         names.into_iter().collect()
     }
@@ -238,25 +285,7 @@ impl Mapping {
         let mut terms = Terms::default();
         let particulars = self.particulars(row);
         for (field, rule) in &self.fields {
-            let term = match (field, rule.kind, row.cell(&rule.column)) {
-                (Field::Team, Kind::People, _) => Term::people(&particulars.team),
-                (Field::Contacts, Kind::People, _) => Term::people(&particulars.customer.team),
-                (Field::Visibility, _, Cell::Null) => Term::Flag(false),
-                (_, _, Cell::Null) => Term::Nothing,
-                (Field::Name, Kind::Text, Cell::Text(text)) => Term::text(Some(strip_mark(text))),
-                (Field::SalesStage, Kind::Text, Cell::Text(text)) => sales_stage(text),
-                (_, Kind::Text, Cell::Text(text)) => Term::text(Some(text)),
-                (_, Kind::Money, Cell::Number(amount)) => Term::Money {
-                    amount: *amount,
-                    currency: currency_of(row),
-                },
-                (_, Kind::Date, Cell::Text(text)) => {
-                    text.parse().map_or_else(|_| Term::Unreadable(text.clone()), Term::Date)
-                }
-                (_, Kind::Flag, Cell::Flag(flag)) => Term::Flag(*flag),
-                (_, Kind::Lines, Cell::Text(text)) => lines(text),
-                (_, _, cell) => Term::Unreadable(format!("{cell:?}")),
-            };
+            let term = self.read(*field, rule, row, &particulars);
             terms.set(*field, term);
         }
         terms.set(Field::Stage, self.stage(row));
@@ -272,7 +301,9 @@ impl Mapping {
         let stage = known(&|row| Some(row.state) == state && Some(row.status) == status)
             .or_else(|| known(&|row| Some(row.state) == state))
             .unwrap_or_else(|| Stage::Unknown(format!("statecode {state:?}, statuscode {status:?}")));
-        Term::stage(stage, row.text(&self.columns.close_reason))
+        let listed = self.stages.iter().find(|row| Some(row.status) == status);
+        let meaning = listed.and_then(|row| row.reason.as_deref());
+        Term::stage(stage, row.text(&self.columns.close_reason).or(meaning))
     }
 
     /// Whether a help code is one that the API takes.
@@ -298,9 +329,14 @@ impl Mapping {
             }
             return whole(all);
         }
+        let rule = self.rule(field);
+        if let Some(rule) = rule.filter(|rule| toward == Side::Dynamics && rule.kind == Kind::Choice) {
+            return rule.nearest_choice(field, term);
+        }
         match (toward, term) {
             (_, Term::Stage { stage, reason }) => {
                 let stage = match toward {
+                    Side::Dynamics if self.is_of_leads() => stage.toward_lead(),
                     Side::Dynamics => stage.toward_dynamics(),
                     Side::PartnerCenter => stage.toward_partner_center(&there.stage()),
                 };
@@ -324,8 +360,13 @@ impl Mapping {
                     Term::Money { currency, .. } => currency.clone(),
                     _ => None,
                 };
+                let amount = match rule.map(|rule| (rule.kind, rule.digits)) {
+                    Some((Kind::Text, _)) => *amount,
+                    Some((_, Some(digits))) => amount.rounded(digits),
+                    _ => amount.rounded(digits),
+                };
                 whole(Term::Money {
-                    amount: amount.rounded(digits),
+                    amount,
                     currency: currency.clone().or(current),
                 })
             }
@@ -360,33 +401,6 @@ impl Mapping {
         self.rule(field).and_then(|rule| rule.limit).unwrap_or(usize::MAX)
     }
 
-    /// Adds a field to a change of an opportunity. The stage is not among them: it moves by requests of its own. A change
-    /// of currency needs the id of the currency's row.
-    pub fn write(
-        &self,
-        field: Field,
-        term: &Term,
-        mark: Option<char>,
-        currency: Option<CurrencyId>,
-        change: &mut RowChange,
-    ) {
-        let Some(rule) = self.rule(field) else { return };
-        let cell = match term {
-            Term::Nothing => Cell::Null,
-            Term::Text(text) if field == Field::Name => Cell::Text(marked(text, mark, self.limit(field))),
-            Term::Text(text) => Cell::Text(text.clone()),
-            Term::Money { amount, .. } => Cell::Number(*amount),
-            Term::Date(date) => Cell::Text(date.to_string()),
-            Term::Flag(flag) => Cell::Flag(*flag),
-            Term::Solutions(ids) => Cell::Text(whole_lines(ids, usize::MAX).0),
-            Term::Stage { .. } | Term::People(_) | Term::Unreadable(_) => return,
-        };
-        if let (Term::Money { .. }, Some(currency)) = (term, currency) {
-            change.bind("transactioncurrencyid", "transactioncurrencies", currency.uuid());
-        }
-        change.set(rule.column.clone(), cell);
-    }
-
     /// The status reason to write for a stage.
     #[must_use]
     pub fn status(&self, stage: &Stage) -> Option<&StageRow> {
@@ -414,18 +428,11 @@ impl Mapping {
         self.link_pattern.replace("{referral}", &referral.to_string())
     }
 
-    /// Adds the constants that this CRM demands of every new opportunity.
-    pub fn write_constants(&self, change: &mut RowChange) {
-        for (column, cell) in &self.constants {
-            change.set(column.clone(), cell.clone());
-        }
+    /// What this CRM demands of every new row of a table.
+    #[must_use]
+    pub fn constants(&self, table: Table) -> RowChange {
+        self.constants.get(&table).cloned().unwrap_or_default()
     }
-}
-
-fn currency_of(row: &Row) -> Option<Currency> {
-    row.row("transactioncurrencyid")
-        .and_then(|currency| currency.text("isocurrencycode"))
-        .and_then(Currency::parse)
 }
 
 /// Digits after the point that the CRM keeps for a row's currency.

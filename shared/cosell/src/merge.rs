@@ -184,6 +184,13 @@ impl Input<'_> {
     }
 }
 
+/// What is said of a value that a choice of the CRM has no number for.
+pub(crate) fn no_choice(value: &Term, label: &str) -> String {
+    format!(
+        "Partner Center says {value}, for which {label:?} has no choice; add it to the values of the mapping, and to the CRM"
+    )
+}
+
 fn told_duration(duration: SignedDuration) -> String {
     match duration.as_secs() {
         seconds @ ..120 => format!("{seconds} seconds"),
@@ -430,7 +437,7 @@ impl Merge<'_> {
                 let there = self.now(toward).stage();
                 let (legal, target) = match fitted.as_stage() {
                     Some(target) if toward == Side::PartnerCenter => (there.referral_moves(target).is_some(), target),
-                    Some(target) => (there.opportunity_moves(target).is_some(), target),
+                    Some(target) => (self.input.mapping.moves(&there, target).is_some(), target),
                     None => return shut(Code::UnknownValue, format!("{value} is not a stage")),
                 };
                 // A reason alone is no move; Partner Center takes it only together with the closing.
@@ -455,6 +462,9 @@ impl Merge<'_> {
                     "{label} changed in Dynamics to {value} after the referral was closed; Partner Center keeps what it has"
                 ),
             ),
+            (Side::Dynamics, _) if !fitted.is_readable() => {
+                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
+            }
             (_, _) if !self.input.mapping.update(field).allows(toward) && self.input.base.is_some() => shut(
                 Code::Frozen,
                 format!(

@@ -4,6 +4,8 @@
 //! is sent and what to do when it fails. Guarantees: a plan without requests writes nothing; every request is valid
 //! against the published definition of its API; planning again after a plan was carried out yields nothing.
 
+pub(crate) mod lead;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +20,7 @@ use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::order;
 use crate::policy::Policy;
-use crate::reconcile::call::Close;
+use crate::reconcile::call::{Close, Table};
 use crate::referral::{
     AdditionalRequirements, MICROSOFT, Member, NewConsent, NewDetails, NewInviteContext, NewReferral, NewRequirements,
     PatchOperation, PatchValue, Reference, Referral, SolutionTag, Target,
@@ -112,6 +114,8 @@ pub enum OpportunityRequest {
     Update(RowChange),
     /// Close it.
     Close(Close),
+    /// Qualify it, which only leads can be: an opportunity takes its place.
+    Qualify,
 }
 
 /// What has to be looked up before a plan can be made.
@@ -144,6 +148,10 @@ fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Re
     let (Some(row), Some(base)) = (picture.opportunity, picture.base) else {
         return Ok(Invitation::Unwanted);
     };
+    if picture.link.is_lead() {
+        // What is not accepted yet is nothing to ask for help with.
+        return Ok(Invitation::Unwanted);
+    }
     let particulars = mapping.particulars(row);
     let asked = picture.link.asked.as_ref();
     let is_new = asked.map_or(particulars.help.is_some(), |asked| asked.help != particulars.help);
@@ -275,6 +283,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
 /// # Errors
 /// What has to be looked up first.
 pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy: &Policy) -> Result<Plan, Need> {
+    let policy = &policy.of(picture.link.record());
     let mapping = policy.mapping.as_ref();
     let assumed = Base::default();
     let base = picture.base.unwrap_or(&assumed);
@@ -301,7 +310,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         .collect();
     let money_digits = picture
         .opportunity
-        .and_then(mapping::money_digits)
+        .and_then(|row| mapping.money_digits(row))
         .unwrap_or(picture.link.money_digits);
     let invitation = invitation(picture, &opportunity, policy)?;
     // Asking Microsoft for help makes the deal visible to it.
@@ -631,8 +640,18 @@ fn plan_opportunity(
     let mut after = Vec::new();
     if let Term::Stage { stage: to, .. } = merged.toward_opportunity.get(Field::Stage) {
         let from = opportunity.stage();
-        for step in from.opportunity_moves(to).unwrap_or_default() {
+        for step in mapping.moves(&from, to).unwrap_or_default() {
             match step {
+                OpportunityMove::Qualify => {
+                    // As for closing.
+                    if picture.opportunity.is_none() {
+                        return Err(Need::Opportunity);
+                    }
+                    after.push(OpportunityRequest::Qualify);
+                }
+                OpportunityMove::Disqualify => {
+                    after.extend(state(mapping, &Stage::Lost).map(OpportunityRequest::Update));
+                }
                 OpportunityMove::Win | OpportunityMove::Lose => {
                     // The actions take no version: only a row just read tells that there is still something to close.
                     if picture.opportunity.is_none() {
@@ -641,7 +660,7 @@ fn plan_opportunity(
                     after.extend(close(step, mapping, merged).map(OpportunityRequest::Close));
                 }
                 OpportunityMove::Reopen | OpportunityMove::Resume => {
-                    before.extend(state(mapping, &Stage::Active).map(OpportunityRequest::Update));
+                    before.extend(state(mapping, &mapping.reopened()).map(OpportunityRequest::Update));
                 }
                 OpportunityMove::Hold => {
                     before.extend(state(mapping, &Stage::Unanswered).map(OpportunityRequest::Update));
@@ -853,7 +872,7 @@ pub fn show_journal(change: &mut RowChange, lines: &[String], mapping: &Mapping)
     change.set(mapping.columns.audit.clone(), Cell::Text(lines.join("\n")));
 }
 
-/// What is needed to create an opportunity.
+/// What is needed to create an opportunity or a lead.
 #[derive(Clone, Copy, Debug)]
 pub struct NewOpportunity<'a> {
     /// The referral.
@@ -877,18 +896,22 @@ pub fn initial_stage(referral: &Stage) -> Stage {
     }
 }
 
-/// The row of an opportunity to be created, and what both sides agree on once it exists.
+/// The row of an opportunity to be created, or of a lead if the policy's mapping is that of leads, and what both sides
+/// agree on once it exists.
 #[must_use]
 pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange, Base, Vec<Finding>) {
     let mapping = policy.mapping.as_ref();
-    let mut change = RowChange::default();
-    mapping.write_constants(&mut change);
+    let mut change = mapping.constants(Table::Opportunity);
     let mut findings = Vec::new();
     let mut base = Base {
         referral: new.terms.clone(),
         opportunity: Terms::default(),
     };
-    let stage = initial_stage(&new.terms.stage());
+    let stage = if mapping.is_of_leads() {
+        Stage::Unanswered
+    } else {
+        initial_stage(&new.terms.stage())
+    };
     base.referral.set(Field::Stage, Term::stage(stage.clone(), None));
     base.opportunity.set(Field::Stage, Term::stage(stage.clone(), None));
     let mark = mark_of(Some(SyncStatus::Synced), policy);
@@ -915,7 +938,10 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
                 Finding::field(
                     Code::UnknownValue,
                     field,
-                    format!("Partner Center shows {term} as {field}; it was left out of the opportunity"),
+                    format!(
+                        "Partner Center shows {term} as {field}; it was left out of the {}",
+                        mapping.row()
+                    ),
                 )
                 .on(Side::PartnerCenter),
             );
@@ -933,6 +959,12 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
             digits,
             policy.display_checkmark,
         );
+        if !fitted.term.is_readable() {
+            base.referral.set(field, Term::Nothing);
+            let text = merge::no_choice(&term, rule.label.as_str());
+            findings.push(Finding::field(Code::UnknownValue, field, text).on(Side::PartnerCenter));
+            continue;
+        }
         if fitted.cut {
             findings.push(
                 Finding::field(
@@ -961,64 +993,36 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
         change.set("statuscode", Cell::Number(Amount::new(row.status.into())));
     }
     if let Some(account) = new.account {
-        change.bind("customerid_account", "accounts", account.uuid());
+        if !mapping.is_of_leads() {
+            change.bind("customerid_account", "accounts", account.uuid());
+        }
         change.bind("parentaccountid", "accounts", account.uuid());
     }
     if let Some(contact) = new.contact {
         change.bind("parentcontactid", "contacts", contact.uuid());
     }
+    if let Some(columns) = mapping.lead_columns() {
+        lead::introduce(&mut change, columns, &new.referral.customer_profile);
+    }
     change.set(mapping.columns.sync.clone(), Cell::Flag(true));
     (change, base, findings)
 }
 
-/// The account of a customer that the CRM does not know.
-#[must_use]
-pub fn new_account(referral: &Referral) -> RowChange {
-    let customer = &referral.customer_profile;
-    let mut change = RowChange::default();
-    for (column, text, limit) in [
-        ("name", &customer.name, 160),
-        ("address1_line1", &customer.address.address_line1, 250),
-        ("address1_line2", &customer.address.address_line2, 250),
-        ("address1_city", &customer.address.city, 80),
-        ("address1_stateorprovince", &customer.address.state, 50),
-        ("address1_postalcode", &customer.address.postal_code, 20),
-        ("address1_country", &customer.address.country, 80),
-    ] {
-        set_text(&mut change, column, text, limit);
-    }
-    change
-}
-
 /// The contact of a customer that the CRM does not know.
 #[must_use]
-pub fn new_contact(referral: &Referral, account: Option<AccountId>) -> Option<RowChange> {
+pub fn new_contact(referral: &Referral, account: Option<AccountId>, mapping: &Mapping) -> Option<RowChange> {
     let person = referral.customer_profile.team.first()?;
-    let mut change = RowChange::default();
-    for (column, text, limit) in [
-        ("firstname", &person.first_name, 50),
-        ("lastname", &person.last_name, 50),
-        ("emailaddress1", &person.email, 100),
-        ("telephone1", &person.phone_number, 50),
-    ] {
-        set_text(&mut change, column, text, limit);
-    }
+    let mut change = mapping.new_contact(person);
     if let Some(account) = account {
         change.bind("parentcustomerid_account", "accounts", account.uuid());
     }
     Some(change)
 }
 
-fn set_text(change: &mut RowChange, column: &str, text: &str, limit: usize) {
-    let text = text.trim();
-    if !text.is_empty() {
-        change.set(column, Cell::Text(mapping::cut(text, limit).0.to_owned()));
-    }
-}
-
 /// What a deal to be shared must have (`create-a-referral`, required members; deal entry rules of the portal).
 #[must_use]
 pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> Vec<Finding> {
+    let terms = &mapping.with_defaults(terms);
     let mut findings = Vec::new();
     let mut missing = |field: Option<Field>, text: String| {
         findings.push(Finding {
@@ -1063,8 +1067,7 @@ pub fn validate(terms: &Terms, particulars: &Particulars, mapping: &Mapping) -> 
         }
     }
     let country = &customer.address.country;
-    let is_code = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-    if !country.is_empty() && !is_code {
+    if !country.is_empty() && !Mapping::is_country(country) {
         missing(
             None,
             format!(
@@ -1123,6 +1126,7 @@ pub fn new_referral(
     particulars: &Particulars,
     mapping: &Mapping,
 ) -> Option<NewReferral> {
+    let terms = &mapping.with_defaults(terms);
     let text = |field| {
         if is_sent(field, mapping) {
             text_of(terms.get(field)).to_owned()
@@ -1212,7 +1216,7 @@ pub fn new_microsoft_referral(own: NewReferral, engagement: EngagementId, partic
 #[must_use]
 pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
     let mut base = Base {
-        referral: terms.clone(),
+        referral: mapping.with_defaults(terms),
         opportunity: terms.clone(),
     };
     for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {

@@ -13,6 +13,7 @@ pub mod call;
 mod create;
 mod draft;
 mod hold;
+mod lead;
 mod orders;
 
 use std::collections::BTreeMap;
@@ -21,12 +22,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
+use self::lead::Succession;
 use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
-use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
+use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId};
 use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::Row;
 use crate::order::Order;
@@ -202,8 +205,13 @@ pub struct Reconcile<'p> {
     currencies: BTreeMap<Currency, Option<KnownCurrency>>,
     account: Match<AccountId>,
     contact: Match<ContactId>,
+    /// Accounts that may be the customer, as people know them.
+    candidates: Vec<String>,
+    asked_domain: bool,
     /// This very run wrote the link's pending part; nobody else can be acting on it.
     holds_intent: bool,
+    /// An opportunity takes the place of a lead.
+    succession: Succession,
     created: bool,
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
@@ -247,7 +255,10 @@ impl<'p> Reconcile<'p> {
             currencies: BTreeMap::new(),
             account: Match::Unasked,
             contact: Match::Unasked,
+            candidates: Vec::new(),
+            asked_domain: false,
             holds_intent: false,
+            succession: Succession::default(),
             created: false,
             refused: Vec::new(),
             written: false,
@@ -340,11 +351,12 @@ impl<'p> Reconcile<'p> {
             "would be written if the connector did not run dry: {} change(s)",
             draft.changes().len()
         );
-        let mut next = draft.before().clone();
+        let before = self.as_stored(draft.before().clone());
+        let mut next = before.clone();
         self.identify(&mut next);
         // Looking again would only plan the same again.
         next.due = None;
-        let mut dry = Draft::new(draft.before().clone(), next);
+        let mut dry = Draft::new(before, next);
         dry.note(draft.findings().to_vec());
         dry.note(vec![Finding::new(Code::DryRun, text)]);
         dry.note_changes(draft.changes().to_vec());
@@ -385,7 +397,8 @@ impl<'p> Reconcile<'p> {
         }
         match link.pending.clone() {
             Some(Pending::Part) => self.part(link),
-            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms),
+            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms, false),
+            Some(Pending::CreateLead { terms }) => self.create_opportunity(link, terms, true),
             Some(Pending::CreateReferral {
                 half,
                 terms,
@@ -393,7 +406,7 @@ impl<'p> Reconcile<'p> {
                 negatives,
             }) => self.create_referral(link, half, terms, since, negatives),
             Some(Pending::Update { .. } | Pending::Join) | None => {
-                if link.referral.is_some() && link.opportunity.is_some() {
+                if link.referral.is_some() && link.record().is_some() {
                     self.compare(link)
                 } else {
                     self.meet(Some(link))
@@ -406,14 +419,18 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) => self.meet_referral(id, stub),
             Subject::Opportunity(id) => self.meet_opportunity(id, stub),
+            Subject::Lead(id) => self.meet_lead(id, stub),
         }
     }
 
     /// Brings two existing records into step.
     fn compare(&mut self, link: Link) -> Decision {
-        let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
+        let (Some(referral), Some(record)) = (link.referral, link.record()) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
+        if self.is_past(&link) {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        }
         let is_torn = link
             .attention
             .iter()
@@ -422,13 +439,14 @@ impl<'p> Reconcile<'p> {
             || link.pending.is_some()
             || link.base.is_none()
             || link.state == State::Paused
+            || link.is_taking_over()
             || is_torn
             || self.is_remapped(&link);
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
             Subject::Referral(id) if Some(id) == microsofts => None,
             Subject::Referral(_) => Some(Side::PartnerCenter),
-            Subject::Opportunity(_) => Some(Side::Dynamics),
+            Subject::Opportunity(_) | Subject::Lead(_) => Some(Side::Dynamics),
         };
         // A date may stand for a hint about Microsoft's half that could not be followed.
         let is_wanted = hinted.is_none() || both;
@@ -436,13 +454,17 @@ impl<'p> Reconcile<'p> {
             return Decision::Ask(Call::ReadReferral(id));
         }
         let fresh = self.created;
+        if self.is_succeeded(&link) {
+            return self.take_over(link);
+        }
         if matches!(self.opportunity, Sight::Unread) && (both || hinted == Some(Side::Dynamics)) && !fresh {
-            return Decision::Ask(Call::ReadOpportunity(opportunity));
+            return Decision::Ask(Call::ReadRecord(record));
         }
         if matches!(self.opportunity, Sight::Absent) {
             return self.bury(link);
         }
         if let Some(row) = self.opportunity.seen()
+            && !link.is_taking_over()
             && row.flag(&self.policy.mapping.columns.sync) == (link.state == State::Paused)
         {
             return self.pause_or_resume(link);
@@ -458,6 +480,12 @@ impl<'p> Reconcile<'p> {
                 "referral {referral} is not to be seen in Partner Center any more; check the service user's role, or unlink the deal"
             );
             return self.park(link, Finding::new(Code::Deleted, text).on(Side::PartnerCenter));
+        }
+        if self.is_qualified(&link) {
+            return self.take_over(link);
+        }
+        if link.is_taking_over() && !self.succession.is_filled() {
+            return self.fill_in(link);
         }
         self.plan(link)
     }
@@ -477,6 +505,8 @@ impl<'p> Reconcile<'p> {
         };
         let mut plan = match plan::plan_ordered(&picture, edit.as_ref(), self.policy) {
             Ok(plan) => plan,
+            // Where rows do not point to currencies there is nobody to ask.
+            Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         let ordered = edit.map(|(field, _)| field).filter(|_| plan.refusal.is_none());
@@ -484,6 +514,11 @@ impl<'p> Reconcile<'p> {
             self.refuse(refusal);
         }
         self.leave_out_refused(&mut plan, base.as_ref());
+        let qualify = match self.qualification(&link, &mut plan) {
+            Ok(qualify) => qualify,
+            Err(call) => return Decision::Ask(call),
+        };
+        self.succeed(&link, &mut plan);
         if plan.invites && !plan.writes() {
             return self.invite(link);
         }
@@ -536,7 +571,7 @@ impl<'p> Reconcile<'p> {
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
-        let open = self.left_open(&plan);
+        let open = self.left_open(&link, &plan);
         let base_moved = base.as_ref() != next.base.as_ref();
         let is_as_before = !plan.writes()
             && !base_moved
@@ -572,6 +607,7 @@ impl<'p> Reconcile<'p> {
             changes: draft.changes().to_vec(),
             ordered,
         });
+        let qualifies = plan.qualifies();
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
         }
@@ -579,7 +615,13 @@ impl<'p> Reconcile<'p> {
             match request {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
                 OpportunityRequest::Close(close) => draft.close_opportunity(close),
+                OpportunityRequest::Qualify => draft.qualify_lead(qualify),
             }
+        }
+        if qualifies {
+            // What became of the lead is looked up at once.
+            draft.go_on(true);
+            self.opportunity = Sight::Unread;
         }
         if plan.invites {
             // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
@@ -599,7 +641,7 @@ impl<'p> Reconcile<'p> {
 
     /// A run before this one announced a write and did not live to commit it: what landed of it is told now.
     fn tell_announced(&self, draft: &mut Draft) {
-        let mapping = &self.policy.mapping;
+        let mapping = &*self.rules(draft.before());
         let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
         let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
         let landed = draft.note_announced(|change| {
@@ -619,16 +661,14 @@ impl<'p> Reconcile<'p> {
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
     /// values that are not understood.
-    fn left_open(&self, plan: &plan::Plan) -> Vec<Side> {
+    fn left_open(&self, link: &Link, plan: &plan::Plan) -> Vec<Side> {
+        let mapping = self.rules(link);
         let seen = [
             (
                 Side::PartnerCenter,
                 self.referral.seen().map(|seen| Terms::from_referral(seen)),
             ),
-            (
-                Side::Dynamics,
-                self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
-            ),
+            (Side::Dynamics, self.opportunity.seen().map(|seen| mapping.terms(seen))),
         ];
         let is_open = |side: Side, now: &Terms| {
             let base = plan.merged.base.side(side);
@@ -683,9 +723,10 @@ impl<'p> Reconcile<'p> {
         let Some(Pending::Update { changes, .. }) = &link.pending else {
             return Some(base);
         };
+        let mapping = self.rules(link);
         let now = |side| match side {
             Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
-            Side::Dynamics => self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
+            Side::Dynamics => self.opportunity.seen().map(|seen| mapping.terms(seen)),
         };
         let resumed = self.resumed(link).map(|(field, _)| field);
         for change in changes.iter().filter(|change| Some(change.field) != resumed) {
@@ -698,6 +739,13 @@ impl<'p> Reconcile<'p> {
             }
         }
         Some(base)
+    }
+
+    /// The rules for the deal's row in the CRM.
+    fn rules(&self, link: &Link) -> std::sync::Arc<Mapping> {
+        let mapping = &self.policy.mapping;
+        link.record()
+            .map_or_else(|| std::sync::Arc::clone(mapping), |record| mapping.of(record))
     }
 
     fn is_remapped(&self, link: &Link) -> bool {
@@ -729,9 +777,9 @@ impl<'p> Reconcile<'p> {
     }
 
     fn ask(&self, link: &Link, need: Need) -> Call {
-        match (need, link.referral, link.opportunity) {
+        match (need, link.referral, link.record()) {
             (Need::Referral, Some(id), _) => Call::ReadReferral(id),
-            (Need::Opportunity, _, Some(id)) => Call::ReadOpportunity(id),
+            (Need::Opportunity, _, Some(id)) => Call::ReadRecord(id),
             (Need::Currency(code), _, _) => Call::FindCurrency(code),
             (Need::Referral | Need::Opportunity, _, _) => Call::FindLink(self.subject),
         }
@@ -748,8 +796,10 @@ impl<'p> Reconcile<'p> {
 
     /// The opportunity is gone: nothing is created again for it.
     fn bury(&mut self, link: Link) -> Decision {
-        let text =
-            "the opportunity was deleted in Dynamics; the referral is left as it is and nothing is created again";
+        let text = format!(
+            "the {} was deleted in Dynamics; the referral is left as it is and nothing is created again",
+            self.rules(&link).row()
+        );
         let finding = Finding::new(Code::Deleted, text).on(Side::Dynamics);
         let mut next = link.clone();
         next.state = State::Gone;
@@ -895,7 +945,11 @@ impl<'p> Reconcile<'p> {
                     self.referral = Sight::read(found)
                 }
             }
-            (Call::ReadOpportunity(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::ReadRecord(Record::Lead(_)), Answer::Row(found)) if self.is_beside_a_lead() => {
+                self.succession.lead = Sight::read(found);
+            }
+            (Call::ReadRecord(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::FindOffspring(_), Answer::Rows(rows)) => self.succession.found(&rows),
             (Call::SearchReferrals(_), Answer::Referrals(found)) => self.searched = Some(found),
             (Call::FindCurrency(code), Answer::Rows(rows)) => {
                 let known = rows.first().and_then(|row| {
@@ -911,21 +965,40 @@ impl<'p> Reconcile<'p> {
                 self.currencies.insert(code, known);
             }
             (Call::FindAccount { .. }, Answer::Rows(rows)) => {
-                let own = self
+                let own = self.referral.seen().map(|seen| self.own_account(seen).uuid());
+                self.account = one(&rows, "accountid", own, AccountId::new);
+                self.candidates = self.names_of(&rows);
+            }
+            (Call::FindAccountsOf { domain }, Answer::Rows(mut rows)) => {
+                self.asked_domain = true;
+                let country = self
                     .referral
                     .seen()
-                    .map(|seen| self.policy.tenant.account_for(seen.id).uuid());
-                self.account = one(&rows, "accountid", own, AccountId::new);
+                    .map(|seen| seen.customer_profile.address.country.clone());
+                let country = country.unwrap_or_default();
+                rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
+                self.account = one(&rows, "accountid", None, AccountId::new);
+                self.candidates = self.names_of(&rows);
             }
             (Call::FindContact { .. }, Answer::Rows(rows)) => {
-                let own = self
-                    .referral
-                    .seen()
-                    .map(|seen| self.policy.tenant.contact_for(seen.id).uuid());
+                let own = self.referral.seen().and_then(|seen| {
+                    let person = seen.customer_profile.team.first()?;
+                    Some(self.policy.tenant.contact_for(&person.email).uuid())
+                });
                 self.contact = one(&rows, "contactid", own, ContactId::new);
             }
             (asked, answer) => self.fail(mismatch(&asked, &answer), None),
         }
+    }
+
+    /// Accounts as people know them.
+    fn names_of(&self, rows: &[Row]) -> Vec<String> {
+        let column = &self.policy.mapping.account().name;
+        let name = |row: &Row| {
+            let id = row.text("accountid").unwrap_or_default();
+            format!("{} ({id})", row.text(column).unwrap_or_default())
+        };
+        rows.iter().map(name).collect()
     }
 
     fn intended(&mut self, mut draft: Box<Draft>, answer: Answer) {
@@ -953,6 +1026,7 @@ impl<'p> Reconcile<'p> {
                 }
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
+                self.succession = Succession::default();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
                 self.link = Some(Some(link.clone()));
@@ -987,7 +1061,7 @@ impl<'p> Reconcile<'p> {
 
     /// A record of this deal belongs to another link: nothing was written, a person has to look.
     fn taken(&mut self, draft: &Draft, pointer: &str, by: LinkId) {
-        let before = draft.before().clone();
+        let before = self.as_stored(draft.before().clone());
         let text = format!("{pointer} belongs to another deal (link {by}) already; unlink one of them");
         let mut next = before.clone();
         next.due = None;
@@ -1078,8 +1152,10 @@ impl<'p> Reconcile<'p> {
         }
         if permanent && draft.was_creating_opportunity() {
             // There is no row, and these terms will never make one. The pointers stand, so the announcement has to.
-            next.pending = Some(Pending::CreateOpportunity {
-                terms: Terms::default(),
+            let terms = Terms::default();
+            next.pending = Some(match &announced.pending {
+                Some(Pending::CreateLead { .. }) => Pending::CreateLead { terms },
+                _ => Pending::CreateOpportunity { terms },
             });
         }
         if let (
@@ -1139,6 +1215,7 @@ impl<'p> Reconcile<'p> {
         self.named = None;
         self.engaged = None;
         self.holds_intent = false;
+        self.succession = Succession::default();
         self.created = false;
         if self.restarts > RESTARTS {
             let fault = Fault {
@@ -1171,7 +1248,7 @@ impl<'p> Reconcile<'p> {
     /// A call failed and nothing is under way: the deal is looked at again later.
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
-        let before = known.unwrap_or_else(|| Link::new(self.own_id()));
+        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.own_id())));
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1209,6 +1286,7 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) => id.into(),
             Subject::Opportunity(id) => id.into(),
+            Subject::Lead(id) => id.into(),
         }
     }
 
@@ -1217,7 +1295,8 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) if link.referral.is_none() && link.microsoft.is_none() => link.referral = Some(id),
             Subject::Opportunity(id) if link.opportunity.is_none() => link.opportunity = Some(id),
-            Subject::Referral(_) | Subject::Opportunity(_) => {}
+            Subject::Lead(id) if link.lead.is_none() => link.lead = Some(id),
+            Subject::Referral(_) | Subject::Opportunity(_) | Subject::Lead(_) => {}
         }
     }
 
@@ -1249,7 +1328,7 @@ impl Fault {
     }
 }
 
-/// The one row that fits. Among several it is the one that an earlier try for the same referral created.
+/// The one row that fits. Among several it is the one that we created for the same customer.
 fn one<T>(rows: &[Row], key: &str, own: Option<uuid::Uuid>, id: impl Fn(uuid::Uuid) -> T) -> Match<T> {
     let mut ids = rows.iter().filter_map(|row| row.guid(key));
     match (rows, own.filter(|own| ids.any(|id| id == *own))) {

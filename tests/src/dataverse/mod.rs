@@ -36,6 +36,7 @@ mod control_web;
 mod customize;
 mod definition;
 mod filter;
+mod foreign;
 mod limits;
 mod metadata;
 mod neighbours;
@@ -61,6 +62,7 @@ mod web;
 mod write;
 
 pub use body::Changes;
+pub use foreign::Own;
 pub use limits::{Limit, throttled};
 pub use refusal::Refusal;
 pub use roles::Depth;

@@ -2,14 +2,13 @@
 //!
 //! Knows: what the connector does in the CRM and which privileges that takes. Refuses to know: how columns are created.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::ErrorKind;
 
 use connector::dataverse::{self, Dataverse};
 use connector::entra::Tokens;
 use connector::http::{self, Budget, Deadline, Http, Limits, Run, Vendor};
 use connector::secrets::Secrets;
-use cosell::deal::Field;
 use cosell::mapping::{self, Mapping};
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -17,9 +16,9 @@ use uuid::Uuid;
 
 use super::deployment::Clock;
 use super::sheet::Sheet;
-use crate::columns::shown_type;
 use crate::command::Context;
-use crate::metadata::{Class, FoundKey, FoundTable, Metadata};
+use crate::fit;
+use crate::metadata::{FoundKey, FoundTable, Metadata};
 use crate::settings::Everything;
 use crate::trouble::Trouble;
 
@@ -263,7 +262,7 @@ async fn read(sheet: &mut Sheet, dataverse: &Dataverse, is_admitted: bool, clock
     let future = Timestamp::from_second(32_503_680_000).unwrap_or(Timestamp::MAX);
     let page = dataverse
         .during(&run)
-        .modified_since(future, "opportunityid,modifiedon")
+        .modified_since("opportunities", "opportunityid", future, "opportunityid,modifiedon")
         .await;
     clock.hear("Dynamics", &run);
     match page {
@@ -276,6 +275,11 @@ fn trouble(error: &dataverse::Error) -> Trouble {
     match error {
         dataverse::Error::Http(error) | dataverse::Error::KeyTaken(error) => Trouble::from(error),
         dataverse::Error::TrackingDisabled => tracking_off(),
+        dataverse::Error::ColumnMissing { table, column, .. } => Trouble::new(
+            error.code(),
+            format!("there is no column {column} on {table}"),
+            "run `make columns ENV=...`, or correct the name in the mapping",
+        ),
         dataverse::Error::DeltaExpired | dataverse::Error::DeltaMissing => {
             Trouble::new(error.code(), error.to_string(), "run it again")
         }
@@ -290,45 +294,6 @@ fn tracking_off() -> Trouble {
     )
 }
 
-/// What a mapped column has to be.
-struct Need {
-    types: &'static [&'static str],
-    length: Option<usize>,
-}
-
-const TEXTS: &[&str] = &["String", "Memo"];
-
-/// The columns a mapping names, with what they have to hold.
-fn needs(mapping: &Mapping) -> BTreeMap<String, Need> {
-    let of = |types: &'static [&'static str]| Need { types, length: None };
-    let c = &mapping.columns;
-    let mut needs: BTreeMap<String, Need> = BTreeMap::new();
-    for (column, need) in [
-        (&c.sync, of(&["Boolean"])),
-        (&c.referral_identifier, of(&["String"])),
-        (&c.referral_link, of(TEXTS)),
-        (&c.help, of(&["Picklist"])),
-        (&c.message, of(TEXTS)),
-        (&c.microsoft_crm_id, of(TEXTS)),
-        (&c.close_reason, of(TEXTS)),
-        (&c.audit, of(TEXTS)),
-        (&c.sync_status, of(&["Picklist"])),
-    ] {
-        needs.insert(column.clone(), need);
-    }
-    for rule in Field::ALL.into_iter().filter_map(|field| mapping.rule(field)) {
-        let types: &'static [&'static str] = match rule.kind {
-            mapping::Kind::Text | mapping::Kind::Lines => TEXTS,
-            mapping::Kind::Money => &["Money"],
-            mapping::Kind::Date => &["DateTime"],
-            mapping::Kind::Flag => &["Boolean"],
-        };
-        let length = rule.limit;
-        needs.insert(rule.column.clone(), Need { types, length });
-    }
-    needs
-}
-
 async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mapping>) {
     let (id, what) = ("columns", "columns");
     let Some(mapping) = mapping else {
@@ -336,85 +301,24 @@ async fn columns(sheet: &mut Sheet, metadata: &Metadata, mapping: Option<&Mappin
         return;
     };
     sheet.looking(what);
-    let needs = needs(mapping);
-    let names: Vec<String> = needs.keys().cloned().collect();
-    let (types, lengths) = match found(metadata, &names).await {
+    let (misfits, looked) = match fit::misfits(metadata, mapping).await {
         Ok(found) => found,
         Err(error) => {
             sheet.bad(id, what, Trouble::from(&error));
             return;
         }
     };
-    let mut wrong = Vec::new();
-    let mut is_only_missing = true;
-    for (column, need) in &needs {
-        let Some(found) = types.get(column) else {
-            wrong.push(format!("{column} is missing"));
-            continue;
-        };
-        if !need.types.contains(&found.as_str()) {
-            is_only_missing = false;
-            let wanted: Vec<String> = need.types.iter().map(|name| shown_type(name)).collect();
-            wrong.push(format!(
-                "{column} is {}, wanted is {}",
-                shown_type(found),
-                wanted.join(" or ")
-            ));
-            continue;
-        }
-        let holds = lengths
-            .get(column)
-            .copied()
-            .and_then(|length| usize::try_from(length).ok());
-        if let (Some(wanted), Some(holds)) = (need.length, holds)
-            && holds < wanted
-        {
-            is_only_missing = false;
-            wrong.push(format!("{column} holds {holds} characters, the mapping says {wanted}"));
-        }
-    }
-    if wrong.is_empty() {
-        sheet.good(id, &format!("all {} mapped columns exist and fit", needs.len()));
+    if misfits.is_empty() {
+        sheet.good(id, &format!("all {looked} mapped columns exist and fit"));
         return;
     }
-    let cure = if is_only_missing {
-        "run `make columns ENV=...`, or correct the names in the mapping"
-    } else {
-        "`make columns ENV=... ARGS=--check` shows more; a column's kind cannot be changed, so map another column or remove the wrong one"
-    };
-    let code = if is_only_missing {
+    let code = if misfits.iter().all(|misfit| misfit.is_missing) {
         "columns_missing"
     } else {
         "columns_unfit"
     };
-    sheet.bad(id, what, Trouble::new(code, wrong.join("; "), cure));
-}
-
-/// Types of the columns that are there, and lengths of those that hold text.
-async fn found(
-    metadata: &Metadata,
-    names: &[String],
-) -> Result<(HashMap<String, String>, HashMap<String, u32>), http::Error> {
-    let columns = metadata.columns(TABLE, names).await?;
-    let types: HashMap<String, String> = columns
-        .into_iter()
-        .map(|column| (column.logical_name, column.attribute_type))
-        .collect();
-    let mut lengths = HashMap::new();
-    for (class, attribute_type) in [(Class::Text, "String"), (Class::Memo, "Memo")] {
-        let of_class: Vec<String> = names
-            .iter()
-            .filter(|name| types.get(*name).is_some_and(|found| found == attribute_type))
-            .cloned()
-            .collect();
-        let details = metadata.details(TABLE, class, &of_class).await?;
-        lengths.extend(
-            details
-                .into_iter()
-                .filter_map(|column| column.max_length.map(|length| (column.logical_name, length))),
-        );
-    }
-    Ok((types, lengths))
+    let wrong: Vec<&str> = misfits.iter().map(|misfit| misfit.text.as_str()).collect();
+    sheet.bad(id, what, Trouble::new(code, wrong.join("; "), fit::cure(&misfits)));
 }
 
 /// Whether Dynamics keeps two rows of one referral apart: a key over the column that holds the referral's id, whatever it
@@ -472,21 +376,23 @@ async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse)
             let cure = "ask Microsoft support to switch on IsOptimisticConcurrencyEnabled for the table opportunity";
             sheet.bad(id, what, Trouble::new("concurrency_control_off", message, cure));
         }
-        Ok(Some(table)) if table.change_tracking_enabled => match dataverse.changes(None, "modifiedon").await {
-            Ok(_) => sheet.good(id, "the table opportunity tracks changes, and they can be read"),
-            Err(error) => {
-                let trouble = trouble(&error);
-                let trouble = if trouble.code == "privilege_missing" {
-                    trouble.cured_by(
+        Ok(Some(table)) if table.change_tracking_enabled => {
+            match dataverse.changes("opportunities", None, "modifiedon").await {
+                Ok(_) => sheet.good(id, "the table opportunity tracks changes, and they can be read"),
+                Err(error) => {
+                    let trouble = trouble(&error);
+                    let trouble = if trouble.code == "privilege_missing" {
+                        trouble.cured_by(
                         "reading changes takes the privilege to read opportunities of the whole organisation, not of a business \
                          unit: raise it in the security role of the application user",
                     )
-                } else {
-                    trouble
-                };
-                sheet.bad(id, what, trouble);
+                    } else {
+                        trouble
+                    };
+                    sheet.bad(id, what, trouble);
+                }
             }
-        },
+        }
         Ok(Some(_)) => sheet.bad(id, what, tracking_off()),
         Ok(None) => {
             let message = "there is no table opportunity";

@@ -200,3 +200,45 @@ async fn a_mapping_is_checked_without_any_settings() {
         .ended(1)
         .says("nowhere.toml cannot be read");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_compared_with_the_crm_column_by_column() {
+    let place = Place::prepared().await;
+    let file = place.file("own.toml", cosell::mapping::DEFAULT);
+    let file = file.to_str().unwrap();
+    let check = ["mapping-check", "--crm", file];
+    place.run(&check).await.ended(0).says("mapped columns exist and fit");
+
+    let crm = &place.vendors.dataverse;
+    crm.remove_column("opportunity", "cosell_audit");
+    assert!(crm.retype_column("opportunity", "cosell_closereason", "Integer"));
+    assert!(crm.column_length("opportunity", "description", 500));
+    assert!(crm.remove_option("opportunity", "cosell_howcanmicrosofthelp", 727_000_004));
+    crm.remove_column("account", "address1_line2");
+    place
+        .run(&check)
+        .await
+        .ended(1)
+        .says("cosell_audit is missing (the trail)")
+        .says("cosell_closereason is whole number, wanted is text")
+        .says("description holds 500 characters, the mapping says 2000")
+        .says("cosell_howcanmicrosofthelp lacks the choices 727000004 (the help wanted)")
+        .says("account.address1_line2 is missing (the customer)")
+        .says("map another column");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_shown_as_a_table_with_what_is_needed_and_not_mapped_first() {
+    let place = Place::bare(Crm::Plain).await;
+    let start = cosell::mapping::DEFAULT
+        .find("[[field]]\ndeal = \"solutions\"")
+        .unwrap();
+    let (before, rest) = cosell::mapping::DEFAULT.split_at(start);
+    let end = rest.find("required = true").unwrap() + "required = true".len();
+    let file = place.file("own.toml", &format!("{before}{}", &rest[end..]));
+    let outcome = place.run(&["--json", "mapping-check", file.to_str().unwrap()]).await;
+    let fields = outcome.ended(0).json()["fields"].clone();
+    assert_eq!(fields[0][0], "solutions", "{fields:#}");
+    assert_eq!(fields[0][1], "not mapped");
+    assert_eq!(fields[1][0], "name");
+}

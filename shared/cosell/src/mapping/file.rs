@@ -122,6 +122,35 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// A text that may be absent; a blank one is reported.
+    pub(super) fn optional_text(&mut self, key: &str, problems: &mut Problems<'_>) -> Option<(String, Range<usize>)> {
+        self.has(key).then(|| self.text(key, problems))
+    }
+
+    /// Whether an entry is there that was not read yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&mut self, key: &str, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        let DeValue::Array(items) = value.into_inner() else {
+            problems.add(&span, format!("{key} in {} must be a list of texts", self.name));
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            let span = item.span();
+            match item.into_inner() {
+                DeValue::String(text) => texts.push(text.into_owned()),
+                _ => problems.add(&span, format!("{key} in {} must hold texts only", self.name)),
+            }
+        }
+        Some(texts)
+    }
+
     /// A whole number; `None` when it is absent or wrong (which is then reported).
     pub(super) fn integer(&mut self, key: &str, required: bool, problems: &mut Problems<'_>) -> Option<i64> {
         let Some(value) = self.take(key) else {

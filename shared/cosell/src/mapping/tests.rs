@@ -19,7 +19,7 @@ fn all_problems_are_reported_at_once_with_their_lines() {
             "owner = \"nobody\"\nrequired = 1",
         )
         .replace("stage = \"won\"", "stage = \"winning\"")
-        .replace("\"France\" = \"FR\"", "\"France\" = \"France\"\nx = 1")
+        .replace("\"U. S. A.\" = \"US\"", "\"U. S. A.\" = \"America\"\nx = 1")
         .replace("version = 1", "version = 1\ncolour = 3");
     let InvalidMapping(problems) = Mapping::parse(&broken).unwrap_err();
     let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
@@ -59,4 +59,178 @@ fn text_is_cut_on_a_character_boundary_in_utf16_units() {
     assert_eq!(cut("a😀b", 2), ("a", true));
     assert_eq!(cut("a😀b", 3), ("a😀", true));
     assert_eq!(cut("a😀b", 4), ("a😀b", false));
+}
+
+#[test]
+fn problems_of_kinds_currency_customer_and_constants_name_their_lines() {
+    let value = "column = \"estimatedvalue\"\nlabel = \"Est. Revenue\"\nkind = \"money\"";
+    let broken = DEFAULT
+        .replace(value, &value.replace("money", "choice"))
+        .replace("deal = \"notes\"", "deal = \"notes\"\nvalues = { a = 1 }")
+        .replace("deal = \"close_date\"", "deal = \"close_date\"\ndefault = \"soon\"")
+        .replace(
+            "kind = \"flag\"",
+            "kind = \"choice\"\nvalues = { true = 1, no = 1 }\ndefault = \"true\"",
+        )
+        .replace("kind = \"lookup\"", "kind = \"constant\"\nconstant = \"Euro\"")
+        .replace(
+            "country = \"address1_country\"",
+            "country = \"address1_country\"\ncountries = { XX = 1, DE = 1 }\nplanet = \"x\"",
+        )
+        .replace(
+            "[constants]",
+            "[constants]\npricelevelid = { bind = \"pricelevels\", id = \"standard\" }\nlist = [1]",
+        );
+    let InvalidMapping(problems) = Mapping::parse(&broken).unwrap_err();
+    let line = |part: &str| {
+        let found = problems.iter().find(|problem| problem.text.contains(part));
+        let found = found.unwrap_or_else(|| panic!("{part} in {problems:#?}"));
+        broken.lines().nth(found.line - 1).unwrap().to_owned()
+    };
+    for (part, at) in [
+        ("value cannot be held", "kind = \"choice\""),
+        ("only a column of kind choice has values", "values = { a = 1 }"),
+        ("the default \"soon\" is not one", "default = \"soon\""),
+        ("the values of visibility", "kind = \"choice\""),
+        ("have the same number", "values = { true = 1, no = 1 }"),
+        ("visibility has no default", "default = \"true\""),
+        ("\"Euro\" is not a currency code", "constant = \"Euro\""),
+        (
+            "\"XX\" is not a two-letter country code",
+            "countries = { XX = 1, DE = 1 }",
+        ),
+        ("no setting \"planet\"", "planet = \"x\""),
+        (
+            "\"standard\" is not the id of a row",
+            "pricelevelid = { bind = \"pricelevels\", id = \"standard\" }",
+        ),
+        ("the constant for list must be", "list = [1]"),
+    ] {
+        assert_eq!(line(part), at, "{part}");
+    }
+}
+
+fn row(cells: &[(&str, Cell)]) -> Row {
+    let cells = cells.iter().map(|(column, cell)| ((*column).to_owned(), cell.clone()));
+    Row::from_cells(None, cells.collect())
+}
+
+fn other(replaced: &[(&str, &str)]) -> Mapping {
+    let mut source = DEFAULT.to_owned();
+    for (old, new) in replaced {
+        assert!(source.contains(old), "{old}");
+        source = source.replacen(old, new, 1);
+    }
+    Mapping::parse(&source).unwrap()
+}
+
+#[test]
+fn a_value_in_text_with_its_currency_in_a_choice_is_read_written_and_shown_when_unknown() {
+    let mapping = other(&[
+        ("kind = \"money\"", "kind = \"text\""),
+        (
+            "kind = \"lookup\"\ncolumn = \"transactioncurrencyid\"",
+            "kind = \"choice\"\ncolumn = \"@currency\"\nvalues = { EUR = 1, USD = 2 }",
+        ),
+    ]);
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let number = |number: &str| Cell::Number(number.parse().unwrap());
+    let of = |value: &str, currency: Cell| {
+        let row = row(&[("estimatedvalue", text(value)), ("cosell_currency", currency)]);
+        mapping.terms(&row).get(Field::Value).clone()
+    };
+    let eur = Term::Money {
+        amount: "1250.125".parse().unwrap(),
+        currency: crate::deal::Currency::parse("EUR"),
+    };
+    assert_eq!(of("1250.125", number("1")), eur);
+    assert_eq!(of("1.250,12", number("1")), Term::Unreadable("1.250,12".to_owned()));
+    assert!(!of("1250", number("7")).is_readable());
+    assert_eq!(of(" ", number("7")), Term::Nothing);
+    let mut change = RowChange::default();
+    mapping.write(Field::Value, &eur, None, Some(Mapping::no_currency_row()), &mut change);
+    let cells: Vec<_> = change.cells().collect();
+    assert_eq!(
+        cells,
+        [("cosell_currency", &number("1")), ("estimatedvalue", &text("1250.125"))]
+    );
+    let takes = |code| mapping.takes_currency(&crate::deal::Currency::parse(code).unwrap());
+    assert_eq!((takes("USD"), takes("GBP")), (Some(true), Some(false)));
+    assert!(!mapping.opportunity_query().contains("transactioncurrencyid"));
+}
+
+#[test]
+fn a_choice_holds_what_it_has_a_number_for() {
+    let mapping = other(&[(
+        "kind = \"lines\"",
+        "kind = \"choice\"\nvalues = { \"SOL-1\" = 10, \"SOL-2\" = 20 }",
+    )]);
+    let fitted = |ids: &str| {
+        let there = Terms::default();
+        mapping.fit(Field::Solutions, &lines(ids), Side::Dynamics, &there, 2, false)
+    };
+    assert_eq!(fitted("SOL-2").term, lines("SOL-2"));
+    assert_eq!(
+        (fitted("SOL-2\nSOL-1").term, fitted("SOL-2\nSOL-1").cut),
+        (lines("SOL-1"), true)
+    );
+    assert_eq!(fitted("SOL-3").term, Term::Unreadable("SOL-3".to_owned()));
+    let unknown = row(&[("cosell_solutions", Cell::Number("30".parse().unwrap()))]);
+    let shown = mapping.terms(&unknown).get(Field::Solutions).clone();
+    assert_eq!(shown, Term::Unreadable("choice 30".to_owned()));
+}
+
+#[test]
+fn defaults_fill_what_is_empty_when_a_deal_is_shared() {
+    let mapping = other(&[
+        ("deal = \"value\"", "deal = \"value\"\ndefault = \"1000 EUR\""),
+        ("deal = \"notes\"", "deal = \"notes\"\ndefault = \"Later.\""),
+    ]);
+    let shared = mapping.with_defaults(&Terms::default());
+    assert_eq!(shared.get(Field::Notes), &Term::text(Some("Later.")));
+    assert_eq!(shared.get(Field::Value).to_string(), "1000 EUR");
+    let mut entered = Terms::default();
+    entered.set(Field::Notes, Term::text(Some("Entered.")));
+    assert_eq!(
+        mapping.with_defaults(&entered).get(Field::Notes),
+        entered.get(Field::Notes)
+    );
+    let base = crate::plan::shared_base(&Terms::default(), &mapping);
+    assert_eq!(
+        base.opportunity.get(Field::Notes),
+        &Term::Nothing,
+        "the row stays empty"
+    );
+    assert_eq!(base.referral.get(Field::Notes), &Term::text(Some("Later.")));
+}
+
+#[test]
+fn domains_are_compared_whole() {
+    let mapping = Mapping::parse(DEFAULT).unwrap();
+    let account = |site: &str, mail: &str, country: &str| {
+        let text = |text: &str| Cell::Text(text.to_owned());
+        row(&[
+            ("websiteurl", text(site)),
+            ("emailaddress1", text(mail)),
+            ("address1_country", text(country)),
+        ])
+    };
+    let is_home = |row: &Row| mapping.is_at_home(row, "north.example", "IE");
+    assert!(is_home(&account("https://www.North.example/about?x=1", "", "Ireland")));
+    assert!(is_home(&account("north.example", "", "")));
+    assert!(is_home(&account("", "info@north.example", "irland")));
+    assert!(!is_home(&account("https://trenorth.example", "", "Ireland")));
+    assert!(!is_home(&account("https://example.com/north.example", "", "Ireland")));
+    assert!(!is_home(&account("north.example", "", "Germany")));
+    let person = |email: &str| crate::referral::Member {
+        email: email.to_owned(),
+        ..crate::referral::Member::default()
+    };
+    assert_eq!(
+        mapping.company_domain(&person("a@North.example")).as_deref(),
+        Some("north.example")
+    );
+    for email in ["a@outlook.com", "a@localhost", "a", "a@x'y.example"] {
+        assert_eq!(mapping.company_domain(&person(email)), None, "{email}");
+    }
 }

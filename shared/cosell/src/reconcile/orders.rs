@@ -11,7 +11,7 @@ use super::{Decision, Reconcile, Report, Sight};
 use crate::deal::{Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::hint::Subject;
-use crate::ids::{OpportunityId, ReferralId};
+use crate::ids::{OpportunityId, Record, ReferralId};
 use crate::link::{Link, Outcome, Pending, State, SyncStatus};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::order::Order;
@@ -67,8 +67,13 @@ impl Reconcile<'_> {
             Some(link) if link.state == State::Paused => format!(
                 "{subject} belongs to a deal whose synchronisation was switched off by the seller; switch it on, then repeat the order"
             ),
+            Some(link) if link.is_lead() => {
+                format!("{subject} belongs to a lead; answer it in Dynamics: qualify it, or disqualify it")
+            }
             Some(link) => match link.pending {
-                Some(Pending::CreateOpportunity { .. } | Pending::CreateReferral { .. }) => {
+                Some(
+                    Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::CreateReferral { .. },
+                ) => {
                     format!(
                         "{subject} belongs to a deal that is just being created; wait a moment, then repeat the order"
                     )
@@ -157,9 +162,9 @@ impl Reconcile<'_> {
                     "referral {referral} is Microsoft's half of a deal; link the partner's own referral"
                 )));
             }
-            if let Some(other) = link.opportunity {
+            if let Some(other) = link.record() {
                 return Some(self.refuse_whole(format!(
-                    "referral {referral} belongs to opportunity {other} already; unlink them first"
+                    "referral {referral} belongs to {other} already; unlink them first"
                 )));
             }
         }
@@ -194,7 +199,7 @@ impl Reconcile<'_> {
             )));
         }
         let row = match &self.opportunity {
-            Sight::Unread => return Some(Decision::Ask(Call::ReadOpportunity(opportunity))),
+            Sight::Unread => return Some(Decision::Ask(Call::ReadRecord(Record::Opportunity(opportunity)))),
             Sight::Absent => {
                 return Some(self.refuse_whole(format!("Dynamics has no opportunity {opportunity}; check the id")));
             }
@@ -255,7 +260,12 @@ impl Reconcile<'_> {
         }
         let is_settled = !matches!(
             link.pending,
-            Some(Pending::CreateOpportunity { .. } | Pending::CreateReferral { .. } | Pending::Part)
+            Some(
+                Pending::CreateOpportunity { .. }
+                    | Pending::CreateLead { .. }
+                    | Pending::CreateReferral { .. }
+                    | Pending::Part
+            )
         );
         is_settled.then(|| self.joined(link)).flatten()
     }
@@ -269,7 +279,7 @@ impl Reconcile<'_> {
 
     fn joined(&mut self, link: Link) -> Option<Decision> {
         let row = match &self.opportunity {
-            Sight::Unread => return Some(Decision::Ask(Call::ReadOpportunity(link.opportunity?))),
+            Sight::Unread => return Some(Decision::Ask(Call::ReadRecord(Record::Opportunity(link.opportunity?)))),
             Sight::Absent => return None,
             Sight::Seen(row) => row.clone(),
         };
@@ -331,7 +341,9 @@ impl Reconcile<'_> {
                 format!("{subject} is linked to no other record; there is nothing to unlink")
             }
             Some(link) => match link.pending {
-                Some(Pending::CreateOpportunity { .. } | Pending::CreateReferral { .. }) => {
+                Some(
+                    Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::CreateReferral { .. },
+                ) => {
                     format!(
                         "{subject} belongs to a deal that is just being created; wait a moment, then repeat the order"
                     )
@@ -353,7 +365,7 @@ impl Reconcile<'_> {
     /// keeps our reference: it may be closed, and what it names is remembered as parted.
     pub(super) fn part(&mut self, link: Link) -> Decision {
         let row = match (&self.opportunity, link.opportunity) {
-            (Sight::Unread, Some(id)) => return Decision::Ask(Call::ReadOpportunity(id)),
+            (Sight::Unread, Some(id)) => return Decision::Ask(Call::ReadRecord(Record::Opportunity(id))),
             (Sight::Seen(row), _) => Some(row.clone()),
             (Sight::Unread | Sight::Absent, _) => None,
         };
@@ -416,7 +428,7 @@ impl Reconcile<'_> {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         let row = match &self.opportunity {
-            Sight::Unread => return Decision::Ask(Call::ReadOpportunity(id)),
+            Sight::Unread => return Decision::Ask(Call::ReadRecord(Record::Opportunity(id))),
             Sight::Absent => None,
             Sight::Seen(row) => Some(row.clone()),
         };
