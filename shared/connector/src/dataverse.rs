@@ -467,6 +467,24 @@ impl Dataverse {
         self.page("reading modified rows", url, PAGED).await
     }
 
+    /// One page of the opportunities whose flag in this column is set. Without a link it is the first one; the columns are
+    /// a list of names, comma separated.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn flagged(&self, link: Option<&str>, flag: &str, select: &str) -> Result<Page, Error> {
+        let url = match link {
+            Some(link) => self.http.checked(link, LINKS)?,
+            None => {
+                let filter = utf8_percent_encode(&format!("{flag} eq true"), LITERAL).to_string();
+                self.http.url(&format!(
+                    "{API}/opportunities?$select={select}&$filter={filter}&$orderby=opportunityid%20asc"
+                ))?
+            }
+        };
+        self.page("listing shared opportunities", url, PAGED).await
+    }
+
     async fn page(&self, operation: &'static str, url: Url, prefer: &'static str) -> Result<Page, Error> {
         let answer = self.http.send(get(operation, url, prefer)).await.map_err(tracking)?;
         let list: List = answer.decode()?;

@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use cosell::deal::Side;
 use cosell::fault::Fault;
+use cosell::finding::Finding;
 use cosell::hint::Hint;
-use cosell::link::LinkWrite;
+use cosell::link::{Change, LinkWrite, Outcome};
 use cosell::mapping::Mapping;
+use cosell::order::Order;
+use cosell::policy::Policy;
 use cosell::reconcile::call::{Answer, Call, Search};
 use cosell::reconcile::{Next, Reconcile, Report, Trigger};
 use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::connector::Connector;
@@ -74,20 +78,13 @@ impl std::ops::AddAssign for Writes {
 impl Connector {
     /// Looks at a deal and does what is to be done.
     pub async fn reconcile(&self, look: Look, run: &Run) -> Looked {
-        let trigger = Trigger {
-            hint: look.hint,
-            now: look.now,
-            trace: look.trace,
-            writer: Uuid::new_v4().to_string(),
-        };
-        let mut machine = Reconcile::new(trigger, &self.policy);
-        let clients = Clients {
-            partner_center: self.partner_center.during(run),
-            dataverse: self.dataverse.during(run),
-            ledger: &self.ledger,
-            mapping: Arc::clone(&self.policy.mapping),
-            run,
-        };
+        self.carry_out(look, None, run).await
+    }
+
+    /// Looks at a deal, and does with it what an operator orders.
+    pub async fn carry_out(&self, look: Look, order: Option<Order>, run: &Run) -> Looked {
+        let mut machine = Reconcile::new(trigger(look, order), &self.policy);
+        let clients = self.clients(run);
         let mut writes = Writes::default();
         let mut requests = Vec::new();
         for _ in 0..MOST_CALLS {
@@ -113,6 +110,84 @@ impl Connector {
             writes,
             tally: run.tally(),
         }
+    }
+}
+
+/// What a look would come to.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// How it would end.
+    pub outcome: Outcome,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// What would be written.
+    pub changes: Vec<Change>,
+}
+
+impl Connector {
+    /// What a look at a deal would do now. It reads, and writes nothing at all.
+    pub async fn preview(&self, look: Look, run: &Run) -> Preview {
+        let policy = Policy {
+            dry_run: true,
+            ..self.policy.as_ref().clone()
+        };
+        let mut machine = Reconcile::new(trigger(look, None), &policy);
+        let clients = self.clients(run);
+        let mut report = Report::runaway();
+        for _ in 0..MOST_CALLS {
+            match machine.next() {
+                // The first thing that would be remembered tells what would have been done.
+                Next::Call(Call::Commit(write) | Call::Intend(write)) => {
+                    let entry = write.audit.into_iter().next_back();
+                    return entry.map_or_else(
+                        || Preview {
+                            outcome: Outcome::Noted,
+                            findings: Vec::new(),
+                            changes: Vec::new(),
+                        },
+                        |entry| Preview {
+                            outcome: entry.outcome,
+                            findings: entry.findings,
+                            changes: entry.changes,
+                        },
+                    );
+                }
+                Next::Call(call) if call.writes_toward().is_some() => break,
+                Next::Call(call) => {
+                    let answer = clients.perform(call, &mut Vec::new()).await;
+                    machine.answer(answer);
+                }
+                Next::Done(done) => {
+                    report = done;
+                    break;
+                }
+            }
+        }
+        Preview {
+            outcome: report.outcome,
+            findings: report.findings,
+            changes: Vec::new(),
+        }
+    }
+
+    fn clients<'a>(&'a self, run: &'a Run) -> Clients<'a> {
+        Clients {
+            partner_center: self.partner_center.during(run),
+            dataverse: self.dataverse.during(run),
+            ledger: &self.ledger,
+            mapping: Arc::clone(&self.policy.mapping),
+            run,
+        }
+    }
+}
+
+fn trigger(look: Look, order: Option<Order>) -> Trigger {
+    Trigger {
+        hint: look.hint,
+        now: look.now,
+        trace: look.trace,
+        writer: Uuid::new_v4().to_string(),
+        order,
     }
 }
 

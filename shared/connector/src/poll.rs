@@ -60,7 +60,7 @@ const NOWHERE: &str = "null";
 const MOST_DUE: usize = 200;
 
 /// A run stops taking pages when less than this is left, so that it can still record how far it came.
-const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);
+pub(crate) const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Up to here listed deals are counted; whoever has more knows enough.
 const MOST_COUNTED: usize = 1_000;

@@ -167,6 +167,7 @@ fn first(number: u128, writer: &str) -> LinkWrite {
     LinkWrite {
         link,
         pointers: Vec::new(),
+        freed: Vec::new(),
         audit: Vec::new(),
     }
 }
@@ -179,6 +180,7 @@ fn next(link: &Link, writer: &str) -> LinkWrite {
     LinkWrite {
         link,
         pointers: Vec::new(),
+        freed: Vec::new(),
         audit: Vec::new(),
     }
 }

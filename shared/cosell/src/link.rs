@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deal::{Field, Help, Side, Term, Terms};
 use crate::finding::Finding;
-use crate::hint::Cause;
+use crate::hint::{Cause, Subject};
 use crate::ids::{EngagementId, Etag, LeadId, LinkId, OpportunityId, Record, ReferralId};
 use crate::stage::Stage;
 
@@ -59,6 +59,9 @@ pub struct Link {
     /// Whether it takes part at all.
     #[serde(default)]
     pub state: State,
+    /// Pairs that an operator parted: none of them is joined, or made anew, by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<Parted>,
     /// What our own columns of the opportunity show.
     #[serde(default)]
     pub shown: Shown,
@@ -97,6 +100,37 @@ pub enum State {
     Paused,
     /// One of its records is gone; nothing is created again.
     Gone,
+    /// An operator parted its records; it holds none of them any more.
+    Parted,
+}
+
+/// Records that were one deal until an operator parted them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parted {
+    /// The partner's own referral.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<ReferralId>,
+    /// The opportunity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opportunity: Option<OpportunityId>,
+    /// Microsoft's half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft: Option<ReferralId>,
+    /// The lead it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadId>,
+}
+
+impl Parted {
+    /// Whether a record was one of them.
+    #[must_use]
+    pub fn names(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Referral(id) => self.referral == Some(id) || self.microsoft == Some(id),
+            Subject::Opportunity(id) => self.opportunity == Some(id),
+            Subject::Lead(id) => self.lead == Some(id),
+        }
+    }
 }
 
 /// What both sides showed when they last agreed. They may differ where one system cannot hold what the other says (a cut
@@ -182,7 +216,14 @@ pub enum Pending {
         opportunity: Terms,
         /// What will be said of it, losers included.
         changes: Vec<Change>,
+        /// The field that an operator set on both sides: whoever finishes this takes it for what the seller says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ordered: Option<Field>,
     },
+    /// An operator joins the two: synchronisation is switched on in the row.
+    Join,
+    /// An operator parts the two: the row forgets the referral, then the ledger does.
+    Part,
 }
 
 /// When to look at a deal again.
@@ -368,6 +409,8 @@ pub struct LinkWrite {
     pub link: Link,
     /// Pointers that must be free, or point to this link already.
     pub pointers: Vec<Pointer>,
+    /// Pointers of this link that any link may take from now on.
+    pub freed: Vec<Pointer>,
     /// Audit records to add.
     pub audit: Vec<AuditEntry>,
 }
@@ -403,6 +446,7 @@ impl Link {
             attention: Vec::new(),
             attention_since: None,
             state: State::Active,
+            parted: Vec::new(),
             shown: Shown::default(),
             journal: Vec::new(),
             referenced: false,
@@ -411,6 +455,43 @@ impl Link {
             money_digits: two(),
             mapping_version: 0,
         }
+    }
+
+    /// Whether a record was parted from this link and does not belong to it now.
+    #[must_use]
+    pub fn has_parted(&self, subject: Subject) -> bool {
+        let is_held = self.state != State::Parted
+            && match subject {
+                Subject::Referral(id) => self.referral == Some(id) || self.microsoft == Some(id),
+                Subject::Opportunity(id) => self.opportunity == Some(id),
+                Subject::Lead(id) => self.lead == Some(id),
+            };
+        !is_held && self.parted.iter().any(|parted| parted.names(subject))
+    }
+
+    /// The link once its records were parted: it names them in its memory alone.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        let parted = Parted {
+            referral: self.referral.take(),
+            opportunity: self.opportunity.take(),
+            microsoft: self.microsoft.take(),
+            lead: self.lead.take(),
+        };
+        self.parted.push(parted);
+        self.engagement = None;
+        self.closing = None;
+        self.asked = None;
+        self.base = None;
+        self.etags = Etags::default();
+        self.pending = None;
+        self.due = None;
+        self.attention = Vec::new();
+        self.attention_since = None;
+        self.state = State::Parted;
+        self.shown = Shown::default();
+        self.referenced = false;
+        self
     }
 
     /// The deal's row in the CRM: the opportunity, or the lead while there is none.

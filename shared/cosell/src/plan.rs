@@ -18,6 +18,7 @@ use crate::link::{Asked, Base, Change, Closing, Link, Shown, SyncStatus};
 use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
+use crate::order;
 use crate::policy::Policy;
 use crate::reconcile::call::{Close, Table};
 use crate::referral::{
@@ -82,6 +83,8 @@ pub struct Plan {
     pub referenced: bool,
     /// Digits after the point that the CRM keeps for the deal's currency once it is done.
     pub money_digits: u32,
+    /// Why an operator's order is not part of it.
+    pub refusal: Option<Finding>,
     /// A closing that waits.
     pub closing: Option<Closing>,
     /// What became of the help that the seller wants.
@@ -272,6 +275,14 @@ fn closing(picture: &Picture<'_>, opportunity: &Terms, waits: bool, findings: &m
 /// # Errors
 /// What has to be looked up first.
 pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
+    plan_ordered(picture, None, policy)
+}
+
+/// Plans a linked deal of which an operator wants one field to be as given, on both sides.
+///
+/// # Errors
+/// What has to be looked up first.
+pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy: &Policy) -> Result<Plan, Need> {
     let policy = &policy.of(picture.link.record());
     let mapping = policy.mapping.as_ref();
     let assumed = Base::default();
@@ -307,7 +318,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
     if reveals {
         opportunity.set(Field::Visibility, Term::Flag(true));
     }
-    let mut merged = merge::merge(merge::Input {
+    let input = merge::Input {
         mapping,
         base: picture.base,
         referral: &referral,
@@ -319,7 +330,12 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         close_delay: closing_wait(picture, &opportunity, policy),
         answerable: !picture.referral.is_some_and(Referral::is_from_another_partner),
         paused: policy.paused,
-    });
+    };
+    let (mut merged, refusal) = match order.map(|(field, value)| order::merge(input, *field, value)) {
+        None => (merge::merge(input), None),
+        Some(Ok(merged)) => (merged, None),
+        Some(Err(refusal)) => (merge::merge(input), Some(refusal)),
+    };
     if reveals && policy.paused != Some(Side::Dynamics) {
         let change = Change {
             field: Field::Visibility,
@@ -337,6 +353,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         merged.changes.push(change);
     }
     let mut plan = Plan {
+        refusal,
         findings: merged.findings.clone(),
         referenced: picture.link.referenced,
         asked: picture.link.asked.clone(),

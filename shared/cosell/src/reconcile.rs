@@ -14,6 +14,7 @@ mod create;
 mod draft;
 mod hold;
 mod lead;
+mod orders;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncSta
 use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::Row;
+use crate::order::Order;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
 use crate::referral::{Reading, Referral};
@@ -68,6 +70,8 @@ pub struct Trigger {
     pub trace: String,
     /// Token of this run, unique among all runs.
     pub writer: String,
+    /// What an operator wants besides a look.
+    pub order: Option<Order>,
 }
 
 /// How a run ended.
@@ -364,6 +368,14 @@ impl<'p> Reconcile<'p> {
     // ---- looking -------------------------------------------------------------------------------------------------
 
     fn decide(&mut self) -> Decision {
+        if self.link.is_none() {
+            return Decision::Ask(Call::FindLink(self.subject));
+        }
+        if let Some(order) = self.trigger.order.clone()
+            && let Some(decision) = self.take(&order)
+        {
+            return decision;
+        }
         let Some(found) = &self.link else {
             return Decision::Ask(Call::FindLink(self.subject));
         };
@@ -374,10 +386,17 @@ impl<'p> Reconcile<'p> {
         if self.trigger.hint.cause == Cause::Due && link.id != self.own_id() && !self.looked_for_stub {
             return Decision::Ask(Call::ReadLink(self.own_id()));
         }
+        if link.has_parted(self.subject) {
+            return self.stay_apart(link);
+        }
         if link.state == State::Gone {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
+        if let Some(decision) = self.finish_joining(&link) {
+            return decision;
+        }
         match link.pending.clone() {
+            Some(Pending::Part) => self.part(link),
             Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms, false),
             Some(Pending::CreateLead { terms }) => self.create_opportunity(link, terms, true),
             Some(Pending::CreateReferral {
@@ -386,7 +405,7 @@ impl<'p> Reconcile<'p> {
                 since,
                 negatives,
             }) => self.create_referral(link, half, terms, since, negatives),
-            Some(Pending::Update { .. }) | None => {
+            Some(Pending::Update { .. } | Pending::Join) | None => {
                 if link.referral.is_some() && link.record().is_some() {
                     self.compare(link)
                 } else {
@@ -473,6 +492,7 @@ impl<'p> Reconcile<'p> {
 
     fn plan(&mut self, link: Link) -> Decision {
         let base = self.effective_base(&link);
+        let edit = self.edit(&link);
         let picture = Picture {
             link: &link,
             base: base.as_ref(),
@@ -481,14 +501,18 @@ impl<'p> Reconcile<'p> {
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
             now: self.trigger.now,
-            insists: self.trigger.hint.cause == Cause::Operator,
+            insists: self.trigger.hint.cause == Cause::Operator && self.trigger.order.is_none(),
         };
-        let mut plan = match plan::plan(&picture, self.policy) {
+        let mut plan = match plan::plan_ordered(&picture, edit.as_ref(), self.policy) {
             Ok(plan) => plan,
             // Where rows do not point to currencies there is nobody to ask.
             Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
+        let ordered = edit.map(|(field, _)| field).filter(|_| plan.refusal.is_none());
+        if let Some(refusal) = plan.refusal.take() {
+            self.refuse(refusal);
+        }
         self.leave_out_refused(&mut plan, base.as_ref());
         let qualify = match self.qualification(&link, &mut plan) {
             Ok(qualify) => qualify,
@@ -581,6 +605,7 @@ impl<'p> Reconcile<'p> {
             opportunity: plan.merged.toward_opportunity.clone(),
             // Losers of an earlier announcement among them: this one takes its place.
             changes: draft.changes().to_vec(),
+            ordered,
         });
         let qualifies = plan.qualifies();
         for (fields, operations) in plan.referral {
@@ -703,7 +728,8 @@ impl<'p> Reconcile<'p> {
             Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
             Side::Dynamics => self.opportunity.seen().map(|seen| mapping.terms(seen)),
         };
-        for change in changes {
+        let resumed = self.resumed(link).map(|(field, _)| field);
+        for change in changes.iter().filter(|change| Some(change.field) != resumed) {
             if now(change.side).is_some_and(|now| now.get(change.field) == &change.new) {
                 // The side it came from agrees to it as well: who changes it there from now on, if only back to what it
                 // was, has moved. Where this side holds less of it, the two still fit.
@@ -819,6 +845,7 @@ impl<'p> Reconcile<'p> {
             referral: Terms::default(),
             opportunity: Terms::default(),
             changes: draft.changes().to_vec(),
+            ordered: None,
         });
         draft.show_only(self.opportunity.seen().map(AsRef::as_ref), self.policy);
         if !paused {
@@ -993,6 +1020,10 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done => {
                 self.written |= draft.has_written();
+                if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
+                    // An edit is carried out once; the looks that follow it in this run are like any other.
+                    self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
+                }
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
                 self.succession = Succession::default();
@@ -1114,6 +1145,10 @@ impl<'p> Reconcile<'p> {
             refused.note(vec![finding]);
             self.phase = Phase::Committing(Box::new(refused));
             return;
+        }
+        if permanent && matches!(announced.pending, Some(Pending::Part | Pending::Join)) {
+            // The row stays as it is, and so does the link; whoever gave the order is told.
+            next.pending = None;
         }
         if permanent && draft.was_creating_opportunity() {
             // There is no row, and these terms will never make one. The pointers stand, so the announcement has to.

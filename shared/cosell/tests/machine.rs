@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "machine/orders.rs"]
+mod orders;
 #[path = "machine/pauses.rs"]
 mod pauses;
 mod vendors;

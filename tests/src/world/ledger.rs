@@ -138,6 +138,12 @@ impl World {
                 "ENGAGEMENT" => "engagement",
                 _ => continue,
             };
+            if item.get("link").is_none() {
+                // Let go by an operator's order; it still tells who held it.
+                let by = text(item, "parted");
+                assert!(links.contains_key(&by), "{pk} was let go by a link that does not exist");
+                continue;
+            }
             let link = links.get(&text(item, "link"));
             assert!(link.is_some(), "{pk} points to a link that does not exist");
             let named = link.map(|link| string(link, field)).unwrap_or_default();

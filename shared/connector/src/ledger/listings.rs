@@ -119,6 +119,54 @@ impl Ledger {
         found.iter().map(|item| items::listed(item, ATTENTION_SINCE)).collect()
     }
 
+    /// Some of the deals that wait for a person, the longest waiting first, and where the next ones begin.
+    ///
+    /// # Errors
+    /// As [`Ledger::due`].
+    pub async fn attention_page(
+        &self,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        self.listed_page(
+            self.listing_of_attention(),
+            (ATTENTION_SHARD, ATTENTION_SINCE),
+            from,
+            limit,
+        )
+        .await
+    }
+
+    /// Some of the deals that are due by `now`, the longest overdue first, and where the next ones begin.
+    ///
+    /// # Errors
+    /// As [`Ledger::due`].
+    pub async fn due_page(
+        &self,
+        now: Timestamp,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        self.listed_page(self.listing_of_due(now), (DUE_SHARD, DUE_AT), from, limit)
+            .await
+    }
+
+    async fn listed_page(
+        &self,
+        listing: Listing<'_>,
+        (shard, at): (&'static str, &'static str),
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        // What is not a place of this list is the beginning of it.
+        let start = from.and_then(|from| items::place(from, shard, at));
+        let answer = self.page(&listing, limit, start, None).await?;
+        let next = answer.last_evaluated_key.as_ref().map(|key| items::of_place(key, at));
+        let items = answer.items.unwrap_or_default();
+        let listed = items.iter().map(|item| items::listed(item, at));
+        Ok((listed.collect::<Result<_, _>>()?, next))
+    }
+
     /// How many deals wait for a person, up to a limit.
     ///
     /// # Errors

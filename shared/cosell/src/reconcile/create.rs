@@ -143,7 +143,9 @@ impl Reconcile<'_> {
 
     /// The referral names an opportunity.
     fn meet_referenced(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
-        match self.named.clone() {
+        // What an operator parted from another referral is free for this one.
+        let is_free = |link: &Link| link.has_parted(Subject::Opportunity(opportunity));
+        match self.named.clone().map(|named| named.filter(|link| !is_free(link))) {
             None => Decision::Ask(Call::FindLink(Subject::Opportunity(opportunity))),
             Some(Some(link)) if link.referral.is_none() => {
                 self.stub = stub;
@@ -252,7 +254,12 @@ impl Reconcile<'_> {
     }
 
     /// Two records that both exist belong together; they have no common past, so the first merge has no base.
-    fn link_existing(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
+    pub(super) fn link_existing(
+        &mut self,
+        referral: &Referral,
+        opportunity: OpportunityId,
+        stub: Option<Link>,
+    ) -> Decision {
         let before = stub.unwrap_or_else(|| Link::new(referral.id.into()));
         let mut next = before.clone();
         next.opportunity = Some(opportunity);
@@ -534,6 +541,7 @@ impl Reconcile<'_> {
             referral: Terms::default(),
             opportunity: Terms::default(),
             changes: Vec::new(),
+            ordered: None,
         });
         draft.show_findings(&row, self.policy);
         Decision::Act(draft)
@@ -549,6 +557,17 @@ impl Reconcile<'_> {
                 self.stub = stub;
                 self.link = Some(Some(link));
                 return self.decide();
+            }
+            Some(Some(link)) if link.has_parted(Subject::Referral(referral)) => {
+                let text = format!(
+                    "the opportunity carries the id of referral {referral}, which an operator unlinked; `link` joins the two, or clear the id to share the deal anew"
+                );
+                let link = stub.unwrap_or_else(|| Link::new(id.into()));
+                let link = Link {
+                    opportunity: Some(id),
+                    ..link
+                };
+                return self.park(link, Finding::new(Code::Unlinked, text).on(Side::Dynamics));
             }
             Some(Some(link)) if link.opportunity.is_some() => {
                 let text = format!(

@@ -11,7 +11,9 @@ use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::ReferralId;
-use crate::link::{Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
+use crate::link::{
+    Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State,
+};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan;
@@ -78,6 +80,8 @@ pub(super) struct Draft {
     /// Fields of the plan that are still to be written.
     unwritten: BTreeSet<(Side, Field)>,
     planned: bool,
+    /// The records are released with the commit.
+    parts: bool,
 }
 
 impl Draft {
@@ -98,6 +102,7 @@ impl Draft {
             open: Vec::new(),
             unwritten: BTreeSet::new(),
             planned: false,
+            parts: false,
         }
     }
 
@@ -262,6 +267,30 @@ impl Draft {
         self.open.push(side);
     }
 
+    /// With the commit the link lets go of its records.
+    pub(super) const fn part(&mut self) {
+        self.parts = true;
+    }
+
+    /// The version of the row that the calls stand on.
+    pub(super) fn stand_on(&mut self, row: &Row) {
+        self.after.etags.opportunity.clone_from(&row.etag);
+    }
+
+    /// The link holds its records again, or others: what was shown of the former pair is not known any more.
+    pub(super) fn rejoin(&mut self) {
+        if self.after.state == State::Parted {
+            self.after.shown = Shown::default();
+        }
+        self.after.state = State::Active;
+        let Link {
+            referral, opportunity, ..
+        } = self.after;
+        self.after
+            .parted
+            .retain(|parted| (parted.referral, parted.opportunity) != (referral, opportunity));
+    }
+
     pub(super) fn writes_to_a_vendor(&self) -> bool {
         !self.effects.is_empty()
     }
@@ -396,9 +425,14 @@ impl Draft {
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
-            Some(Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::Update { .. }) | None => {
-                (policy.wait(INTENT_LEASE), "intent")
-            }
+            Some(
+                Pending::CreateOpportunity { .. }
+                | Pending::CreateLead { .. }
+                | Pending::Update { .. }
+                | Pending::Join
+                | Pending::Part,
+            )
+            | None => (policy.wait(INTENT_LEASE), "intent"),
         };
         let attempts = self.before.due.as_ref().map_or(0, |due| due.attempts);
         link.due = Some(Due {
@@ -409,6 +443,7 @@ impl Draft {
         LinkWrite {
             link,
             pointers: self.new_pointers(),
+            freed: Vec::new(),
             audit: Vec::new(),
         }
     }
@@ -608,9 +643,11 @@ impl Draft {
         // A look that found nothing to say leaves no record, even if it cleared a date.
         let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written;
         let audit = if silent { Vec::new() } else { vec![entry] };
+        let freed = if self.parts { self.before.pointers() } else { Vec::new() };
         LinkWrite {
-            pointers: self.new_pointers(),
-            link,
+            pointers: if self.parts { Vec::new() } else { self.new_pointers() },
+            freed,
+            link: if self.parts { link.apart() } else { link },
             audit,
         }
     }
@@ -620,7 +657,7 @@ impl Draft {
         let mut link = self.after.clone();
         link.version = self.before.version + 1;
         self.forget_open(&mut link);
-        link
+        if self.parts { link.apart() } else { link }
     }
 
     fn forget_open(&self, link: &mut Link) {

@@ -14,6 +14,7 @@ use cosell::ids::{EngagementId, LinkId, OpportunityId, Record, ReferralId, Tenan
 use cosell::link::{AuditEntry, Half, Link, LinkWrite, Pending, Pointer, State};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::{Cell, Row, RowChange};
+use cosell::order::Order;
 use cosell::policy::Policy;
 use cosell::reconcile::call::{Answer, Call, Search, Table};
 use cosell::reconcile::{Next, Reconcile, Report, Trigger};
@@ -101,6 +102,8 @@ pub(crate) struct World {
     pub(crate) people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
     links: BTreeMap<LinkId, Link>,
     pointers: HashMap<Pointer, LinkId>,
+    /// Pointers that were let go, with who did.
+    freed: HashMap<Pointer, LinkId>,
     pub(crate) audit: Vec<AuditEntry>,
     /// Hints that the vendors' own announcements of changes would lead to.
     pub(crate) hints: VecDeque<Hint>,
@@ -118,6 +121,8 @@ pub(crate) struct World {
     /// Those calls that write to a vendor or to the ledger.
     pub(crate) writes: Vec<u32>,
     pub(crate) vendor_writes: u32,
+    /// What an operator wants with every look.
+    pub(crate) order: Option<Order>,
     /// The side that nothing may be written to for the moment.
     pub(crate) paused: Option<Side>,
     runs: u32,
@@ -133,6 +138,7 @@ impl World {
             people: BTreeMap::new(),
             links: BTreeMap::new(),
             pointers: HashMap::new(),
+            freed: HashMap::new(),
             audit: Vec::new(),
             hints: VecDeque::new(),
             echoes: true,
@@ -143,6 +149,7 @@ impl World {
             calls: 0,
             writes: Vec::new(),
             vendor_writes: 0,
+            order: None,
             paused: None,
             runs: 0,
             ids: 0x1000,
@@ -160,6 +167,7 @@ impl World {
             now: self.now,
             trace: writer.clone(),
             writer: writer.clone(),
+            order: self.order.clone(),
         };
         Run {
             machine: Reconcile::new(trigger, policy(self.paused)),
@@ -338,6 +346,7 @@ impl World {
                 let closes = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
                 link.opportunity == Some(*id) && changes.iter().any(closes)
             }
+            (Call::UpdateRecord { id, .. }, Some(Pending::Join | Pending::Part)) => link.record() == Some(*id),
             _ => false,
         };
         assert!(
@@ -443,12 +452,18 @@ impl World {
             Subject::Lead(id) => (vec![Pointer::Lead(id)], id.into()),
             Subject::Referral(id) => (vec![Pointer::Referral(id), Pointer::Microsoft(id)], id.into()),
         };
-        let pointed = pointers.iter().find_map(|pointer| self.pointers.get(pointer));
+        let leads = |pointer| self.pointers.get(pointer).or_else(|| self.freed.get(pointer));
+        let pointed = pointers.iter().find_map(leads);
         self.link(pointed.copied().unwrap_or(own))
     }
 
     fn write(&mut self, write: &LinkWrite) -> Answer {
-        let LinkWrite { link, pointers, audit } = write;
+        let LinkWrite {
+            link,
+            pointers,
+            freed,
+            audit,
+        } = write;
         if self.link(link.id).map(|found| found.version) != write.replaces() {
             return Answer::Outrun;
         }
@@ -468,6 +483,14 @@ impl World {
         assert_eq!(&stored, link, "a link changes when it is stored");
         self.links.insert(link.id, stored);
         self.pointers.extend(pointers.iter().map(|pointer| (*pointer, link.id)));
+        for pointer in freed {
+            assert_eq!(
+                self.pointers.remove(pointer),
+                Some(link.id),
+                "{pointer:?} was not this link's to free"
+            );
+            self.freed.insert(*pointer, link.id);
+        }
         self.audit.extend(audit.iter().cloned());
         Answer::Done
     }
