@@ -78,9 +78,9 @@ fn stands_at(world: &World, referral: &str, status: &str, substatus: &str) {
 }
 
 fn link(world: &World, lead: &str) -> Value {
-    let links = world.links();
-    let found = links.into_iter().find(|link| link["lead"] == lead);
-    found.unwrap_or_else(|| panic!("no link of lead {lead}; {}", world.state_of_affairs()))
+    let found = world.links().into_iter().find(|link| link["lead"] == lead);
+    assert!(found.is_some(), "no link of lead {lead}; {}", world.state_of_affairs());
+    found.unwrap()
 }
 
 /// The one opportunity that came of a lead.

@@ -358,9 +358,9 @@ mod tests {
 
     #[test]
     fn without_the_section_there_are_no_rules_for_leads() {
-        let lead = DEFAULT.find("\n[lead]").unwrap();
-        let end = DEFAULT.find("\n# Choices of \"How can").unwrap();
-        let without = format!("{}{}", &DEFAULT[..lead], &DEFAULT[end..]);
+        let (before, rest) = DEFAULT.split_once("\n[lead]").unwrap();
+        let (_, after) = rest.split_once("\n# Choices of \"How can").unwrap();
+        let without = format!("{before}\n#{after}");
         assert!(Mapping::parse(&without).unwrap().leads().is_none());
     }
 }
