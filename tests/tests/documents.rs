@@ -80,24 +80,64 @@ fn every_file_that_the_readmes_name_exists() {
     assert!(named > 20, "only {named} were found; has the README's form changed?");
 }
 
-#[test]
-fn every_test_that_the_readme_points_to_exists() {
-    let readme = read("README.md");
-    let table = readme
-        .lines()
-        .filter(|line| line.starts_with("| ") && line.contains("`tests/"));
-    let mut named = 0;
-    for line in table.clone() {
-        let shown = line.split('|').nth(2).unwrap();
-        let mut source = String::new();
-        for part in quoted(shown) {
-            if part.ends_with(".rs") {
-                source = read(&part);
+/// The tests that a table's column points to, each with the file named before it.
+fn pointed_to(document: &str, is_row: impl Fn(&str) -> bool, column: usize) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for line in read(document).lines().filter(|line| is_row(line)) {
+        let mut file = String::new();
+        for part in quoted(line.split('|').nth(column).unwrap()) {
+            if part.contains('/') {
+                file = part;
             } else if part.contains('_') && part.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()) {
-                assert!(source.contains(&format!("fn {part}(")), "README.md points to {part}");
-                named += 1;
+                found.push((file.clone(), part));
             }
         }
     }
-    assert!(named > 5, "only {named} were found; has the README's form changed?");
+    found
+}
+
+#[test]
+fn every_test_that_the_readme_points_to_exists() {
+    let tests = pointed_to(
+        "README.md",
+        |line| line.starts_with("| ") && line.contains("`tests/"),
+        2,
+    );
+    for (file, test) in &tests {
+        assert!(
+            read(file).contains(&format!("fn {test}(")),
+            "README.md points to {test}"
+        );
+    }
+    assert!(
+        tests.len() > 5,
+        "only {} were found; has the README's form changed?",
+        tests.len()
+    );
+}
+
+#[test]
+fn every_feature_of_the_replaced_connector_has_what_shows_it_or_a_reason() {
+    const PAGE: &str = "tests/FEATURES.md";
+    let text = read(PAGE);
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| F")).collect();
+    let numbers: Vec<&str> = rows.iter().map(|row| row.split('|').nth(1).unwrap().trim()).collect();
+    let expected: Vec<String> = (1..=62).map(|number| format!("F{number}")).collect();
+    assert_eq!(numbers, expected);
+    for row in &rows {
+        let shown = row.split('|').nth(4).unwrap();
+        let parts = quoted(shown);
+        assert!(!parts.is_empty() || shown.contains("does not apply"), "{row}");
+        for file in parts.iter().filter(|part| part.contains('/')) {
+            assert!(root().join(file).exists(), "{PAGE} names {file}");
+        }
+    }
+    let tests = pointed_to(PAGE, |line| line.starts_with("| F"), 4);
+    for (file, test) in &tests {
+        assert!(
+            read(file).contains(&format!("fn {test}(")),
+            "{PAGE} points to {test} in {file}"
+        );
+    }
+    assert!(tests.len() > 50, "only {} tests are named", tests.len());
 }

@@ -53,7 +53,7 @@ pub enum InvalidEvent {
     #[error("there is no command {0:?}; known are resync and show")]
     Command(String),
     /// A command without its record.
-    #[error("{0} needs a \"referral\" or an \"opportunity\", one of them, as a GUID: {1}")]
+    #[error("{0} needs a \"referral\", an \"opportunity\" or a \"lead\", one of them, as a GUID: {1}")]
     Subject(&'static str, String),
     /// A batch that is not one.
     #[error("the batch of the queue cannot be read: {0}")]
@@ -90,17 +90,22 @@ impl Event {
 
 fn subject(command: &'static str, payload: &Value) -> Result<Subject, InvalidEvent> {
     let invalid = |text: String| InvalidEvent::Subject(command, text);
-    match (payload.get("referral"), payload.get("opportunity")) {
-        (Some(id), None) => text(id)
+    match (payload.get("referral"), payload.get("opportunity"), payload.get("lead")) {
+        (Some(id), None, None) => text(id)
             .parse()
             .map(Subject::Referral)
             .map_err(|error| invalid(format!("{error}"))),
-        (None, Some(id)) => text(id)
+        (None, Some(id), None) => text(id)
             .parse()
             .map(Subject::Opportunity)
             .map_err(|error| invalid(format!("{error}"))),
-        (Some(_), Some(_)) => Err(invalid("both were given".to_owned())),
-        (None, None) => Err(invalid("none was given".to_owned())),
+        (None, None, Some(id)) => text(id)
+            .parse()
+            .map(Subject::Lead)
+            .map_err(|error| invalid(format!("{error}"))),
+        (Some(_), Some(_), None) => Err(invalid("both were given".to_owned())),
+        (_, _, Some(_)) => Err(invalid("more than one was given".to_owned())),
+        (None, None, None) => Err(invalid("none was given".to_owned())),
     }
 }
 
@@ -145,6 +150,10 @@ mod tests {
             Event::read(json!({"command": "show", "opportunity": id})),
             Ok(Event::Command(Command::Show(Subject::Opportunity(_))))
         ));
+        assert!(matches!(
+            Event::read(json!({"command": "show", "lead": id})),
+            Ok(Event::Command(Command::Show(Subject::Lead(_))))
+        ));
         assert!(matches!(Event::read(json!({"Records": []})), Ok(Event::Messages(_))));
     }
 
@@ -158,6 +167,10 @@ mod tests {
             (json!({"command": "resync"}), "none was given"),
             (json!({"command": "show", "referral": "x"}), "\"x\""),
             (json!({"command": "show", "referral": "x", "opportunity": "y"}), "both"),
+            (
+                json!({"command": "show", "lead": "x", "opportunity": "y"}),
+                "more than one",
+            ),
         ] {
             let error = Event::read(payload).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

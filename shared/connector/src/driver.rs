@@ -3,6 +3,8 @@
 //! Knows which client serves which call. Refuses to decide anything: what a failure means is in its class, what comes
 //! next is the machine's. Guarantee: the vendors' request ids of a run end up in the audit that the run writes.
 
+use std::sync::Arc;
+
 use cosell::deal::Side;
 use cosell::fault::Fault;
 use cosell::hint::Hint;
@@ -83,8 +85,7 @@ impl Connector {
             partner_center: self.partner_center.during(run),
             dataverse: self.dataverse.during(run),
             ledger: &self.ledger,
-            query: self.policy.mapping.opportunity_query(),
-            mapping: &self.policy.mapping,
+            mapping: Arc::clone(&self.policy.mapping),
             run,
         };
         let mut writes = Writes::default();
@@ -119,8 +120,7 @@ struct Clients<'a> {
     partner_center: PartnerCenter,
     dataverse: Dataverse,
     ledger: &'a Ledger,
-    query: String,
-    mapping: &'a Mapping,
+    mapping: Arc<Mapping>,
     run: &'a Run,
 }
 
@@ -137,12 +137,12 @@ impl Clients<'_> {
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
             Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
-            Call::ReadOpportunity(id) => Answer::Row(
-                self.dataverse
-                    .read("opportunities", id.uuid(), &self.query)
-                    .await?
-                    .map(Box::new),
-            ),
+            Call::ReadRecord(id) => {
+                let query = self.mapping.of(id).opportunity_query();
+                let row = self.dataverse.read(id.set(), id.uuid(), &query).await?;
+                Answer::Row(row.map(Box::new))
+            }
+            Call::FindOffspring(id) => Answer::Rows(self.dataverse.find_offspring(id).await?),
             Call::SearchReferrals(Search::Reference { opportunity, since }) => {
                 Answer::Referrals(self.partner_center.created_since(opportunity, since).await?)
             }
@@ -190,10 +190,10 @@ impl Clients<'_> {
                     Created::Exists => Answer::Exists,
                 }
             }
-            Call::UpdateOpportunity { id, etag, change } => {
+            Call::UpdateRecord { id, etag, change } => {
                 match self
                     .dataverse
-                    .update("opportunities", id.uuid(), &etag, &change, "$select=modifiedon")
+                    .update(id.set(), id.uuid(), &etag, &change, "$select=modifiedon")
                     .await?
                 {
                     Updated::Done(row) => Answer::Row(Some(Box::new(row))),
@@ -201,6 +201,12 @@ impl Clients<'_> {
                     Updated::Gone => Answer::Gone,
                 }
             }
+            Call::QualifyLead { id, qualify } => match self.dataverse.qualify(id, &qualify).await? {
+                Closed::Done => Answer::Done,
+                // By somebody else, or disqualified: the machine reads it again.
+                Closed::Already => Answer::Stale,
+                Closed::Gone => Answer::Gone,
+            },
             Call::CloseOpportunity { id, close } => match self.dataverse.close(id, &close).await? {
                 Closed::Done => Answer::Done,
                 // Closed by somebody else, perhaps differently: the machine reads it again and compares.

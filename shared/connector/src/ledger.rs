@@ -199,6 +199,10 @@ impl Ledger {
                 Some(link) => Ok(Some(link)),
                 None => self.get(id.into()).await,
             },
+            Subject::Lead(id) => match self.follow(Pointer::Lead(id)).await? {
+                Some(link) => Ok(Some(link)),
+                None => self.get(id.into()).await,
+            },
             Subject::Referral(id) => {
                 for pointer in [Pointer::Referral(id), Pointer::Microsoft(id)] {
                     if let Some(link) = self.follow(pointer).await? {

@@ -7,10 +7,11 @@
 
 use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::OpportunityId;
+use cosell::ids::{LeadId, OpportunityId};
 use cosell::opportunity::Row;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::connector::Connector;
 use crate::dataverse::{self, Dataverse, Page};
@@ -28,8 +29,29 @@ const MODIFIED_OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 /// with their next change or with `resync`.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Name of the cursor in Dynamics' list of changes.
-const DYNAMICS: &str = "dynamics";
+/// A table of Dynamics whose changes are followed.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    /// Name of the cursor in its list of changes.
+    cursor: &'static str,
+    set: &'static str,
+    key: &'static str,
+    subject: fn(Uuid) -> Subject,
+}
+
+const OPPORTUNITIES: Followed = Followed {
+    cursor: "dynamics",
+    set: "opportunities",
+    key: "opportunityid",
+    subject: |id| Subject::Opportunity(OpportunityId::new(id)),
+};
+
+const LEADS: Followed = Followed {
+    cursor: "dynamics-leads",
+    set: "leads",
+    key: "leadid",
+    subject: |id| Subject::Lead(LeadId::new(id)),
+};
 
 /// A cursor that stands at no place: the next look begins with everything.
 const NOWHERE: &str = "null";
@@ -94,7 +116,7 @@ pub struct Tick<'a> {
 }
 
 impl Connector {
-    /// Finds opportunities that changed.
+    /// Finds opportunities that changed, and leads where they are wanted.
     ///
     /// # Errors
     /// What kept it from finding out; the cursor then stays where the last safe page left it.
@@ -106,9 +128,22 @@ impl Connector {
                 ..polled
             });
         };
-        let result = self.follow_dynamics(tick, &mut polled).await;
+        let mut result = Ok(());
+        for table in self.followed() {
+            // One table that cannot be read keeps no other from being followed.
+            let followed = self.follow_dynamics(*table, tick, &mut polled).await;
+            result = result.and(followed);
+        }
         self.ledger.release(lease).await?;
         result.map(|()| polled)
+    }
+
+    fn followed(&self) -> &'static [Followed] {
+        if self.policy.wants_leads() {
+            &[OPPORTUNITIES, LEADS]
+        } else {
+            &[OPPORTUNITIES]
+        }
     }
 
     /// How long ago the poll of Dynamics was last known to have seen every change: zero when the run that began at `now`
@@ -117,9 +152,13 @@ impl Connector {
     /// # Errors
     /// When the ledger does not answer.
     pub async fn dynamics_cursor_age(&self, now: Timestamp) -> Result<Option<SignedDuration>, Fault> {
-        let cursor = self.ledger.cursor(DYNAMICS).await?;
-        let caught_up = cursor.and_then(|cursor| cursor.caught_up);
-        Ok(caught_up.map(|at| now.duration_since(at).max(SignedDuration::ZERO)))
+        let mut oldest = None;
+        for table in self.followed() {
+            let cursor = self.ledger.cursor(table.cursor).await?;
+            let caught_up = cursor.and_then(|cursor| cursor.caught_up);
+            oldest = oldest.max(caught_up.map(|at| now.duration_since(at).max(SignedDuration::ZERO)));
+        }
+        Ok(oldest)
     }
 
     /// Counts the deals that are listed for a person, or for a look that should have been.
@@ -134,14 +173,14 @@ impl Connector {
         })
     }
 
-    async fn follow_dynamics(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
+    async fn follow_dynamics(&self, table: Followed, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
         let dataverse = self.dataverse.during(tick.run);
-        let mut cursor = self.ledger.cursor(DYNAMICS).await?;
+        let mut cursor = self.ledger.cursor(table.cursor).await?;
         if cursor.is_none() {
             // From here on it is known for how long the poll has been behind, even if it never gets to its first page.
             match self
                 .ledger
-                .move_cursor(DYNAMICS, &None, NOWHERE, Some(tick.now))
+                .move_cursor(table.cursor, &None, NOWHERE, Some(tick.now))
                 .await?
             {
                 Moved::Moved(begun) => cursor = Some(begun),
@@ -157,17 +196,18 @@ impl Connector {
             let place = cursor
                 .as_ref()
                 .and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
-            let page = match self.dynamics_page(&dataverse, place.as_ref()).await {
+            let page = match self.dynamics_page(table, &dataverse, place.as_ref()).await {
                 Ok(page) => page,
                 // Too long since the last look, or the table's columns have changed: everything is compared once.
                 // So it is when the link belongs to other columns, or to another address of the environment.
                 Err(error) if !started_over && is_worthless(&error) => {
                     tracing::warn!(
                         code = error.code(),
-                        "the delta link is of no use any more; all opportunities are looked at once"
+                        "the delta link is of no use any more; all {} are looked at once",
+                        table.set
                     );
                     started_over = true;
-                    match self.ledger.move_cursor(DYNAMICS, &cursor, NOWHERE, None).await? {
+                    match self.ledger.move_cursor(table.cursor, &cursor, NOWHERE, None).await? {
                         Moved::Moved(moved) => cursor = Some(moved),
                         Moved::Outrun => return Ok(()),
                     }
@@ -178,11 +218,13 @@ impl Connector {
                         Some(Place::Since(since)) => since,
                         Some(Place::Link { .. }) | None => Timestamp::UNIX_EPOCH,
                     };
-                    return self.follow_modified(&dataverse, tick, since, cursor, polled).await;
+                    return self
+                        .follow_modified(table, &dataverse, tick, since, cursor, polled)
+                        .await;
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.hint_rows(&page.rows, polled).await?;
+            self.hint_rows(table, &page.rows, polled).await?;
             let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else {
                 return Ok(());
             };
@@ -192,7 +234,11 @@ impl Connector {
             });
             // What changed before this run began has come through once the last page has.
             let caught_up = page.next.is_none().then_some(tick.now);
-            match self.ledger.move_cursor(DYNAMICS, &cursor, &value, caught_up).await? {
+            match self
+                .ledger
+                .move_cursor(table.cursor, &cursor, &value, caught_up)
+                .await?
+            {
                 Moved::Moved(moved) => cursor = Some(moved),
                 Moved::Outrun => return Ok(()),
             }
@@ -202,19 +248,25 @@ impl Connector {
         }
     }
 
-    async fn dynamics_page(&self, dataverse: &Dataverse, place: Option<&Place>) -> Result<Page, dataverse::Error> {
+    async fn dynamics_page(
+        &self,
+        table: Followed,
+        dataverse: &Dataverse,
+        place: Option<&Place>,
+    ) -> Result<Page, dataverse::Error> {
         let columns = self.policy.mapping.tracking_columns();
         match place {
             Some(Place::Link { columns: of_link, .. }) if *of_link != columns => Err(dataverse::Error::DeltaExpired),
-            Some(Place::Link { url, .. }) => dataverse.changes(Some(url), &columns).await,
+            Some(Place::Link { url, .. }) => dataverse.changes(table.set, Some(url), &columns).await,
             Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
-            None => dataverse.changes(None, &columns).await,
+            None => dataverse.changes(table.set, None, &columns).await,
         }
     }
 
     /// Polls by time of modification, where an administrator did not switch change tracking on.
     async fn follow_modified(
         &self,
+        table: Followed,
         dataverse: &Dataverse,
         tick: Tick<'_>,
         since: Timestamp,
@@ -224,7 +276,7 @@ impl Connector {
         let columns = self.policy.mapping.tracking_columns();
         let from = since.checked_sub(MODIFIED_OVERLAP).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut page = dataverse
-            .modified_since(from.max(Timestamp::UNIX_EPOCH), &columns)
+            .modified_since(table.set, table.key, from.max(Timestamp::UNIX_EPOCH), &columns)
             .await?;
         let mut newest = since;
         loop {
@@ -236,7 +288,7 @@ impl Connector {
                         .unwrap_or(newest),
                 );
             }
-            self.hint_rows(&page.rows, polled).await?;
+            self.hint_rows(table, &page.rows, polled).await?;
             let Some(next) = page.next.take() else { break };
             if tick.run.deadline().left() < RESERVE {
                 polled.unfinished = true;
@@ -247,27 +299,24 @@ impl Connector {
         let caught_up = (!polled.unfinished).then_some(tick.now);
         let _ = self
             .ledger
-            .move_cursor(DYNAMICS, &cursor, &encode(&Place::Since(newest)), caught_up)
+            .move_cursor(table.cursor, &cursor, &encode(&Place::Since(newest)), caught_up)
             .await?;
         Ok(())
     }
 
-    async fn hint_rows(&self, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+    async fn hint_rows(&self, table: Followed, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
         let mut hints: Vec<Keyed> = Vec::new();
         for row in rows {
-            let Some(id) = row
-                .guid("opportunityid")
-                .or_else(|| row.guid("id"))
-                .map(OpportunityId::new)
-            else {
+            let Some(id) = row.guid(table.key).or_else(|| row.guid("id")) else {
                 tracing::warn!("a row of the change list has no id and was skipped");
                 continue;
             };
             polled.changed += 1;
-            if !self.concerns_us(id, row).await? {
+            let subject = (table.subject)(id);
+            if !self.concerns_us(subject, row).await? {
                 continue;
             }
-            let mut hint = Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll);
+            let mut hint = Hint::new(subject, Cause::DynamicsPoll);
             if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
                 hint = hint.changed_at(at);
             }
@@ -282,11 +331,11 @@ impl Connector {
         Ok(())
     }
 
-    /// Tracked requests take no filter, so every opportunity of the environment comes through.
-    async fn concerns_us(&self, id: OpportunityId, row: &Row) -> Result<bool, Fault> {
+    /// Tracked requests take no filter, so every row of the table comes through.
+    async fn concerns_us(&self, subject: Subject, row: &Row) -> Result<bool, Fault> {
         let columns = &self.policy.mapping.columns;
         if row.deleted {
-            return Ok(self.ledger.find(Subject::Opportunity(id)).await?.is_some());
+            return Ok(self.ledger.find(subject).await?.is_some());
         }
         Ok(row.flag(&columns.sync) || row.text(&columns.referral_identifier).is_some())
     }
@@ -369,7 +418,8 @@ impl Connector {
                     let subject = link
                         .referral
                         .map(Subject::Referral)
-                        .or(link.opportunity.map(Subject::Opportunity))?;
+                        .or(link.opportunity.map(Subject::Opportunity))
+                        .or(link.lead.map(Subject::Lead))?;
                     Some(Keyed::new(Hint::new(subject, Cause::Compare), tick.name))
                 })
                 .collect();

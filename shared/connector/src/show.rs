@@ -50,18 +50,18 @@ impl Connector {
             Some(id) => self.partner_center.during(run).get(id).await?,
             None => None,
         };
-        let query = self.policy.mapping.opportunity_query();
-        let row = match link.opportunity {
+        let mapping = self.policy.of(link.record()).mapping;
+        let row = match link.record() {
             Some(id) => {
                 self.dataverse
                     .during(run)
-                    .read("opportunities", id.uuid(), &query)
+                    .read(id.set(), id.uuid(), &mapping.opportunity_query())
                     .await?
             }
             None => None,
         };
         let left = referral.as_ref().map(Terms::from_referral);
-        let right = row.as_ref().map(|row| self.policy.mapping.terms(row));
+        let right = row.as_ref().map(|row| mapping.terms(row));
         let base = link.base.as_ref();
         let text = |terms: Option<&Terms>, field| {
             terms

@@ -197,6 +197,7 @@ fn audited(mut write: LinkWrite, when: &str) -> LinkWrite {
         trace: "trace".to_owned(),
         referral: write.link.referral,
         opportunity: write.link.opportunity,
+        lead: write.link.lead,
         findings: vec![Finding::new(Code::Linked, "linked")],
         changes: Vec::new(),
         etags: Etags::default(),

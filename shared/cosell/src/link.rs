@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::deal::{Field, Help, Side, Term, Terms};
 use crate::finding::Finding;
 use crate::hint::Cause;
-use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
+use crate::ids::{EngagementId, Etag, LeadId, LinkId, OpportunityId, Record, ReferralId};
 use crate::stage::Stage;
 
 /// One deal: the pair of records, and what both said when we last made them agree.
@@ -26,6 +26,9 @@ pub struct Link {
     /// The opportunity, existing or about to be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opportunity: Option<OpportunityId>,
+    /// The lead that came before the opportunity. Without an opportunity it is the deal's row in the CRM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadId>,
     /// The partner's own referral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referral: Option<ReferralId>,
@@ -155,6 +158,11 @@ pub enum Pending {
         /// The referral's terms at the time; none once they were refused for good, so that its next ones are taken.
         terms: Terms,
     },
+    /// The lead named in the link is created from these terms of the referral.
+    CreateLead {
+        /// As in `CreateOpportunity`.
+        terms: Terms,
+    },
     /// A referral is created; its id is the server's choice, so a doubtful outcome is searched for.
     CreateReferral {
         /// Which half.
@@ -281,6 +289,9 @@ pub struct AuditEntry {
     /// The opportunity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opportunity: Option<OpportunityId>,
+    /// The lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadId>,
     /// Why.
     pub findings: Vec<Finding>,
     /// What was written.
@@ -342,6 +353,8 @@ pub enum Pointer {
     Referral(ReferralId),
     /// The opportunity.
     Opportunity(OpportunityId),
+    /// The lead.
+    Lead(LeadId),
     /// Microsoft's half.
     Microsoft(ReferralId),
     /// The engagement.
@@ -379,6 +392,7 @@ impl Link {
             version: 0,
             writer: String::new(),
             opportunity: None,
+            lead: None,
             referral: None,
             engagement: None,
             microsoft: None,
@@ -399,11 +413,25 @@ impl Link {
         }
     }
 
+    /// The deal's row in the CRM: the opportunity, or the lead while there is none.
+    #[must_use]
+    pub fn record(&self) -> Option<Record> {
+        let lead = self.lead.map(Record::Lead);
+        self.opportunity.map(Record::Opportunity).or(lead)
+    }
+
+    /// Whether the deal's row in the CRM is a lead.
+    #[must_use]
+    pub const fn is_lead(&self) -> bool {
+        self.lead.is_some() && self.opportunity.is_none()
+    }
+
     /// Every pointer that leads here.
     #[must_use]
     pub fn pointers(&self) -> Vec<Pointer> {
         [
             self.opportunity.map(Pointer::Opportunity),
+            self.lead.map(Pointer::Lead),
             self.referral.map(Pointer::Referral),
             self.microsoft.map(Pointer::Microsoft),
             self.engagement.map(Pointer::Engagement),

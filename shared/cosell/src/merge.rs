@@ -417,7 +417,7 @@ impl Merge<'_> {
                 let there = self.now(toward).stage();
                 let (legal, target) = match fitted.as_stage() {
                     Some(target) if toward == Side::PartnerCenter => (there.referral_moves(target).is_some(), target),
-                    Some(target) => (there.opportunity_moves(target).is_some(), target),
+                    Some(target) => (self.input.mapping.moves(&there, target).is_some(), target),
                     None => return shut(Code::UnknownValue, format!("{value} is not a stage")),
                 };
                 // A reason alone is no move; Partner Center takes it only together with the closing.

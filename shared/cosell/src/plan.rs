@@ -4,6 +4,8 @@
 //! is sent and what to do when it fails. Guarantees: a plan without requests writes nothing; every request is valid
 //! against the published definition of its API; planning again after a plan was carried out yields nothing.
 
+pub(crate) mod lead;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -109,6 +111,8 @@ pub enum OpportunityRequest {
     Update(RowChange),
     /// Close it.
     Close(Close),
+    /// Qualify it, which only leads can be: an opportunity takes its place.
+    Qualify,
 }
 
 /// What has to be looked up before a plan can be made.
@@ -141,6 +145,10 @@ fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Re
     let (Some(row), Some(base)) = (picture.opportunity, picture.base) else {
         return Ok(Invitation::Unwanted);
     };
+    if picture.link.is_lead() {
+        // What is not accepted yet is nothing to ask for help with.
+        return Ok(Invitation::Unwanted);
+    }
     let particulars = mapping.particulars(row);
     let asked = picture.link.asked.as_ref();
     let is_new = asked.map_or(particulars.help.is_some(), |asked| asked.help != particulars.help);
@@ -264,6 +272,7 @@ fn closing(picture: &Picture<'_>, opportunity: &Terms, waits: bool, findings: &m
 /// # Errors
 /// What has to be looked up first.
 pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
+    let policy = &policy.of(picture.link.record());
     let mapping = policy.mapping.as_ref();
     let assumed = Base::default();
     let base = picture.base.unwrap_or(&assumed);
@@ -614,8 +623,18 @@ fn plan_opportunity(
     let mut after = Vec::new();
     if let Term::Stage { stage: to, .. } = merged.toward_opportunity.get(Field::Stage) {
         let from = opportunity.stage();
-        for step in from.opportunity_moves(to).unwrap_or_default() {
+        for step in mapping.moves(&from, to).unwrap_or_default() {
             match step {
+                OpportunityMove::Qualify => {
+                    // As for closing.
+                    if picture.opportunity.is_none() {
+                        return Err(Need::Opportunity);
+                    }
+                    after.push(OpportunityRequest::Qualify);
+                }
+                OpportunityMove::Disqualify => {
+                    after.extend(state(mapping, &Stage::Lost).map(OpportunityRequest::Update));
+                }
                 OpportunityMove::Win | OpportunityMove::Lose => {
                     // The actions take no version: only a row just read tells that there is still something to close.
                     if picture.opportunity.is_none() {
@@ -624,7 +643,7 @@ fn plan_opportunity(
                     after.extend(close(step, mapping, merged).map(OpportunityRequest::Close));
                 }
                 OpportunityMove::Reopen | OpportunityMove::Resume => {
-                    before.extend(state(mapping, &Stage::Active).map(OpportunityRequest::Update));
+                    before.extend(state(mapping, &mapping.reopened()).map(OpportunityRequest::Update));
                 }
                 OpportunityMove::Hold => {
                     before.extend(state(mapping, &Stage::Unanswered).map(OpportunityRequest::Update));
@@ -836,7 +855,7 @@ pub fn show_journal(change: &mut RowChange, lines: &[String], mapping: &Mapping)
     change.set(mapping.columns.audit.clone(), Cell::Text(lines.join("\n")));
 }
 
-/// What is needed to create an opportunity.
+/// What is needed to create an opportunity or a lead.
 #[derive(Clone, Copy, Debug)]
 pub struct NewOpportunity<'a> {
     /// The referral.
@@ -860,7 +879,8 @@ pub fn initial_stage(referral: &Stage) -> Stage {
     }
 }
 
-/// The row of an opportunity to be created, and what both sides agree on once it exists.
+/// The row of an opportunity to be created, or of a lead if the policy's mapping is that of leads, and what both sides
+/// agree on once it exists.
 #[must_use]
 pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange, Base, Vec<Finding>) {
     let mapping = policy.mapping.as_ref();
@@ -870,7 +890,11 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
         referral: new.terms.clone(),
         opportunity: Terms::default(),
     };
-    let stage = initial_stage(&new.terms.stage());
+    let stage = if mapping.is_of_leads() {
+        Stage::Unanswered
+    } else {
+        initial_stage(&new.terms.stage())
+    };
     base.referral.set(Field::Stage, Term::stage(stage.clone(), None));
     base.opportunity.set(Field::Stage, Term::stage(stage.clone(), None));
     let mark = mark_of(Some(SyncStatus::Synced), policy);
@@ -897,7 +921,10 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
                 Finding::field(
                     Code::UnknownValue,
                     field,
-                    format!("Partner Center shows {term} as {field}; it was left out of the opportunity"),
+                    format!(
+                        "Partner Center shows {term} as {field}; it was left out of the {}",
+                        mapping.row()
+                    ),
                 )
                 .on(Side::PartnerCenter),
             );
@@ -949,11 +976,16 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
         change.set("statuscode", Cell::Number(Amount::new(row.status.into())));
     }
     if let Some(account) = new.account {
-        change.bind("customerid_account", "accounts", account.uuid());
+        if !mapping.is_of_leads() {
+            change.bind("customerid_account", "accounts", account.uuid());
+        }
         change.bind("parentaccountid", "accounts", account.uuid());
     }
     if let Some(contact) = new.contact {
         change.bind("parentcontactid", "contacts", contact.uuid());
+    }
+    if let Some(columns) = mapping.lead_columns() {
+        lead::introduce(&mut change, columns, &new.referral.customer_profile);
     }
     change.set(mapping.columns.sync.clone(), Cell::Flag(true));
     (change, base, findings)

@@ -13,6 +13,7 @@ pub mod call;
 mod create;
 mod draft;
 mod hold;
+mod lead;
 
 use std::collections::BTreeMap;
 
@@ -20,12 +21,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
+use self::lead::Succession;
 use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
-use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
+use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId};
 use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::Row;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
@@ -203,6 +206,8 @@ pub struct Reconcile<'p> {
     asked_domain: bool,
     /// This very run wrote the link's pending part; nobody else can be acting on it.
     holds_intent: bool,
+    /// An opportunity takes the place of a lead.
+    succession: Succession,
     created: bool,
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
@@ -249,6 +254,7 @@ impl<'p> Reconcile<'p> {
             candidates: Vec::new(),
             asked_domain: false,
             holds_intent: false,
+            succession: Succession::default(),
             created: false,
             refused: Vec::new(),
             written: false,
@@ -341,11 +347,12 @@ impl<'p> Reconcile<'p> {
             "would be written if the connector did not run dry: {} change(s)",
             draft.changes().len()
         );
-        let mut next = draft.before().clone();
+        let before = self.as_stored(draft.before().clone());
+        let mut next = before.clone();
         self.identify(&mut next);
         // Looking again would only plan the same again.
         next.due = None;
-        let mut dry = Draft::new(draft.before().clone(), next);
+        let mut dry = Draft::new(before, next);
         dry.note(draft.findings().to_vec());
         dry.note(vec![Finding::new(Code::DryRun, text)]);
         dry.note_changes(draft.changes().to_vec());
@@ -371,7 +378,8 @@ impl<'p> Reconcile<'p> {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         match link.pending.clone() {
-            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms),
+            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms, false),
+            Some(Pending::CreateLead { terms }) => self.create_opportunity(link, terms, true),
             Some(Pending::CreateReferral {
                 half,
                 terms,
@@ -379,7 +387,7 @@ impl<'p> Reconcile<'p> {
                 negatives,
             }) => self.create_referral(link, half, terms, since, negatives),
             Some(Pending::Update { .. }) | None => {
-                if link.referral.is_some() && link.opportunity.is_some() {
+                if link.referral.is_some() && link.record().is_some() {
                     self.compare(link)
                 } else {
                     self.meet(Some(link))
@@ -392,14 +400,18 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) => self.meet_referral(id, stub),
             Subject::Opportunity(id) => self.meet_opportunity(id, stub),
+            Subject::Lead(id) => self.meet_lead(id, stub),
         }
     }
 
     /// Brings two existing records into step.
     fn compare(&mut self, link: Link) -> Decision {
-        let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
+        let (Some(referral), Some(record)) = (link.referral, link.record()) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
+        if self.is_past(&link) {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        }
         let is_torn = link
             .attention
             .iter()
@@ -408,13 +420,14 @@ impl<'p> Reconcile<'p> {
             || link.pending.is_some()
             || link.base.is_none()
             || link.state == State::Paused
+            || link.is_taking_over()
             || is_torn
             || self.is_remapped(&link);
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
             Subject::Referral(id) if Some(id) == microsofts => None,
             Subject::Referral(_) => Some(Side::PartnerCenter),
-            Subject::Opportunity(_) => Some(Side::Dynamics),
+            Subject::Opportunity(_) | Subject::Lead(_) => Some(Side::Dynamics),
         };
         // A date may stand for a hint about Microsoft's half that could not be followed.
         let is_wanted = hinted.is_none() || both;
@@ -422,13 +435,17 @@ impl<'p> Reconcile<'p> {
             return Decision::Ask(Call::ReadReferral(id));
         }
         let fresh = self.created;
+        if self.is_succeeded(&link) {
+            return self.take_over(link);
+        }
         if matches!(self.opportunity, Sight::Unread) && (both || hinted == Some(Side::Dynamics)) && !fresh {
-            return Decision::Ask(Call::ReadOpportunity(opportunity));
+            return Decision::Ask(Call::ReadRecord(record));
         }
         if matches!(self.opportunity, Sight::Absent) {
             return self.bury(link);
         }
         if let Some(row) = self.opportunity.seen()
+            && !link.is_taking_over()
             && row.flag(&self.policy.mapping.columns.sync) == (link.state == State::Paused)
         {
             return self.pause_or_resume(link);
@@ -444,6 +461,12 @@ impl<'p> Reconcile<'p> {
                 "referral {referral} is not to be seen in Partner Center any more; check the service user's role, or unlink the deal"
             );
             return self.park(link, Finding::new(Code::Deleted, text).on(Side::PartnerCenter));
+        }
+        if self.is_qualified(&link) {
+            return self.take_over(link);
+        }
+        if link.is_taking_over() && !self.succession.is_filled() {
+            return self.fill_in(link);
         }
         self.plan(link)
     }
@@ -467,6 +490,11 @@ impl<'p> Reconcile<'p> {
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
         self.leave_out_refused(&mut plan, base.as_ref());
+        let qualify = match self.qualification(&link, &mut plan) {
+            Ok(qualify) => qualify,
+            Err(call) => return Decision::Ask(call),
+        };
+        self.succeed(&link, &mut plan);
         if plan.invites && !plan.writes() {
             return self.invite(link);
         }
@@ -519,7 +547,7 @@ impl<'p> Reconcile<'p> {
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
-        let open = self.left_open(&plan);
+        let open = self.left_open(&link, &plan);
         let base_moved = base.as_ref() != next.base.as_ref();
         let is_as_before = !plan.writes()
             && !base_moved
@@ -554,6 +582,7 @@ impl<'p> Reconcile<'p> {
             // Losers of an earlier announcement among them: this one takes its place.
             changes: draft.changes().to_vec(),
         });
+        let qualifies = plan.qualifies();
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
         }
@@ -561,7 +590,13 @@ impl<'p> Reconcile<'p> {
             match request {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
                 OpportunityRequest::Close(close) => draft.close_opportunity(close),
+                OpportunityRequest::Qualify => draft.qualify_lead(qualify),
             }
+        }
+        if qualifies {
+            // What became of the lead is looked up at once.
+            draft.go_on(true);
+            self.opportunity = Sight::Unread;
         }
         if plan.invites {
             // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
@@ -581,7 +616,7 @@ impl<'p> Reconcile<'p> {
 
     /// A run before this one announced a write and did not live to commit it: what landed of it is told now.
     fn tell_announced(&self, draft: &mut Draft) {
-        let mapping = &self.policy.mapping;
+        let mapping = &*self.rules(draft.before());
         let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
         let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
         let landed = draft.note_announced(|change| {
@@ -601,16 +636,14 @@ impl<'p> Reconcile<'p> {
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
     /// values that are not understood.
-    fn left_open(&self, plan: &plan::Plan) -> Vec<Side> {
+    fn left_open(&self, link: &Link, plan: &plan::Plan) -> Vec<Side> {
+        let mapping = self.rules(link);
         let seen = [
             (
                 Side::PartnerCenter,
                 self.referral.seen().map(|seen| Terms::from_referral(seen)),
             ),
-            (
-                Side::Dynamics,
-                self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
-            ),
+            (Side::Dynamics, self.opportunity.seen().map(|seen| mapping.terms(seen))),
         ];
         let is_open = |side: Side, now: &Terms| {
             let base = plan.merged.base.side(side);
@@ -665,9 +698,10 @@ impl<'p> Reconcile<'p> {
         let Some(Pending::Update { changes, .. }) = &link.pending else {
             return Some(base);
         };
+        let mapping = self.rules(link);
         let now = |side| match side {
             Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
-            Side::Dynamics => self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
+            Side::Dynamics => self.opportunity.seen().map(|seen| mapping.terms(seen)),
         };
         for change in changes {
             if now(change.side).is_some_and(|now| now.get(change.field) == &change.new) {
@@ -679,6 +713,13 @@ impl<'p> Reconcile<'p> {
             }
         }
         Some(base)
+    }
+
+    /// The rules for the deal's row in the CRM.
+    fn rules(&self, link: &Link) -> std::sync::Arc<Mapping> {
+        let mapping = &self.policy.mapping;
+        link.record()
+            .map_or_else(|| std::sync::Arc::clone(mapping), |record| mapping.of(record))
     }
 
     fn is_remapped(&self, link: &Link) -> bool {
@@ -710,9 +751,9 @@ impl<'p> Reconcile<'p> {
     }
 
     fn ask(&self, link: &Link, need: Need) -> Call {
-        match (need, link.referral, link.opportunity) {
+        match (need, link.referral, link.record()) {
             (Need::Referral, Some(id), _) => Call::ReadReferral(id),
-            (Need::Opportunity, _, Some(id)) => Call::ReadOpportunity(id),
+            (Need::Opportunity, _, Some(id)) => Call::ReadRecord(id),
             (Need::Currency(code), _, _) => Call::FindCurrency(code),
             (Need::Referral | Need::Opportunity, _, _) => Call::FindLink(self.subject),
         }
@@ -729,8 +770,10 @@ impl<'p> Reconcile<'p> {
 
     /// The opportunity is gone: nothing is created again for it.
     fn bury(&mut self, link: Link) -> Decision {
-        let text =
-            "the opportunity was deleted in Dynamics; the referral is left as it is and nothing is created again";
+        let text = format!(
+            "the {} was deleted in Dynamics; the referral is left as it is and nothing is created again",
+            self.rules(&link).row()
+        );
         let finding = Finding::new(Code::Deleted, text).on(Side::Dynamics);
         let mut next = link.clone();
         next.state = State::Gone;
@@ -875,7 +918,11 @@ impl<'p> Reconcile<'p> {
                     self.referral = Sight::read(found)
                 }
             }
-            (Call::ReadOpportunity(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::ReadRecord(Record::Lead(_)), Answer::Row(found)) if self.is_beside_a_lead() => {
+                self.succession.lead = Sight::read(found);
+            }
+            (Call::ReadRecord(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::FindOffspring(_), Answer::Rows(rows)) => self.succession.found(&rows),
             (Call::SearchReferrals(_), Answer::Referrals(found)) => self.searched = Some(found),
             (Call::FindCurrency(code), Answer::Rows(rows)) => {
                 let known = rows.first().and_then(|row| {
@@ -948,6 +995,7 @@ impl<'p> Reconcile<'p> {
                 self.written |= draft.has_written();
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
+                self.succession = Succession::default();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
                 self.link = Some(Some(link.clone()));
@@ -982,7 +1030,7 @@ impl<'p> Reconcile<'p> {
 
     /// A record of this deal belongs to another link: nothing was written, a person has to look.
     fn taken(&mut self, draft: &Draft, pointer: &str, by: LinkId) {
-        let before = draft.before().clone();
+        let before = self.as_stored(draft.before().clone());
         let text = format!("{pointer} belongs to another deal (link {by}) already; unlink one of them");
         let mut next = before.clone();
         next.due = None;
@@ -1069,8 +1117,10 @@ impl<'p> Reconcile<'p> {
         }
         if permanent && draft.was_creating_opportunity() {
             // There is no row, and these terms will never make one. The pointers stand, so the announcement has to.
-            next.pending = Some(Pending::CreateOpportunity {
-                terms: Terms::default(),
+            let terms = Terms::default();
+            next.pending = Some(match &announced.pending {
+                Some(Pending::CreateLead { .. }) => Pending::CreateLead { terms },
+                _ => Pending::CreateOpportunity { terms },
             });
         }
         if let (
@@ -1130,6 +1180,7 @@ impl<'p> Reconcile<'p> {
         self.named = None;
         self.engaged = None;
         self.holds_intent = false;
+        self.succession = Succession::default();
         self.created = false;
         if self.restarts > RESTARTS {
             let fault = Fault {
@@ -1162,7 +1213,7 @@ impl<'p> Reconcile<'p> {
     /// A call failed and nothing is under way: the deal is looked at again later.
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
-        let before = known.unwrap_or_else(|| Link::new(self.own_id()));
+        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.own_id())));
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1200,6 +1251,7 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) => id.into(),
             Subject::Opportunity(id) => id.into(),
+            Subject::Lead(id) => id.into(),
         }
     }
 
@@ -1208,7 +1260,8 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) if link.referral.is_none() && link.microsoft.is_none() => link.referral = Some(id),
             Subject::Opportunity(id) if link.opportunity.is_none() => link.opportunity = Some(id),
-            Subject::Referral(_) | Subject::Opportunity(_) => {}
+            Subject::Lead(id) if link.lead.is_none() => link.lead = Some(id),
+            Subject::Referral(_) | Subject::Opportunity(_) | Subject::Lead(_) => {}
         }
     }
 

@@ -133,6 +133,7 @@ impl World {
             let field = match kind {
                 "REFERRAL" => "referral",
                 "OPPORTUNITY" => "opportunity",
+                "LEAD" => "lead",
                 "MICROSOFT" => "microsoft",
                 "ENGAGEMENT" => "engagement",
                 _ => continue,
@@ -151,7 +152,7 @@ impl World {
             if link.get("base").is_none_or(Value::is_null) {
                 continue;
             }
-            for field in ["referral", "opportunity", "engagement"] {
+            for field in ["referral", "opportunity", "lead", "engagement"] {
                 let value = string(link, field);
                 assert!(
                     value.is_empty() || claimed.contains(&(field, value.clone())),

@@ -81,6 +81,7 @@ impl Key {
         let pk = match pointer {
             Pointer::Referral(id) => format!("REFERRAL#{id}"),
             Pointer::Opportunity(id) => format!("OPPORTUNITY#{id}"),
+            Pointer::Lead(id) => format!("LEAD#{id}"),
             Pointer::Microsoft(id) => format!("MICROSOFT#{id}"),
             Pointer::Engagement(id) => format!("ENGAGEMENT#{id}"),
         };

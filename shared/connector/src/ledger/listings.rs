@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use cosell::hint::Subject;
-use cosell::ids::{LinkId, OpportunityId, ReferralId};
+use cosell::ids::{LeadId, LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Link};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -41,13 +41,15 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The record to look at for this deal: its referral, or the opportunity while there is none. None only when the
-    /// link names no record at all.
+    /// The record to look at for this deal: its referral, or the opportunity while there is none. A link that names
+    /// neither was kept for a lead that nothing is known of yet, and is called after it.
     #[must_use]
     pub fn subject(&self) -> Option<Subject> {
         let own = self.referral.map(Subject::Referral);
         let opportunity = self.opportunity.map(Subject::Opportunity);
-        own.or(opportunity).or(self.microsoft.map(Subject::Referral))
+        let microsofts = self.microsoft.map(Subject::Referral);
+        let lead = Subject::Lead(LeadId::new(self.link.uuid()));
+        own.or(opportunity).or(microsofts).or(Some(lead))
     }
 }
 

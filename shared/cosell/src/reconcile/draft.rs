@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use uuid::Uuid;
 
-use super::call::{Answer, Call, Close, Table};
+use super::call::{Answer, Call, Close, Qualify, Table};
 use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side};
 use crate::finding::Finding;
@@ -27,6 +27,7 @@ enum Effect {
     },
     UpdateOpportunity(RowChange),
     CloseOpportunity(Close),
+    QualifyLead(Qualify),
     CreateRow {
         table: Table,
         id: Uuid,
@@ -43,7 +44,9 @@ impl Effect {
     const fn toward(&self) -> Side {
         match self {
             Self::PatchReferral { .. } | Self::CreateReferral { .. } => Side::PartnerCenter,
-            Self::UpdateOpportunity(_) | Self::CloseOpportunity(_) | Self::CreateRow { .. } => Side::Dynamics,
+            Self::UpdateOpportunity(_) | Self::CloseOpportunity(_) | Self::QualifyLead(_) | Self::CreateRow { .. } => {
+                Side::Dynamics
+            }
         }
     }
 }
@@ -205,7 +208,7 @@ impl Draft {
                 let moves = change.cells().any(|(column, _)| column == "statecode");
                 Some((Side::Dynamics, None, moves))
             }
-            Effect::CloseOpportunity(_) => Some((Side::Dynamics, None, true)),
+            Effect::CloseOpportunity(_) | Effect::QualifyLead(_) => Some((Side::Dynamics, None, true)),
             Effect::CreateRow { .. } | Effect::CreateReferral { .. } => None,
         }
     }
@@ -291,6 +294,10 @@ impl Draft {
         self.effects.push_back(Effect::CloseOpportunity(close));
     }
 
+    pub(super) fn qualify_lead(&mut self, qualify: Qualify) {
+        self.effects.push_back(Effect::QualifyLead(qualify));
+    }
+
     pub(super) fn create_row(&mut self, table: Table, id: Uuid, change: RowChange) {
         self.effects.push_back(Effect::CreateRow { table, id, change });
     }
@@ -304,6 +311,7 @@ impl Draft {
 
     /// Brings only our own columns up to date.
     pub(super) fn show_only(&mut self, row: Option<&Row>, policy: &Policy) {
+        let policy = &policy.of(self.after.record());
         let mut change = RowChange::default();
         plan::show(&mut change, &self.after.shown, &self.before.shown, policy);
         if self.after.shown.status != self.before.shown.status
@@ -360,8 +368,9 @@ impl Draft {
         if !self.pointers {
             return Vec::new();
         }
-        // Until both records are linked the pointers may not have been written yet; writing them again is harmless.
-        let known = if self.before.base.is_some() {
+        // Until both records are linked, or linked in place of others, the pointers may not have been written yet; writing
+        // them again is harmless.
+        let known = if self.before.base.is_some() && !self.before.is_taking_over() {
             self.before.pointers()
         } else {
             Vec::new()
@@ -379,6 +388,7 @@ impl Draft {
         link.version += 1;
         link.writer.clone_from(&trigger.writer);
         link.opportunity = self.after.opportunity;
+        link.lead = self.after.lead;
         link.referral = self.after.referral;
         link.engagement = self.after.engagement;
         link.microsoft = self.after.microsoft;
@@ -386,7 +396,7 @@ impl Draft {
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
-            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => {
+            Some(Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::Update { .. }) | None => {
                 (policy.wait(INTENT_LEASE), "intent")
             }
         };
@@ -417,37 +427,39 @@ impl Draft {
         let Some(effect) = self.effects.front() else {
             return Step::Finished;
         };
-        let call =
-            match effect {
-                Effect::PatchReferral { operations, .. } => self
-                    .after
+        let call = match effect {
+            Effect::PatchReferral { operations, .. } => {
+                self.after
                     .referral
                     .zip(self.after.etags.referral.clone())
                     .map(|(id, etag)| Call::PatchReferral {
                         id,
                         etag,
                         operations: operations.clone(),
-                    }),
-                Effect::UpdateOpportunity(change) => self
-                    .after
-                    .opportunity
+                    })
+            }
+            Effect::UpdateOpportunity(change) => {
+                self.after
+                    .record()
                     .zip(self.after.etags.opportunity.clone())
-                    .map(|(id, etag)| Call::UpdateOpportunity {
+                    .map(|(id, etag)| Call::UpdateRecord {
                         id,
                         etag,
                         change: change.clone(),
-                    }),
-                Effect::CloseOpportunity(close) => self.after.opportunity.map(|id| Call::CloseOpportunity {
-                    id,
-                    close: close.clone(),
-                }),
-                Effect::CreateRow { table, id, change } => Some(Call::CreateRow {
-                    table: *table,
-                    id: *id,
-                    change: change.clone(),
-                }),
-                Effect::CreateReferral { body, .. } => Some(Call::CreateReferral(body.clone())),
-            };
+                    })
+            }
+            Effect::CloseOpportunity(close) => self.after.opportunity.map(|id| Call::CloseOpportunity {
+                id,
+                close: close.clone(),
+            }),
+            Effect::QualifyLead(qualify) => self.after.lead.map(|id| Call::QualifyLead { id, qualify: *qualify }),
+            Effect::CreateRow { table, id, change } => Some(Call::CreateRow {
+                table: *table,
+                id: *id,
+                change: change.clone(),
+            }),
+            Effect::CreateReferral { body, .. } => Some(Call::CreateReferral(body.clone())),
+        };
         self.last = self.effects.pop_front();
         call.map_or(Step::Again, Step::Call)
     }
@@ -463,14 +475,14 @@ impl Draft {
             (Effect::UpdateOpportunity(_), Answer::Row(row))
             | (
                 Effect::CreateRow {
-                    table: Table::Opportunity,
+                    table: Table::Opportunity | Table::Lead,
                     ..
                 },
                 Answer::Row(row),
             ) => {
                 self.after.etags.opportunity = row.and_then(|row| row.etag);
             }
-            (Effect::CloseOpportunity(_), Answer::Done) => self.after.etags.opportunity = None,
+            (Effect::CloseOpportunity(_) | Effect::QualifyLead(_), Answer::Done) => self.after.etags.opportunity = None,
             (
                 Effect::CreateRow {
                     table: Table::Account | Table::Contact,
@@ -479,7 +491,7 @@ impl Draft {
                 Answer::Row(_),
             ) => {}
             (Effect::CreateRow { table, .. }, Answer::Exists) => {
-                if table == Table::Opportunity {
+                if matches!(table, Table::Opportunity | Table::Lead) {
                     self.after.etags.opportunity = None;
                 }
                 return true;
@@ -512,12 +524,12 @@ impl Draft {
             matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == self.after.opportunity);
     }
 
-    /// Whether the last call was to create the opportunity itself.
+    /// Whether the last call was to create the opportunity, or the lead, itself.
     pub(super) fn was_creating_opportunity(&self) -> bool {
         matches!(
             &self.last,
             Some(Effect::CreateRow {
-                table: Table::Opportunity,
+                table: Table::Opportunity | Table::Lead,
                 ..
             })
         )
@@ -585,6 +597,7 @@ impl Draft {
             trace: trigger.trace.clone(),
             referral: link.referral,
             opportunity: link.opportunity,
+            lead: link.lead,
             findings: self.findings.clone(),
             changes: self.changes.clone(),
             etags: link.etags.clone(),

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use cosell::deal::{Field, Side, Term, Terms};
 use cosell::fault::{Class, Fault};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{EngagementId, LinkId, OpportunityId, ReferralId, TenantId};
+use cosell::ids::{EngagementId, LinkId, OpportunityId, Record, ReferralId, TenantId};
 use cosell::link::{AuditEntry, Half, Link, LinkWrite, Pending, Pointer, State};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::{Cell, Row, RowChange};
@@ -314,7 +314,14 @@ impl World {
                         .iter()
                         .all(|operation| field_of(operation).is_none_or(announced))
             }
-            (Call::UpdateOpportunity { id, change, .. }, Some(Pending::Update { changes, .. })) => {
+            (
+                Call::UpdateRecord {
+                    id: Record::Opportunity(id),
+                    change,
+                    ..
+                },
+                Some(Pending::Update { changes, .. }),
+            ) => {
                 let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::Dynamics));
                 let same_name = |cell: &Cell| {
                     let there = self.rows.get(id).map(|row| POLICY.mapping.terms(&row.shown()));
@@ -433,6 +440,7 @@ impl World {
     pub(crate) fn find(&self, subject: Subject) -> Option<Link> {
         let (pointers, own) = match subject {
             Subject::Opportunity(id) => (vec![Pointer::Opportunity(id)], id.into()),
+            Subject::Lead(id) => (vec![Pointer::Lead(id)], id.into()),
             Subject::Referral(id) => (vec![Pointer::Referral(id), Pointer::Microsoft(id)], id.into()),
         };
         let pointed = pointers.iter().find_map(|pointer| self.pointers.get(pointer));
@@ -478,7 +486,15 @@ impl World {
             }
             Call::ReadLink(id) => Answer::Link(self.link(*id).map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
-            Call::ReadOpportunity(id) => Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row)))),
+            Call::ReadRecord(Record::Lead(_))
+            | Call::UpdateRecord {
+                id: Record::Lead(_), ..
+            }
+            | Call::FindOffspring(_)
+            | Call::QualifyLead { .. } => panic!("this world has no leads"),
+            Call::ReadRecord(Record::Opportunity(id)) => {
+                Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row))))
+            }
             Call::SearchReferrals(search) => {
                 let listed = self.referrals.values().filter(|found| found.at + LIST_LAG <= self.now);
                 let wanted = listed.filter(|found| match search {
@@ -554,7 +570,11 @@ impl World {
                 self.people.insert((table.set(), *id), cells(change));
                 Answer::Row(Some(Box::new(Row::default())))
             }
-            Call::UpdateOpportunity { id, etag, change } => {
+            Call::UpdateRecord {
+                id: Record::Opportunity(id),
+                etag,
+                change,
+            } => {
                 if self.plugin == Some(*id) {
                     return permanent("a plug-in of this CRM says no");
                 }
