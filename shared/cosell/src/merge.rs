@@ -492,7 +492,7 @@ impl Merge<'_> {
                     self.now(toward).get(field)
                 ),
             ),
-            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => later(
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => shut(
                 Code::Missing,
                 format!(
                     "fill in first name, last name and phone number of {}; Partner Center takes nobody without them",

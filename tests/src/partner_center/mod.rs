@@ -175,7 +175,7 @@ impl PartnerCenter {
     pub fn event_body(&self, event: &str, referral: &str) -> Vec<u8> {
         // ResourceChangeUtcDate is the date of the change, not of the event.
         let changed = self.find_referral(referral).and_then(|record| {
-            let at = record["updatedDateTime"].as_str()?;
+            let at = record.get("updatedDateTime")?.as_str()?;
             at.parse().ok()
         });
         desk::referral_notice(event, referral, changed.unwrap_or_else(|| self.desk().now())).body()
