@@ -94,23 +94,23 @@ pub(crate) async fn restore(order: &Restore, context: &Context<'_>) -> Result<Re
         event.insert("record".to_owned(), record.into());
     }
     let answer = ask(&function, "restore", event, screen).await?;
-    let restored = &answer["restored"];
-    let written = list(&restored["written"]);
+    let restored = part(&answer, "/restored");
+    let written = list(part(restored, "/written"));
     if written.is_empty() {
         let text = format!(
             "{} is {:?} on both sides already; nothing was written",
             order.field,
-            said(&restored["value"])
+            said(part(restored, "/value"))
         );
         screen.marked(Mark::Good, &text);
     }
     for place in written {
         let text = format!(
             "{}: {} was {}, and is {}",
-            side(&place["side"]),
+            side(part(place, "/side")),
             order.field,
-            said(&place["was"]),
-            said(&place["is"])
+            said(part(place, "/was")),
+            said(part(place, "/is"))
         );
         screen.marked(Mark::Good, &text);
     }
@@ -122,61 +122,61 @@ pub(crate) async fn show(order: &Show, context: &Context<'_>) -> Result<Report, 
     let screen = context.screen;
     let function = Function::find(&order.reach, context).await?;
     let answer = ask(&function, "show", order.deal.event(), screen).await?;
-    let link = &answer["link"];
+    let link = part(&answer, "/link");
     screen.heading("A deal, as it stands");
     for (name, value) in [
-        ("Referral", said(&link["referral"])),
-        ("Opportunity", said(&link["opportunity"])),
-        ("Microsoft's", said(&link["microsoft"])),
-        ("State", said(&link["state"])),
+        ("Referral", said(part(link, "/referral"))),
+        ("Opportunity", said(part(link, "/opportunity"))),
+        ("Microsoft's", said(part(link, "/microsoft"))),
+        ("State", said(part(link, "/state"))),
         (
             "Under way",
-            answer["pending"]
+            part(&answer, "/pending")
                 .as_object()
                 .and_then(|kind| kind.keys().next().cloned())
                 .unwrap_or_default(),
         ),
-        ("Looked at", said(&answer["due"]["at"])),
+        ("Looked at", said(part(&answer, "/due/at"))),
     ] {
         if !value.is_empty() {
             screen.pair(name, value);
         }
     }
     screen.gap();
-    let rows: Vec<Vec<String>> = list(&answer["fields"])
+    let rows: Vec<Vec<String>> = list(part(&answer, "/fields"))
         .iter()
         .map(|field| {
             let base = match field.get("base_dynamics") {
-                Some(other) => format!("{} | {}", cell(&field["base"]), cell(other)),
-                None => cell(&field["base"]),
+                Some(other) => format!("{} | {}", cell(part(field, "/base")), cell(other)),
+                None => cell(part(field, "/base")),
             };
             vec![
-                said(&field["field"]),
+                said(part(field, "/field")),
                 base,
-                cell(&field["partner_center"]),
-                cell(&field["dynamics"]),
+                cell(part(field, "/partner_center")),
+                cell(part(field, "/dynamics")),
             ]
         })
         .collect();
     screen.table(&["field", "agreed", "Partner Center", "Dynamics"], &rows);
     screen.gap();
-    findings("What needs a person", &answer["attention"], Mark::Bad, screen);
-    let plan = &answer["plan"];
-    if list(&plan["findings"]).is_empty() {
+    findings("What needs a person", part(&answer, "/attention"), Mark::Bad, screen);
+    let plan = part(&answer, "/plan");
+    if list(part(plan, "/findings")).is_empty() {
         screen.marked(Mark::Good, "a look would write nothing");
         screen.gap();
     } else {
-        findings("What a look would come to", &plan["findings"], Mark::Note, screen);
+        findings("What a look would come to", part(plan, "/findings"), Mark::Note, screen);
     }
-    let restorable: Vec<Vec<String>> = list(&answer["restorable"])
+    let restorable: Vec<Vec<String>> = list(part(&answer, "/restorable"))
         .iter()
         .map(|loser| {
             vec![
-                loser["record"].to_string(),
-                said(&loser["field"]),
-                cell(&loser["text"]),
-                side(&loser["side"]).to_owned(),
-                said(&loser["at"]),
+                part(loser, "/record").to_string(),
+                said(part(loser, "/field")),
+                cell(part(loser, "/text")),
+                side(part(loser, "/side")).to_owned(),
+                said(part(loser, "/at")),
             ]
         })
         .collect();
@@ -185,16 +185,18 @@ pub(crate) async fn show(order: &Show, context: &Context<'_>) -> Result<Report, 
         screen.table(&["record", "field", "value", "typed in", "overruled at"], &restorable);
         screen.gap();
     }
-    let audit: Vec<Vec<String>> = list(&answer["audit"])
+    let audit: Vec<Vec<String>> = list(part(&answer, "/audit"))
         .iter()
         .take(SHOWN)
         .map(|entry| {
-            let first = list(&entry["findings"]).first().map(|finding| said(&finding["text"]));
+            let first = list(part(entry, "/findings"))
+                .first()
+                .map(|finding| said(part(finding, "/text")));
             vec![
-                entry["version"].to_string(),
-                said(&entry["at"]).chars().take(19).collect(),
-                said(&entry["cause"]),
-                said(&entry["outcome"]),
+                part(entry, "/version").to_string(),
+                said(part(entry, "/at")).chars().take(19).collect(),
+                said(part(entry, "/cause")),
+                said(part(entry, "/outcome")),
                 short(&first.unwrap_or_default(), 2 * CELL),
             ]
         })
@@ -214,8 +216,8 @@ pub(crate) async fn attention(order: &Attention, context: &Context<'_>) -> Resul
             event.insert("from".to_owned(), from.as_str().into());
         }
         let answer = ask(&function, "attention", event, screen).await?;
-        deals.extend(list(&answer["deals"]).iter().cloned());
-        from = answer["next"].as_str().map(str::to_owned);
+        deals.extend(list(part(&answer, "/deals")).iter().cloned());
+        from = part(&answer, "/next").as_str().map(str::to_owned);
         if from.is_none() {
             break;
         }
@@ -229,18 +231,18 @@ pub(crate) async fn attention(order: &Attention, context: &Context<'_>) -> Resul
         ));
     }
     for deal in &deals {
-        let record = match (said(&deal["opportunity"]), said(&deal["referral"])) {
+        let record = match (said(part(deal, "/opportunity")), said(part(deal, "/referral"))) {
             (opportunity, _) if !opportunity.is_empty() => format!("opportunity {opportunity}"),
             (_, referral) => format!("referral {referral}"),
         };
-        let name = said(&deal["name"]);
+        let name = said(part(deal, "/name"));
         let name = if name.is_empty() { name } else { format!(" ({name})") };
         screen.line(format!(
             "  {}  {record}{name}",
-            said(&deal["since"]).chars().take(16).collect::<String>()
+            said(part(deal, "/since")).chars().take(16).collect::<String>()
         ));
-        for finding in list(&deal["attention"]) {
-            screen.cure(&said(&finding["text"]));
+        for finding in list(part(deal, "/attention")) {
+            screen.cure(&said(part(finding, "/text")));
         }
     }
     Ok(Report {
@@ -325,9 +327,9 @@ async fn walk(
             }
             None => trouble,
         })?;
-        done.seen += answer["seen"].as_u64().unwrap_or_default();
-        done.hinted += answer["hinted"].as_u64().unwrap_or_default();
-        from = answer["next"].as_str().map(str::to_owned);
+        done.seen += part(&answer, "/seen").as_u64().unwrap_or_default();
+        done.hinted += part(&answer, "/hinted").as_u64().unwrap_or_default();
+        from = part(&answer, "/next").as_str().map(str::to_owned);
         if from.is_none() {
             context.screen.still();
             return Ok(done);
@@ -359,8 +361,8 @@ async fn confirmed(is_sure: bool, question: &str, screen: Screen) -> Result<(), 
 
 /// What became of an order.
 fn outcome(answer: &Value, screen: Screen) {
-    let told = list(&answer["findings"]);
-    let (mark, text) = match answer["outcome"].as_str() {
+    let told = list(part(answer, "/findings"));
+    let (mark, text) = match part(answer, "/outcome").as_str() {
         Some("written") => (Mark::Good, "done: it was written where it belongs"),
         Some("echo") => (Mark::Good, "nothing to do: both sides are as they should be"),
         Some("noted") => (Mark::Good, "done: nothing had to be written to a vendor"),
@@ -371,7 +373,7 @@ fn outcome(answer: &Value, screen: Screen) {
     };
     screen.marked(mark, text);
     for finding in told {
-        screen.cure(&said(&finding["text"]));
+        screen.cure(&said(part(finding, "/text")));
     }
 }
 
@@ -381,13 +383,13 @@ fn findings(title: &str, found: &Value, mark: Mark, screen: Screen) {
     }
     screen.subheading(title);
     for finding in list(found) {
-        screen.marked(mark, &said(&finding["text"]));
+        screen.marked(mark, &said(part(finding, "/text")));
     }
     screen.gap();
 }
 
 fn report(document: Value) -> Report {
-    let is_fine = document["outcome"] != "parked";
+    let is_fine = part(&document, "/outcome") != "parked";
     Report { is_fine, document }
 }
 
@@ -396,6 +398,12 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// Text as it stands; nothing for what is none.
+/// A member of an answer, null when it is not there.
+fn part<'a>(value: &'a Value, place: &str) -> &'a Value {
+    const NULL: &Value = &Value::Null;
+    value.pointer(place).unwrap_or(NULL)
+}
+
 fn said(value: &Value) -> String {
     value.as_str().map(str::to_owned).unwrap_or_default()
 }

@@ -35,7 +35,7 @@ enum Place {
     /// Somebody listens there.
     Address(Url),
     /// Lambda starts it.
-    Lambda { name: String, config: SdkConfig },
+    Lambda { name: String, config: Box<SdkConfig> },
 }
 
 impl Function {
@@ -57,7 +57,10 @@ impl Function {
         let name = reader.required("SYNC_FUNCTION", settings::name);
         let name = reader.finish(|| name).map_err(|error| trouble(&error))?;
         let config = cloud::connect(&context.variables, &context.client).await?;
-        let place = Place::Lambda { name, config };
+        let place = Place::Lambda {
+            name,
+            config: Box::new(config),
+        };
         Ok(Self { client, place })
     }
 

@@ -77,9 +77,7 @@ fn enters(world: &World, change: &Value) -> String {
         "parentaccountid@odata.bind": format!("/accounts({account})"),
         "parentcontactid@odata.bind": format!("/contacts({contact})"),
     });
-    for (column, value) in change.as_object().unwrap() {
-        row[column] = value.clone();
-    }
+    row.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     crm.seller_creates("opportunities", &row).unwrap().to_string()
 }
 

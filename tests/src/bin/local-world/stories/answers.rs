@@ -22,7 +22,9 @@ fn inbound(kind: InboundKind, name: &str, customer: &str) -> InboundDeal {
 }
 
 fn solutions(referral: &Value) -> Vec<String> {
-    let list = referral["details"]["requirements"]["solutions"].as_array();
+    let list = referral
+        .pointer("/details/requirements/solutions")
+        .and_then(Value::as_array);
     let mut ids: Vec<String> = list
         .into_iter()
         .flatten()
