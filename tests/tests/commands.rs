@@ -50,6 +50,7 @@ async fn calm() -> World {
     .unwrap()
 }
 
+#[expect(clippy::panic, reason = "a command that fails has failed its scenario")]
 async fn order(world: &World, command: Value) -> Value {
     let answer = world.invoke(command.clone()).await;
     answer.unwrap_or_else(|error| panic!("{command}: {error}\n{}", world.state_of_affairs()))
@@ -156,15 +157,13 @@ fn is_write(exchange: &Exchange) -> bool {
 
 /// The process dies behind one of the writes of a command, for each of them in a world of its own; then the command is
 /// given again, and everything has to be as if nothing had happened.
-async fn survives_every_crash<S, F>(
+async fn survives_every_crash<S>(
     set: impl AsyncFn(&World) -> S,
     command: impl Fn(&S) -> Value,
     refusal: Option<&str>,
     is_done: impl Fn(&World, &S),
     writes: usize,
-) where
-    F: Sized,
-{
+) {
     for position in 0..writes {
         let world = calm().await;
         let deal = set(&world).await;
@@ -308,7 +307,7 @@ async fn an_order_on_what_is_no_deal_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acceptance_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, PATCH, change of state, update, commit.
-    survives_every_crash::<_, ()>(
+    survives_every_crash(
         async |world| received(world).await,
         |(opportunity, _)| json!({ "command": "accept", "opportunity": opportunity }),
         Some("is active in Partner Center"),
@@ -425,7 +424,7 @@ async fn what_a_closed_referral_does_not_take_is_not_restored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, PATCH, update, commit.
-    survives_every_crash::<_, ()>(
+    survives_every_crash(
         async |world| {
             let (opportunity, referral) = shared(world).await;
             conflict(world, &opportunity, &referral).await;
@@ -680,7 +679,7 @@ async fn a_row_that_could_not_be_shared_is_linked_to_a_referral_that_exists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unlinking_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, update, commit.
-    survives_every_crash::<_, ()>(
+    survives_every_crash(
         async |world| shared(world).await,
         |(opportunity, _)| json!({ "command": "unlink", "opportunity": opportunity }),
         Some("unlinked already"),
@@ -693,7 +692,7 @@ async fn unlinking_survives_a_crash_behind_each_of_its_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn linking_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, switch, commit; then the ordinary look: announcement, PATCH and update, commit.
-    survives_every_crash::<_, ()>(
+    survives_every_crash(
         async |world| {
             let (opportunity, referral) = shared(world).await;
             order(world, json!({ "command": "unlink", "opportunity": opportunity })).await;

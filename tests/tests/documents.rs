@@ -85,7 +85,7 @@ fn pointed_to(document: &str, is_row: impl Fn(&str) -> bool, column: usize) -> V
     let mut found = Vec::new();
     for line in read(document).lines().filter(|line| is_row(line)) {
         let mut file = String::new();
-        for part in quoted(line.split('|').nth(column).unwrap()) {
+        for part in quoted(line.split('|').nth(column).unwrap_or_default()) {
             if part.contains('/') {
                 file = part;
             } else if part.contains('_') && part.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()) {
