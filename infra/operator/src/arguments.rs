@@ -84,7 +84,7 @@ pub(crate) enum Command {
 /// How the function `sync` is reached.
 #[derive(Debug, Args)]
 pub(crate) struct Reach {
-    /// Address of `sync` in a local world, such as http://127.0.0.1:8080/sync; without it the deployed function is invoked.
+    /// Address of `sync` in a local world, such as http://127.0.0.1:7077/sync; without it the deployed function is invoked.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 }

@@ -46,7 +46,7 @@ impl Function {
                 Trouble::usage(
                     "url_unusable",
                     format!("{text:?} is no https URL, and no loopback one"),
-                    "name the address that the local world shows, such as http://127.0.0.1:8080/sync",
+                    "name the address that the local world shows, such as http://127.0.0.1:7077/sync",
                 )
             })?;
             let place = Place::Address(url);
