@@ -188,7 +188,8 @@ async fn a_referral_that_is_not_co_sell_arrives_as_one_lead_with_all_columns() {
             .iter()
             .find(|row| row["field"] == "value");
         assert_eq!(value.unwrap()["dynamics"], "52000 GBP", "{shown:#}");
-        assert_eq!(shown["plan"], json!([]), "{shown:#}");
+        assert_eq!(shown["plan"]["findings"], json!([]), "{shown:#}");
+        assert_eq!(shown["plan"]["changes"], json!([]), "{shown:#}");
     }
     world.close().await;
 }
