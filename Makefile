@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
-	register prove doctor tools binaries format lints docs examples policy environment
+	register prove doctor attention show resync accept decline restore link unlink backfill tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
@@ -58,6 +58,12 @@ prove: environment ## have Partner Center send a test event to the webhook of EN
 
 doctor: environment ## look whether everything is right in ENV=<environment>, with a cure for what is not
 	@$(COSELL) doctor $(ARGS)
+
+attention: environment ## what needs a person in ENV=<environment>; show, resync, accept, decline, restore, link, unlink, backfill act
+	@$(COSELL) attention $(ARGS)
+
+show resync accept decline restore link unlink backfill: environment
+	@$(COSELL) $@ $(ARGS)
 
 infra: ## check the Terraform: form, validity, tests, checkov
 	.ci/infra

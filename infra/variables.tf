@@ -249,7 +249,7 @@ variable "dry_run" {
 }
 
 variable "sync_cosell_only" {
-  description = "Leads and other referrals that are not co-sell stay out."
+  description = "Leads and other referrals that are not co-sell stay out. If false, they wait for their answer as leads in the CRM."
   type        = bool
   default     = true
   nullable    = false

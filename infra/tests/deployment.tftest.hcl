@@ -159,6 +159,7 @@ run "functions_get_their_settings_and_no_secret" {
   assert {
     condition = module.sync.settings == tomap({
       AUDIT_TABLE           = "cosell-staging-audit"
+      CLOSE_DELAY_SECONDS   = "300"
       DATAVERSE_RATE        = "10"
       DATAVERSE_SECRET      = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:cosell-staging-dataverse-1-AbCdEf"
       DATAVERSE_TENANT_ID   = "11111111-2222-3333-4444-555555555555"

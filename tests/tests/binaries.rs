@@ -143,7 +143,7 @@ async fn a_mapping_with_mistakes_keeps_sync_from_starting_and_each_is_named_with
     let file = std::env::temp_dir().join(format!("mapping-{}.toml", Uuid::new_v4()));
     let broken = include_str!("../../shared/cosell/mapping.toml")
         .replace("kind = \"money\"", "kind = \"gold\"")
-        .replace("\"France\" = \"FR\"", "\"France\" = \"France\"");
+        .replace("[countries]", "[countries]\n\"France\" = \"France\"");
     std::fs::write(&file, &broken).unwrap();
     let line = |part: &str| {
         let line = broken.lines().position(|line| line.contains(part)).unwrap() + 1;

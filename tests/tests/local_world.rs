@@ -16,10 +16,10 @@ async fn played(variables: &[(&str, &str)]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn both_stories_of_the_manual_hold() {
+async fn every_step_of_the_stories_holds() {
     let (status, told) = played(&[("ONCE", "1"), ("PORT", "0")]).await;
     assert_eq!(status, Some(0), "{told}");
-    assert!(told.contains("9 of 9 steps held"), "{told}");
+    assert!(told.contains("19 of 19 steps held"), "{told}");
     assert!(!told.contains('\u{1b}'), "colours are for terminals:\n{told}");
 }
 

@@ -4,6 +4,7 @@
 //! about a deal. Guarantees: a message is finished only when what it asked for was done or written down; messages of one
 //! deal are taken in order; no work is begun that could not be recorded any more.
 
+mod commands;
 mod event;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use cosell::hint::{Cause, Hint};
 use cosell::link::Outcome;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde_json::{Value, json};
+use serde_json::Value;
 use telemetry::{Function, Invocation, Metric};
 
 pub use self::event::{Command, Event, InvalidEvent, Poll};
@@ -266,31 +267,9 @@ async fn dispatch(
             counted.hinted = polled.hinted;
             Ok(serde_json::to_value(polled)?)
         }
-        Event::Command(Command::Resync(subject)) => {
+        Event::Command(command) => {
             counted.outcome = "command";
-            let hint = Hint::new(subject, Cause::Operator);
-            let look = Look {
-                hint: hint.clone(),
-                trace: request.to_owned(),
-                now: now(),
-            };
-            let looked = connector.reconcile(look, run).await;
-            counted.looked(&looked, &hint);
-            match looked.report.fault.filter(|_| looked.report.again) {
-                Some(fault) => Err(fault.into()),
-                None => Ok(json!({
-                    "outcome": looked.report.outcome,
-                    "link": looked.report.link,
-                    "findings": looked.report.findings,
-                })),
-            }
-        }
-        Event::Command(Command::Show(subject)) => {
-            counted.outcome = "command";
-            match connector.show(subject, run, now()).await? {
-                Some(shown) => Ok(serde_json::to_value(shown)?),
-                None => Err(Connector::unknown(subject).into()),
-            }
+            Box::pin(commands::obey(connector, command, request, run, counted)).await
         }
     }
 }

@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cosell::ids::{OpportunityId, ReferralId};
 
 const AFTER: &str = "\
 In the repository `make` calls it, with the settings of an environment:
@@ -25,6 +26,14 @@ In this order on the first day:
 And whenever the mapping is changed:
   cosell mapping-check what is wrong with a mapping file, line by line
 
+Every day, about deals:
+  cosell attention     what needs a person
+  cosell show          one deal, both sides, and what can be restored
+  cosell resync        look at deals now
+  cosell accept, decline, restore, link, unlink
+                       orders about one deal
+  cosell backfill      take in what is older than the connector
+
 Settings are the variables of the deployment. They are read from the
 environment and, where it does not set one, from the file named with
 --settings: a JSON object, as `infra/run operator staging` writes it. Only
@@ -38,7 +47,7 @@ Exit codes: 0 all is well, 1 something failed or differs, 2 the call was
 wrong, 130 interrupted. Colours are used on a terminal only, and not at all
 when NO_COLOR is set.";
 
-/// Sets up and examines the co-sell connector between Partner Center and Dynamics 365.
+/// Sets up, examines and steers the co-sell connector between Partner Center and Dynamics 365.
 #[derive(Debug, Parser)]
 #[command(name = "cosell", version, after_help = AFTER, max_term_width = 100, subcommand_required = true)]
 pub(crate) struct Arguments {
@@ -61,6 +70,264 @@ pub(crate) enum Command {
     Prove(Prove),
     Doctor(Doctor),
     MappingCheck(MappingCheck),
+    Show(Show),
+    Attention(Attention),
+    Resync(Resync),
+    Accept(Accept),
+    Decline(Decline),
+    Restore(Restore),
+    Link(Link),
+    Unlink(Unlink),
+    Backfill(Backfill),
+}
+
+/// How the function `sync` is reached.
+#[derive(Debug, Args)]
+pub(crate) struct Reach {
+    /// Address of `sync` in a local world, such as http://127.0.0.1:7077/sync; without it the deployed function is invoked.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// One deal, named by one of its two records.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Deal {
+    /// Id of the referral.
+    #[arg(long, value_name = "ID")]
+    pub(crate) referral: Option<ReferralId>,
+    /// Id of the opportunity.
+    #[arg(long, value_name = "ID")]
+    pub(crate) opportunity: Option<OpportunityId>,
+}
+
+/// What every command about deals needs.
+const NEEDS_SYNC: &str = "\
+Needs:
+  - AWS permission lambda:InvokeFunction on the function `sync`
+  - Settings: SYNC_FUNCTION, AWS_REGION
+  - Or a local world, named with --url";
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Show a deal: both sides, what they agreed on, what would be done",
+    long_about = "\
+Show a deal: both sides, what they agreed on, what would be done.
+
+Three columns (what both sides last agreed on, Partner Center, Dynamics), what
+needs a person, what a look would write, the newest audit records, and the
+values in them that can be restored. It writes nothing.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) deal: Deal,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "List what needs a person, the longest waiting first",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Attention {
+    /// Go on where an earlier list ended.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Which deals are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Filter {
+    /// Those that need a person.
+    Attention,
+    /// Those whose next look is overdue.
+    Due,
+    /// Every deal.
+    All,
+}
+
+impl Filter {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::Due => "due",
+            Self::All => "all",
+        }
+    }
+}
+
+/// One deal, or many.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Id of the referral.
+    #[arg(long, value_name = "ID")]
+    pub(crate) referral: Option<ReferralId>,
+    /// Id of the opportunity.
+    #[arg(long, value_name = "ID")]
+    pub(crate) opportunity: Option<OpportunityId>,
+    /// Which deals, instead of one.
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) filter: Option<Filter>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Look at both sides of a deal now and bring it into step; or of many",
+    long_about = "\
+Look at both sides of a deal now and bring it into step; or of many.
+
+One deal is looked at while you wait. With --filter the deals are put on the
+queue and looked at one after the other, within the vendors' budgets.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Resync {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Go on where an earlier run ended.
+    #[arg(long, value_name = "PLACE", requires = "filter")]
+    pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Accept a deal that waits for an answer",
+    long_about = "\
+Accept a deal that waits for an answer.
+
+The referral becomes active and the opportunity leaves On Hold, as if the
+seller had done it.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Accept {
+    #[command(flatten)]
+    pub(crate) deal: Deal,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Decline a deal that waits for an answer",
+    long_about = "\
+Decline a deal that waits for an answer.
+
+The referral is closed as declined with the reason, and the opportunity as
+lost. Partner Center has no way back.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Decline {
+    #[command(flatten)]
+    pub(crate) deal: Deal,
+    /// Why; whoever sent the deal reads it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Put a recorded value back on both sides",
+    long_about = "\
+Put a recorded value back on both sides.
+
+Without --record it is the newest value of the field that a conflict has
+overruled. With it, it is what that audit record replaced. `cosell show` lists
+both.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) deal: Deal,
+    /// Which field: name, value, close_date, notes, stage, visibility or solutions.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) field: String,
+    /// Number of the audit record.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) record: Option<u64>,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Make one deal of a referral and an opportunity that exist",
+    long_about = "\
+Make one deal of a referral and an opportunity that exist.
+
+Neither may belong to another deal; what does is unlinked first. Synchronisation
+is switched on in the opportunity, and what is empty on one side is filled from
+the other.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Link {
+    /// Id of the referral.
+    #[arg(long, value_name = "ID")]
+    pub(crate) referral: ReferralId,
+    /// Id of the opportunity.
+    #[arg(long, value_name = "ID")]
+    pub(crate) opportunity: OpportunityId,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Part a referral and its opportunity",
+    long_about = "\
+Part a referral and its opportunity.
+
+Synchronisation is switched off in the opportunity and the referral's id is
+taken out of it. Both records stay as they are otherwise, and no poll joins
+them or makes them anew; `cosell link` does, with one another or with others.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Unlink {
+    #[command(flatten)]
+    pub(crate) deal: Deal,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    about = "Take in what is older than the connector",
+    long_about = "\
+Take in what is older than the connector.
+
+Walks over all referrals and over all opportunities that are switched to
+synchronise, and puts those on the queue that no deal holds yet. It can be
+interrupted; it then says how to go on.",
+    after_long_help = NEEDS_SYNC
+)]
+pub(crate) struct Backfill {
+    /// Only referrals that were changed since this day.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<String>,
+    /// Records of deals that are linked already, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Go on where an earlier run ended.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Debug, Args)]

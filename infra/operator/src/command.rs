@@ -4,8 +4,8 @@
 //! commands do. Guarantee: an interrupted command ends at once, with 130, and says what it leaves behind.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::prompt::Terminal;
 use crate::screen::Screen;
 use crate::settings::{Variables, transport_trouble};
 use crate::trouble::{Exit, Trouble};
-use crate::{columns, consent, credentials, doctor, mapping_check, registration};
+use crate::{columns, consent, credentials, deals, doctor, mapping_check, registration};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -29,6 +29,17 @@ pub(crate) struct Context<'a> {
     pub(crate) client: reqwest::Client,
     /// Set while something is being written that an interruption may or may not stop.
     pub(crate) is_writing: Arc<AtomicBool>,
+    /// Where a walk stands that can be gone on with.
+    place: Arc<Mutex<Option<String>>>,
+}
+
+impl Context<'_> {
+    /// A walk has come this far.
+    pub(crate) fn stands_at(&self, place: Option<&str>) {
+        if let Ok(mut known) = self.place.lock() {
+            *known = place.map(str::to_owned);
+        }
+    }
 }
 
 /// What a command found or did.
@@ -71,13 +82,22 @@ pub(crate) fn run(environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
 async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     let terminal = Terminal::remember();
     let is_writing = Arc::new(AtomicBool::new(false));
+    let place = Arc::<Mutex<Option<String>>>::default();
     let left_behind = match &arguments.command {
         Command::Consent(_) | Command::Credentials(_) => "nothing was stored; the previous credential is untouched",
         Command::Columns(_) => "what was created stays; run it again and it goes on from there",
         Command::Register(_) => {
             "the registration is as it was, or as it should be; `make register ENV=...` shows which"
         }
-        Command::Prove(_) | Command::Doctor(_) | Command::MappingCheck(_) => "nothing was changed",
+        Command::Prove(_)
+        | Command::Doctor(_)
+        | Command::MappingCheck(_)
+        | Command::Show(_)
+        | Command::Attention(_) => "nothing was changed",
+        Command::Resync(_) | Command::Backfill(_) => "what is on the queue is looked at all the same; run it again",
+        Command::Accept(_) | Command::Decline(_) | Command::Restore(_) | Command::Link(_) | Command::Unlink(_) => {
+            "the function goes on by itself if it was asked already; `make show ENV=...` shows how the deal stands"
+        }
     };
     let work = async {
         let variables = Variables::load(environment, arguments.settings.as_deref())?;
@@ -87,6 +107,7 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
             variables,
             client,
             is_writing: Arc::clone(&is_writing),
+            place: Arc::clone(&place),
         };
         match &arguments.command {
             Command::Consent(order) => Box::pin(consent::run(order, &context)).await,
@@ -96,6 +117,15 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
             Command::Prove(order) => Box::pin(registration::prove(order, &context)).await,
             Command::Doctor(order) => Box::pin(doctor::run(order, &context)).await,
             Command::MappingCheck(order) => Box::pin(mapping_check::run(order, &context)).await,
+            Command::Show(order) => Box::pin(deals::show(order, &context)).await,
+            Command::Attention(order) => Box::pin(deals::attention(order, &context)).await,
+            Command::Resync(order) => Box::pin(deals::resync(order, &context)).await,
+            Command::Accept(order) => Box::pin(deals::accept(order, &context)).await,
+            Command::Decline(order) => Box::pin(deals::decline(order, &context)).await,
+            Command::Restore(order) => Box::pin(deals::restore(order, &context)).await,
+            Command::Link(order) => Box::pin(deals::link(order, &context)).await,
+            Command::Unlink(order) => Box::pin(deals::unlink(order, &context)).await,
+            Command::Backfill(order) => Box::pin(deals::backfill(order, &context)).await,
         }
     };
     tokio::select! {
@@ -113,8 +143,11 @@ async fn perform(arguments: Arguments, screen: Screen, environment: &dyn Fn(&str
             } else {
                 left_behind
             };
+            let place = place.lock().ok().and_then(|place| place.clone());
+            let going_on = place.as_ref().map(|place| format!(" with --from '{place}' to go on")).unwrap_or_default();
+            let left_behind = format!("{left_behind}{going_on}");
             screen.line(format!("  interrupted; {left_behind}"));
-            screen.document(&json!({ "outcome": "interrupted", "message": left_behind }));
+            screen.document(&json!({ "outcome": "interrupted", "message": left_behind, "next": place }));
             ExitCode::from(INTERRUPTED)
         }
     }

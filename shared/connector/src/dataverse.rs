@@ -6,10 +6,10 @@
 //! updates; a link is followed only below our own environment's `/api/data/`.
 
 use cosell::fault::{Class, Fault};
-use cosell::ids::{Etag, OpportunityId};
+use cosell::ids::{CurrencyId, Etag, LeadId, OpportunityId};
 use cosell::mapping::AccountColumns;
 use cosell::opportunity::{Cell, Row, RowChange};
-use cosell::reconcile::call::Close;
+use cosell::reconcile::call::{Close, Qualify};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderName, IF_NONE_MATCH};
@@ -53,6 +53,7 @@ mod code {
     pub(super) const DUPLICATE_RULE: &str = "0x80040333";
     pub(super) const KEY_TAKEN: &str = "0x80060892";
     pub(super) const ALREADY_CLOSED: &str = "0x80040515";
+    pub(super) const INVALID_TRANSITION: &str = "0x8004f00e";
     pub(super) const DELTA_EXPIRED: &str = "0x80044352";
     pub(super) const NO_COLUMN: [&str; 2] = ["0x80060888", "0x80048d19"];
     pub(super) const NOT_TRACKED: [&str; 2] = ["0x80072491", "0x80072492"];
@@ -86,7 +87,7 @@ pub enum Updated {
     Gone,
 }
 
-/// What became of closing an opportunity.
+/// What became of closing an opportunity, or of qualifying a lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Closed {
@@ -362,6 +363,43 @@ impl Dataverse {
         }
     }
 
+    /// Qualifies a lead: the opportunity, and the account and contact that are asked for, are made at once with it.
+    /// Repeating it is harmless: only an open lead can be qualified.
+    /// <https://learn.microsoft.com/dynamics365/developer/reference/webapi/qualifylead>
+    ///
+    /// # Errors
+    /// When the service does not answer or refuses.
+    pub async fn qualify(&self, id: LeadId, qualify: &Qualify) -> Result<Closed, Error> {
+        let body = QualifyBody {
+            create_account: qualify.create_account,
+            create_contact: qualify.create_contact,
+            create_opportunity: true,
+            status: qualify.status,
+            currency: qualify.currency.map(|id| CurrencyReference { kind: CURRENCY, id }),
+        };
+        let url = self
+            .http
+            .url(&format!("{API}/leads({id})/Microsoft.Dynamics.CRM.QualifyLead"))?;
+        let request = Request::new("qualifying a lead", Method::POST, url, Effect::Guarded).json(JSON, &body)?;
+        match self.http.send(with_versions(request)).await {
+            Ok(_) => Ok(Closed::Done),
+            Err(error) if error.has_code(code::INVALID_TRANSITION) => Ok(Closed::Already),
+            Err(error) if says_no_such_row(&error) => Ok(Closed::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The opportunities that came of a lead, the oldest first; at most two.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn find_offspring(&self, lead: LeadId) -> Result<Vec<Row>, Error> {
+        let filter = format!("_originatingleadid_value eq {lead}");
+        let select = "opportunityid,createdon&$orderby=createdon%20asc,opportunityid%20asc";
+        self.find("finding a lead's opportunity", "opportunities", select, &filter)
+            .await
+    }
+
     /// Active currencies with this ISO code: normally one.
     ///
     /// # Errors
@@ -439,22 +477,14 @@ impl Dataverse {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// One page of changed opportunities. Without a link it is the first page of all rows with these columns (a list of
+    /// One page of changed rows of a table. Without a link it is the first page of all rows with these columns (a list of
     /// names, comma separated); with a link it is the page or the later changes the link stands for, and `select` is not
     /// used. Save a delta link only when everything before it is safe.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-change-tracking-synchronize-data-external-systems>
     ///
     /// # Errors
     /// [`Error::DeltaExpired`], [`Error::TrackingDisabled`], [`Error::DeltaMissing`], and as [`Dataverse::read`].
-    pub async fn changes(&self, link: Option<&str>, select: &str) -> Result<Page, Error> {
-        self.changes_of("opportunities", link, select).await
-    }
-
-    /// The same of any table.
-    ///
-    /// # Errors
-    /// As [`Dataverse::changes`].
-    pub async fn changes_of(&self, set: &str, link: Option<&str>, select: &str) -> Result<Page, Error> {
+    pub async fn changes(&self, set: &str, link: Option<&str>, select: &str) -> Result<Page, Error> {
         let url = match link {
             Some(link) => self.http.checked(link, LINKS)?,
             None => self.http.url(&format!("{API}/{set}?$select={select}"))?,
@@ -466,21 +496,12 @@ impl Dataverse {
         Ok(page)
     }
 
-    /// The first page of opportunities modified not before `since`, for tables that do not track changes. It knows no
+    /// The first page of rows of a table modified not before `since`, for tables that do not track changes. It knows no
     /// deletions, and a slow transaction shows up behind its time: overlap by minutes.
     ///
     /// # Errors
     /// As [`Dataverse::read`].
-    pub async fn modified_since(&self, since: Timestamp, select: &str) -> Result<Page, Error> {
-        self.modified_since_of("opportunities", "opportunityid", since, select)
-            .await
-    }
-
-    /// The same of any table with this primary key.
-    ///
-    /// # Errors
-    /// As [`Dataverse::read`].
-    pub async fn modified_since_of(&self, set: &str, key: &str, since: Timestamp, select: &str) -> Result<Page, Error> {
+    pub async fn modified_since(&self, set: &str, key: &str, since: Timestamp, select: &str) -> Result<Page, Error> {
         // Whole seconds, as the column is kept; rounded down.
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let filter = utf8_percent_encode(&format!("modifiedon ge {since}"), LITERAL).to_string();
@@ -497,6 +518,24 @@ impl Dataverse {
     pub async fn more_modified(&self, next: &str) -> Result<Page, Error> {
         let url = self.http.checked(next, LINKS)?;
         self.page("reading modified rows", url, PAGED).await
+    }
+
+    /// One page of the opportunities whose flag in this column is set. Without a link it is the first one; the columns are
+    /// a list of names, comma separated.
+    ///
+    /// # Errors
+    /// As [`Dataverse::read`].
+    pub async fn flagged(&self, link: Option<&str>, flag: &str, select: &str) -> Result<Page, Error> {
+        let url = match link {
+            Some(link) => self.http.checked(link, LINKS)?,
+            None => {
+                let filter = utf8_percent_encode(&format!("{flag} eq true"), LITERAL).to_string();
+                self.http.url(&format!(
+                    "{API}/opportunities?$select={select}&$filter={filter}&$orderby=opportunityid%20asc"
+                ))?
+            }
+        };
+        self.page("listing shared opportunities", url, PAGED).await
     }
 
     async fn page(&self, operation: &'static str, url: Url, prefer: &'static str) -> Result<Page, Error> {
@@ -542,6 +581,27 @@ struct CloseBody {
     status: i64,
     #[serde(rename = "OpportunityClose")]
     opportunity_close: RowChange,
+}
+
+const CURRENCY: &str = "Microsoft.Dynamics.CRM.transactioncurrency";
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct QualifyBody {
+    create_account: bool,
+    create_contact: bool,
+    create_opportunity: bool,
+    status: i64,
+    #[serde(rename = "OpportunityCurrencyId", skip_serializing_if = "Option::is_none")]
+    currency: Option<CurrencyReference>,
+}
+
+#[derive(Serialize)]
+struct CurrencyReference {
+    #[serde(rename = "@odata.type")]
+    kind: &'static str,
+    #[serde(rename = "transactioncurrencyid")]
+    id: CurrencyId,
 }
 
 /// A page. Keys come in any order; rows stay text until each is read for itself. `value` is present even when there is

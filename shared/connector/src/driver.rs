@@ -3,14 +3,20 @@
 //! Knows which client serves which call. Refuses to decide anything: what a failure means is in its class, what comes
 //! next is the machine's. Guarantee: the vendors' request ids of a run end up in the audit that the run writes.
 
+use std::sync::Arc;
+
 use cosell::deal::Side;
 use cosell::fault::Fault;
+use cosell::finding::Finding;
 use cosell::hint::Hint;
-use cosell::link::LinkWrite;
+use cosell::link::{Change, LinkWrite, Outcome};
 use cosell::mapping::Mapping;
+use cosell::order::Order;
+use cosell::policy::Policy;
 use cosell::reconcile::call::{Answer, Call, Search};
 use cosell::reconcile::{Next, Reconcile, Report, Trigger};
 use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::connector::Connector;
@@ -72,22 +78,13 @@ impl std::ops::AddAssign for Writes {
 impl Connector {
     /// Looks at a deal and does what is to be done.
     pub async fn reconcile(&self, look: Look, run: &Run) -> Looked {
-        let trigger = Trigger {
-            hint: look.hint,
-            now: look.now,
-            trace: look.trace,
-            writer: Uuid::new_v4().to_string(),
-        };
-        let mut machine = Reconcile::new(trigger, &self.policy);
-        let clients = Clients {
-            partner_center: self.partner_center.during(run),
-            dataverse: self.dataverse.during(run),
-            ledger: &self.ledger,
-            query: self.policy.mapping.opportunity_query(),
-            solutions: self.policy.mapping.solution_table().map_or("", |table| &table.set),
-            mapping: &self.policy.mapping,
-            run,
-        };
+        self.carry_out(look, None, run).await
+    }
+
+    /// Looks at a deal, and does with it what an operator orders.
+    pub async fn carry_out(&self, look: Look, order: Option<Order>, run: &Run) -> Looked {
+        let mut machine = Reconcile::new(trigger(look, order), &self.policy);
+        let clients = self.clients(run);
         let mut writes = Writes::default();
         let mut requests = Vec::new();
         for _ in 0..MOST_CALLS {
@@ -116,14 +113,89 @@ impl Connector {
     }
 }
 
+/// What a look would come to.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// How it would end.
+    pub outcome: Outcome,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// What would be written.
+    pub changes: Vec<Change>,
+}
+
+impl Connector {
+    /// What a look at a deal would do now. It reads, and writes nothing at all.
+    pub async fn preview(&self, look: Look, run: &Run) -> Preview {
+        let policy = Policy {
+            dry_run: true,
+            ..self.policy.as_ref().clone()
+        };
+        let mut machine = Reconcile::new(trigger(look, None), &policy);
+        let clients = self.clients(run);
+        let mut report = Report::runaway();
+        for _ in 0..MOST_CALLS {
+            match machine.next() {
+                // The first thing that would be remembered tells what would have been done.
+                Next::Call(Call::Commit(write) | Call::Intend(write)) => {
+                    let entry = write.audit.into_iter().next_back();
+                    return entry.map_or_else(
+                        || Preview {
+                            outcome: Outcome::Noted,
+                            findings: Vec::new(),
+                            changes: Vec::new(),
+                        },
+                        |entry| Preview {
+                            outcome: entry.outcome,
+                            findings: entry.findings,
+                            changes: entry.changes,
+                        },
+                    );
+                }
+                Next::Call(call) if call.writes_toward().is_some() => break,
+                Next::Call(call) => {
+                    let answer = clients.perform(call, &mut Vec::new()).await;
+                    machine.answer(answer);
+                }
+                Next::Done(done) => {
+                    report = done;
+                    break;
+                }
+            }
+        }
+        Preview {
+            outcome: report.outcome,
+            findings: report.findings,
+            changes: Vec::new(),
+        }
+    }
+
+    fn clients<'a>(&'a self, run: &'a Run) -> Clients<'a> {
+        Clients {
+            partner_center: self.partner_center.during(run),
+            dataverse: self.dataverse.during(run),
+            ledger: &self.ledger,
+            mapping: Arc::clone(&self.policy.mapping),
+            run,
+        }
+    }
+}
+
+fn trigger(look: Look, order: Option<Order>) -> Trigger {
+    Trigger {
+        hint: look.hint,
+        now: look.now,
+        trace: look.trace,
+        writer: Uuid::new_v4().to_string(),
+        order,
+    }
+}
+
 struct Clients<'a> {
     partner_center: PartnerCenter,
     dataverse: Dataverse,
     ledger: &'a Ledger,
-    query: String,
-    /// Entity set of solution rows; blank where the mapping has none.
-    solutions: &'a str,
-    mapping: &'a Mapping,
+    mapping: Arc<Mapping>,
     run: &'a Run,
 }
 
@@ -134,18 +206,23 @@ impl Clients<'_> {
         answer.unwrap_or_else(Answer::Failed)
     }
 
+    /// Entity set of solution rows; nothing asks for it where the mapping has none.
+    fn solutions(&self) -> &str {
+        self.mapping.solution_table().map_or("", |table| &table.set)
+    }
+
     async fn attempt(&self, call: Call, requests: &mut Vec<String>) -> Result<Answer, Fault> {
         Ok(match call {
             Call::FindLink(subject) => Answer::Link(self.ledger.find(subject).await?.map(Box::new)),
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
             Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
-            Call::ReadOpportunity(id) => Answer::Row(
-                self.dataverse
-                    .read("opportunities", id.uuid(), &self.query)
-                    .await?
-                    .map(Box::new),
-            ),
+            Call::ReadRecord(id) => {
+                let query = self.mapping.of(id).opportunity_query();
+                let row = self.dataverse.read(id.set(), id.uuid(), &query).await?;
+                Answer::Row(row.map(Box::new))
+            }
+            Call::FindOffspring(id) => Answer::Rows(self.dataverse.find_offspring(id).await?),
             Call::SearchReferrals(Search::Reference { opportunity, since }) => {
                 Answer::Referrals(self.partner_center.created_since(opportunity, since).await?)
             }
@@ -193,10 +270,10 @@ impl Clients<'_> {
                     Created::Exists => Answer::Exists,
                 }
             }
-            Call::UpdateOpportunity { id, etag, change } => {
+            Call::UpdateRecord { id, etag, change } => {
                 match self
                     .dataverse
-                    .update("opportunities", id.uuid(), &etag, &change, "$select=modifiedon")
+                    .update(id.set(), id.uuid(), &etag, &change, "$select=modifiedon")
                     .await?
                 {
                     Updated::Done(row) => Answer::Row(Some(Box::new(row))),
@@ -207,17 +284,23 @@ impl Clients<'_> {
             Call::AddSolution { key, change } => {
                 match self
                     .dataverse
-                    .create_only(self.solutions, key, &change, "$select=modifiedon")
+                    .create_only(self.solutions(), key, &change, "$select=modifiedon")
                     .await?
                 {
                     Created::Done(row) => Answer::Row(Some(Box::new(row))),
                     Created::Exists => Answer::Exists,
                 }
             }
-            Call::RemoveSolution { key, etag } => match self.dataverse.delete(self.solutions, key, &etag).await? {
+            Call::RemoveSolution { key, etag } => match self.dataverse.delete(self.solutions(), key, &etag).await? {
                 Deleted::Done => Answer::Done,
                 Deleted::Stale => Answer::Stale,
                 Deleted::Gone => Answer::Gone,
+            },
+            Call::QualifyLead { id, qualify } => match self.dataverse.qualify(id, &qualify).await? {
+                Closed::Done => Answer::Done,
+                // By somebody else, or disqualified: the machine reads it again.
+                Closed::Already => Answer::Stale,
+                Closed::Gone => Answer::Gone,
             },
             Call::CloseOpportunity { id, close } => match self.dataverse.close(id, &close).await? {
                 Closed::Done => Answer::Done,

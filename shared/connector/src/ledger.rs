@@ -12,7 +12,7 @@
 //! | `pk` | `sk` | attributes |
 //! |---|---|---|
 //! | `LINK#<id>` | `LINK` | `version` N, `writer`, `body` (JSON of the whole link), `referral`, `opportunity`, `microsoft`; `due_shard` and `due_at` while due, `attention_shard` and `attention_since` while a person is waited for |
-//! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link` |
+//! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link`; once it was let go `parted` instead, the link that held it last |
 //! | `CURSOR#<system>` | `CURSOR` | `value`, `version` N |
 //! | `LEASE#<name>` | `LEASE` | `holder`, `until` |
 //! | `BREAKER#<api>` | `BREAKER` | `open_until` |
@@ -40,7 +40,7 @@ use cosell::ids::{EngagementId, LinkId};
 use cosell::link::{Link, LinkWrite, Pointer};
 use uuid::Uuid;
 
-use self::items::{Item, Key, LINK, PK, VERSION};
+use self::items::{Item, Key, LINK, PARTED, PK, VERSION};
 pub use self::listings::{Listed, Page, PageToken};
 pub use self::marks::{Cursor, Lease, Moved};
 use crate::aws::{CallError, fingerprint};
@@ -190,13 +190,17 @@ impl Ledger {
 
     /// The link that a record belongs to. A referral may be the partner's own or Microsoft's half. A link that was kept for
     /// a record without claiming it (a referral that is not visible yet, or that a person has to settle) is found under
-    /// the record's own id.
+    /// the record's own id. A record that was parted from its link is found there, unless another holds it by now.
     ///
     /// # Errors
     /// When DynamoDB does not answer, or the items are not what we write.
     pub async fn find(&self, subject: Subject) -> Result<Option<Link>, Error> {
         match subject {
             Subject::Opportunity(id) => match self.follow(Pointer::Opportunity(id)).await? {
+                Some(link) => Ok(Some(link)),
+                None => self.get(id.into()).await,
+            },
+            Subject::Lead(id) => match self.follow(Pointer::Lead(id)).await? {
                 Some(link) => Ok(Some(link)),
                 None => self.get(id.into()).await,
             },
@@ -216,7 +220,9 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::find`].
     pub async fn find_engagement(&self, id: EngagementId) -> Result<Option<Link>, Error> {
-        self.follow(Pointer::Engagement(id)).await
+        let found = self.follow(Pointer::Engagement(id)).await?;
+        // One that was let go leads to whoever held it last.
+        Ok(found.filter(|link| link.engagement == Some(id)))
     }
 
     /// The link that a solution row was last seen with: a deleted row is told by its key alone.
@@ -262,7 +268,7 @@ impl Ledger {
     /// When DynamoDB does not answer or the write is larger than it takes. After an error in doubt the same write may be
     /// tried again: if it was applied, the answer is [`Written::Done`].
     pub async fn write(&self, write: &LinkWrite) -> Result<Written, Error> {
-        if write.pointers.is_empty() && write.audit.is_empty() {
+        if write.pointers.is_empty() && write.freed.is_empty() && write.audit.is_empty() {
             self.put_link(write).await
         } else {
             self.transact(write).await
@@ -319,13 +325,26 @@ impl Ledger {
             let builder = put().table_name(&self.links).set_item(Some(item));
             puts.push(if pointer.is_claim() {
                 builder
-                    .condition_expression("attribute_not_exists(#pk) OR #link = :link")
-                    .expression_attribute_names("#pk", PK)
+                    // One that was let go has no link.
+                    .condition_expression("attribute_not_exists(#link) OR #link = :link")
                     .expression_attribute_names("#link", LINK)
                     .expression_attribute_values(":link", items::text(link.to_string()))
             } else {
                 builder
             });
+        }
+        for pointer in &write.freed {
+            let item = items::of_freed_pointer(*pointer, link);
+            bytes += items::size(&item);
+            token.push(format!("-{}", Key::pointer(*pointer).pk));
+            let builder = put().table_name(&self.links).set_item(Some(item));
+            puts.push(
+                builder
+                    .condition_expression("#link = :link OR #parted = :link")
+                    .expression_attribute_names("#link", LINK)
+                    .expression_attribute_names("#parted", PARTED)
+                    .expression_attribute_values(":link", items::text(link.to_string())),
+            );
         }
         for (position, entry) in write.audit.iter().enumerate() {
             let item = items::of_audit(entry, position)?;
@@ -370,7 +389,7 @@ fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> SdkError<TransactWr
     SdkError::construction_failure(error)
 }
 
-/// Says why a transaction was cancelled. Reasons stand in the order of the writes: link, pointers, audit.
+/// Says why a transaction was cancelled. Reasons stand in the order of the writes: link, pointers, freed ones, audit.
 fn cancellation(write: &LinkWrite, item: &Item, reasons: &[CancellationReason]) -> Result<Written, Error> {
     let failed = |reason: &&CancellationReason| reason.code() == Some(CONDITION_FAILED);
     if let Some(reason) = reasons.first().filter(failed) {
@@ -380,6 +399,11 @@ fn cancellation(write: &LinkWrite, item: &Item, reasons: &[CancellationReason]) 
     if let Some((pointer, reason)) = write.pointers.iter().zip(pointers).find(|(_, reason)| failed(reason)) {
         let owner = items::pointed_at(reason.item().unwrap_or(&Key::pointer(*pointer).item()))?;
         return Ok(Written::Taken(*pointer, owner));
+    }
+    let freed = reasons.iter().skip(1 + write.pointers.len()).take(write.freed.len());
+    if freed.into_iter().any(|reason| failed(&reason)) {
+        // Another link has it by now: what is to be let go is not this link's any more.
+        return Ok(Written::Outrun);
     }
     // Whatever passes by itself comes before what never will: the service may not have looked at all conditions.
     let refusals = reasons.iter().filter_map(|reason| {

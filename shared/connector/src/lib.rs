@@ -4,6 +4,8 @@
 //! every module; the clients, the ledger and the queue never use one another.
 
 pub mod aws;
+pub mod backfill;
+pub mod commands;
 pub mod connector;
 pub mod dataverse;
 pub mod driver;

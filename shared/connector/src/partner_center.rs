@@ -231,6 +231,17 @@ impl PartnerCenter {
         }
     }
 
+    /// Goes on where [`Updates::place`] said.
+    #[must_use]
+    pub fn updated_from(&self, place: &str, since: Timestamp) -> Updates {
+        // The place is a query and nothing else, whoever kept it.
+        let first = format!("{PATH}?{}", place.split('#').next().unwrap_or_default());
+        Updates {
+            pages: self.pages("listing changed referrals", &first, ALL_PAGES),
+            order: Descending::new(since),
+        }
+    }
+
     /// Creates a referral. The answer is the referral; none when the service showed nothing readable, which is as good as
     /// a lost answer: it has to be searched for.
     ///
@@ -297,6 +308,13 @@ pub struct Updates {
 }
 
 impl Updates {
+    /// Where the next page begins, to be kept between two runs; none when there is none.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        let next = self.pages.next.as_deref().filter(|_| !self.order.is_past())?;
+        next.split_once('?').map(|(_, query)| query)
+    }
+
     /// The next page; none after the last one. A page may be empty.
     ///
     /// # Errors

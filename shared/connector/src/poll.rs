@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 
 use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::OpportunityId;
+use cosell::ids::{LeadId, OpportunityId};
 use cosell::mapping::SolutionTable;
 use cosell::opportunity::Row;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::connector::Connector;
 use crate::dataverse::{self, Dataverse, Page};
@@ -31,12 +32,6 @@ const MODIFIED_OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 /// with their next change or with `resync`.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Name of the cursor in Dynamics' list of changes.
-const DYNAMICS: &str = "dynamics";
-
-/// Name of the cursor in the list of changes of solution rows.
-const DYNAMICS_SOLUTIONS: &str = "dynamics-solutions";
-
 /// A cursor that stands at no place: the next look begins with everything.
 const NOWHERE: &str = "null";
 
@@ -44,7 +39,7 @@ const NOWHERE: &str = "null";
 const MOST_DUE: usize = 200;
 
 /// A run stops taking pages when less than this is left, so that it can still record how far it came.
-const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);
+pub(crate) const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Up to here listed deals are counted; whoever has more knows enough.
 const MOST_COUNTED: usize = 1_000;
@@ -94,8 +89,16 @@ struct Followed<'a> {
     set: &'a str,
     key: &'a str,
     columns: String,
-    /// Given when its rows are the solutions of opportunities, not opportunities themselves.
-    solutions: Option<&'a SolutionTable>,
+    rows: Rows<'a>,
+}
+
+/// What the rows of a followed table are.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    /// The deals themselves.
+    Records(fn(Uuid) -> Subject),
+    /// The solutions of opportunities.
+    Solutions(&'a SolutionTable),
 }
 
 /// What a poll is told.
@@ -110,7 +113,7 @@ pub struct Tick<'a> {
 }
 
 impl Connector {
-    /// Finds opportunities that changed, or whose solution rows did.
+    /// Finds opportunities that changed, or whose solution rows did, and leads where they are wanted.
     ///
     /// # Errors
     /// What kept it from finding out; the cursor then stays where the last safe page left it.
@@ -122,9 +125,41 @@ impl Connector {
                 ..polled
             });
         };
-        let result = self.follow_dynamics(tick, &mut polled).await;
+        let mut result = Ok(());
+        for table in self.followed() {
+            // One table that cannot be read keeps no other from being followed.
+            let followed = self.follow_dynamics(&table, tick, &mut polled).await;
+            result = result.and(followed);
+        }
         self.ledger.release(lease).await?;
         result.map(|()| polled)
+    }
+
+    /// The tables of the CRM whose changes concern deals: one call for each, when nothing has changed.
+    fn followed(&self) -> Vec<Followed<'_>> {
+        let mapping = &self.policy.mapping;
+        let opportunities = Followed {
+            cursor: "dynamics",
+            set: "opportunities",
+            key: "opportunityid",
+            columns: mapping.tracking_columns(),
+            rows: Rows::Records(|id| Subject::Opportunity(OpportunityId::new(id))),
+        };
+        let solutions = mapping.solution_table().map(|table| Followed {
+            cursor: "dynamics-solutions",
+            set: &table.set,
+            key: &table.key,
+            columns: table.tracking_columns(),
+            rows: Rows::Solutions(table),
+        });
+        let leads = self.policy.wants_leads().then(|| Followed {
+            cursor: "dynamics-leads",
+            set: "leads",
+            key: "leadid",
+            columns: mapping.tracking_columns(),
+            rows: Rows::Records(|id| Subject::Lead(LeadId::new(id))),
+        });
+        [Some(opportunities), solutions, leads].into_iter().flatten().collect()
     }
 
     /// How long ago the poll of Dynamics was last known to have seen every change: zero when the run that began at `now`
@@ -133,13 +168,13 @@ impl Connector {
     /// # Errors
     /// When the ledger does not answer.
     pub async fn dynamics_cursor_age(&self, now: Timestamp) -> Result<Option<SignedDuration>, Fault> {
-        let mut oldest: Option<Timestamp> = None;
+        let mut oldest = None;
         for table in self.followed() {
             let cursor = self.ledger.cursor(table.cursor).await?;
             let caught_up = cursor.and_then(|cursor| cursor.caught_up);
-            oldest = [oldest, caught_up].into_iter().flatten().min();
+            oldest = oldest.max(caught_up.map(|at| now.duration_since(at).max(SignedDuration::ZERO)));
         }
-        Ok(oldest.map(|at| now.duration_since(at).max(SignedDuration::ZERO)))
+        Ok(oldest)
     }
 
     /// Counts the deals that are listed for a person, or for a look that should have been.
@@ -154,42 +189,8 @@ impl Connector {
         })
     }
 
-    /// One call for each followed table, when nothing has changed.
-    async fn follow_dynamics(&self, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
+    async fn follow_dynamics(&self, table: &Followed<'_>, tick: Tick<'_>, polled: &mut Polled) -> Result<(), Fault> {
         let dataverse = self.dataverse.during(tick.run);
-        for table in self.followed() {
-            self.follow_table(&dataverse, &table, tick, polled).await?;
-        }
-        Ok(())
-    }
-
-    /// The tables of the CRM whose changes concern deals.
-    fn followed(&self) -> Vec<Followed<'_>> {
-        let mapping = &self.policy.mapping;
-        let opportunities = Followed {
-            cursor: DYNAMICS,
-            set: "opportunities",
-            key: "opportunityid",
-            columns: mapping.tracking_columns(),
-            solutions: None,
-        };
-        let solutions = mapping.solution_table().map(|table| Followed {
-            cursor: DYNAMICS_SOLUTIONS,
-            set: &table.set,
-            key: &table.key,
-            columns: table.tracking_columns(),
-            solutions: Some(table),
-        });
-        [Some(opportunities), solutions].into_iter().flatten().collect()
-    }
-
-    async fn follow_table(
-        &self,
-        dataverse: &Dataverse,
-        table: &Followed<'_>,
-        tick: Tick<'_>,
-        polled: &mut Polled,
-    ) -> Result<(), Fault> {
         let mut cursor = self.ledger.cursor(table.cursor).await?;
         if cursor.is_none() {
             // From here on it is known for how long the poll has been behind, even if it never gets to its first page.
@@ -211,7 +212,7 @@ impl Connector {
             let place = cursor
                 .as_ref()
                 .and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
-            let page = match dynamics_page(dataverse, table, place.as_ref()).await {
+            let page = match dynamics_page(&dataverse, table, place.as_ref()).await {
                 Ok(page) => page,
                 // Too long since the last look, or the table's columns have changed: everything is compared once.
                 // So it is when the link belongs to other columns, or to another address of the environment.
@@ -234,12 +235,12 @@ impl Connector {
                         Some(Place::Link { .. }) | None => Timestamp::UNIX_EPOCH,
                     };
                     return self
-                        .follow_modified(dataverse, table, tick, since, cursor, polled)
+                        .follow_modified(&dataverse, table, tick, since, cursor, polled)
                         .await;
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.hint(table, &page.rows, polled).await?;
+            self.hint_page(table, &page.rows, polled).await?;
             let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else {
                 return Ok(());
             };
@@ -275,7 +276,7 @@ impl Connector {
     ) -> Result<(), Fault> {
         let from = since.checked_sub(MODIFIED_OVERLAP).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut page = dataverse
-            .modified_since_of(table.set, table.key, from.max(Timestamp::UNIX_EPOCH), &table.columns)
+            .modified_since(table.set, table.key, from.max(Timestamp::UNIX_EPOCH), &table.columns)
             .await?;
         let mut newest = since;
         loop {
@@ -287,7 +288,7 @@ impl Connector {
                         .unwrap_or(newest),
                 );
             }
-            self.hint(table, &page.rows, polled).await?;
+            self.hint_page(table, &page.rows, polled).await?;
             let Some(next) = page.next.take() else { break };
             if tick.run.deadline().left() < RESERVE {
                 polled.unfinished = true;
@@ -303,10 +304,10 @@ impl Connector {
         Ok(())
     }
 
-    async fn hint(&self, table: &Followed<'_>, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
-        match table.solutions {
-            None => self.hint_rows(rows, polled).await,
-            Some(solutions) => self.hint_solutions(solutions, rows, polled).await,
+    async fn hint_page(&self, table: &Followed<'_>, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+        match table.rows {
+            Rows::Records(subject) => self.hint_rows(table.key, subject, rows, polled).await,
+            Rows::Solutions(solutions) => self.hint_solutions(solutions, rows, polled).await,
         }
     }
 
@@ -345,22 +346,25 @@ impl Connector {
         Ok(())
     }
 
-    async fn hint_rows(&self, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+    async fn hint_rows(
+        &self,
+        key: &str,
+        subject: fn(Uuid) -> Subject,
+        rows: &[Row],
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
         let mut hints: Vec<Keyed> = Vec::new();
         for row in rows {
-            let Some(id) = row
-                .guid("opportunityid")
-                .or_else(|| row.guid("id"))
-                .map(OpportunityId::new)
-            else {
+            let Some(id) = row.guid(key).or_else(|| row.guid("id")) else {
                 tracing::warn!("a row of the change list has no id and was skipped");
                 continue;
             };
             polled.changed += 1;
-            if !self.concerns_us(id, row).await? {
+            let subject = subject(id);
+            if !self.concerns_us(subject, row).await? {
                 continue;
             }
-            let mut hint = Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll);
+            let mut hint = Hint::new(subject, Cause::DynamicsPoll);
             if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
                 hint = hint.changed_at(at);
             }
@@ -375,11 +379,11 @@ impl Connector {
         Ok(())
     }
 
-    /// Tracked requests take no filter, so every opportunity of the environment comes through.
-    async fn concerns_us(&self, id: OpportunityId, row: &Row) -> Result<bool, Fault> {
+    /// Tracked requests take no filter, so every row of the table comes through.
+    async fn concerns_us(&self, subject: Subject, row: &Row) -> Result<bool, Fault> {
         let columns = &self.policy.mapping.columns;
         if row.deleted {
-            return Ok(self.ledger.find(Subject::Opportunity(id)).await?.is_some());
+            return Ok(self.ledger.find(subject).await?.is_some());
         }
         Ok(row.flag(&columns.sync) || row.text(&columns.referral_identifier).is_some())
     }
@@ -462,7 +466,8 @@ impl Connector {
                     let subject = link
                         .referral
                         .map(Subject::Referral)
-                        .or(link.opportunity.map(Subject::Opportunity))?;
+                        .or(link.opportunity.map(Subject::Opportunity))
+                        .or(link.lead.map(Subject::Lead))?;
                     Some(Keyed::new(Hint::new(subject, Cause::Compare), tick.name))
                 })
                 .collect();
@@ -515,9 +520,9 @@ async fn dynamics_page(
     let Followed { set, columns, .. } = table;
     match place {
         Some(Place::Link { columns: of_link, .. }) if of_link != columns => Err(dataverse::Error::DeltaExpired),
-        Some(Place::Link { url, .. }) => dataverse.changes_of(set, Some(url), columns).await,
+        Some(Place::Link { url, .. }) => dataverse.changes(set, Some(url), columns).await,
         Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
-        None => dataverse.changes_of(set, None, columns).await,
+        None => dataverse.changes(set, None, columns).await,
     }
 }
 

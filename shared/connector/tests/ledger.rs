@@ -167,6 +167,7 @@ fn first(number: u128, writer: &str) -> LinkWrite {
     LinkWrite {
         link,
         pointers: Vec::new(),
+        freed: Vec::new(),
         audit: Vec::new(),
     }
 }
@@ -179,6 +180,7 @@ fn next(link: &Link, writer: &str) -> LinkWrite {
     LinkWrite {
         link,
         pointers: Vec::new(),
+        freed: Vec::new(),
         audit: Vec::new(),
     }
 }
@@ -197,6 +199,7 @@ fn audited(mut write: LinkWrite, when: &str) -> LinkWrite {
         trace: "trace".to_owned(),
         referral: write.link.referral,
         opportunity: write.link.opportunity,
+        lead: write.link.lead,
         findings: vec![Finding::new(Code::Linked, "linked")],
         changes: Vec::new(),
         etags: Etags::default(),

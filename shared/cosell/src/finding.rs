@@ -66,6 +66,12 @@ pub enum Code {
     TakenBack,
     /// Would have been written, but the connector runs dry.
     DryRun,
+    /// An operator's order was carried out.
+    Ordered,
+    /// An operator's order was refused; nothing was done for it.
+    OrderRefused,
+    /// An operator parted the two records; only an operator joins one of them again.
+    Unlinked,
 }
 
 impl Code {
@@ -101,6 +107,9 @@ impl Code {
             Self::Closing => "closing",
             Self::TakenBack => "taken_back",
             Self::DryRun => "dry_run",
+            Self::Ordered => "ordered",
+            Self::OrderRefused => "order_refused",
+            Self::Unlinked => "unlinked",
         }
     }
 
@@ -118,7 +127,8 @@ impl Code {
             | Self::AlreadyLinked
             | Self::DuplicateReferrals
             | Self::Deleted
-            | Self::Refused => true,
+            | Self::Refused
+            | Self::Unlinked => true,
             Self::Created
             | Self::Linked
             | Self::Carried
@@ -135,7 +145,9 @@ impl Code {
             | Self::OutOfScope
             | Self::Closing
             | Self::TakenBack
-            | Self::DryRun => false,
+            | Self::DryRun
+            | Self::Ordered
+            | Self::OrderRefused => false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{OpportunityId, ReferralId};
+use crate::ids::{LeadId, OpportunityId, ReferralId};
 
 /// Which record to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Subject {
     Referral(ReferralId),
     /// An opportunity in Dynamics.
     Opportunity(OpportunityId),
+    /// A lead in Dynamics.
+    Lead(LeadId),
 }
 
 impl fmt::Display for Subject {
@@ -24,6 +26,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Referral(id) => write!(f, "referral {id}"),
             Self::Opportunity(id) => write!(f, "opportunity {id}"),
+            Self::Lead(id) => write!(f, "lead {id}"),
         }
     }
 }
@@ -121,6 +124,7 @@ impl Hint {
         match self.subject {
             Subject::Referral(id) => id.to_string(),
             Subject::Opportunity(id) => id.to_string(),
+            Subject::Lead(id) => id.to_string(),
         }
     }
 }

@@ -78,6 +78,10 @@ guid!(
     OpportunityId, "opportunity"
 );
 guid!(
+    /// A lead row in Dataverse.
+    LeadId, "lead"
+);
+guid!(
     /// An account row in Dataverse.
     AccountId, "account"
 );
@@ -111,6 +115,50 @@ impl From<OpportunityId> for LinkId {
     }
 }
 
+impl From<LeadId> for LinkId {
+    fn from(id: LeadId) -> Self {
+        Self(id.uuid())
+    }
+}
+
+/// The row of the CRM that stands for a deal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// A deal that was accepted, or that is to be sold together.
+    Opportunity(OpportunityId),
+    /// A deal that nobody has answered yet and that is not to be sold together.
+    Lead(LeadId),
+}
+
+impl Record {
+    /// Its entity set, as URLs spell it.
+    #[must_use]
+    pub const fn set(self) -> &'static str {
+        match self {
+            Self::Opportunity(_) => "opportunities",
+            Self::Lead(_) => "leads",
+        }
+    }
+
+    /// Its key.
+    #[must_use]
+    pub const fn uuid(self) -> Uuid {
+        match self {
+            Self::Opportunity(id) => id.uuid(),
+            Self::Lead(id) => id.uuid(),
+        }
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opportunity(id) => write!(f, "opportunity {id}"),
+            Self::Lead(id) => write!(f, "lead {id}"),
+        }
+    }
+}
+
 impl TenantId {
     /// Blanks and capitals make no other customer: Dataverse compares without them too.
     fn derive(self, kind: &str, parts: &[&str]) -> Uuid {
@@ -126,6 +174,12 @@ impl TenantId {
     #[must_use]
     pub fn opportunity_for(self, referral: ReferralId) -> OpportunityId {
         OpportunityId(Uuid::new_v5(&self.0, referral.to_string().as_bytes()))
+    }
+
+    /// The lead that is created for a referral: always the same one.
+    #[must_use]
+    pub fn lead_for(self, referral: ReferralId) -> LeadId {
+        LeadId(self.derive("lead", &[&referral.to_string()]))
     }
 
     /// The account that is created for a customer who is not in the CRM yet: the same one for all deals of the customer,
@@ -192,6 +246,10 @@ mod tests {
         );
         assert_ne!(tenant.account_for("A", "1", "DE"), tenant.account_for("A", "1", "AT"));
         assert_eq!(tenant.contact_for("A@b.example"), tenant.contact_for("a@b.example"));
+        assert_ne!(
+            tenant.lead_for(referral).uuid(),
+            tenant.opportunity_for(referral).uuid()
+        );
         assert_ne!(
             TenantId::new(Uuid::from_u128(3)).opportunity_for(referral),
             tenant.opportunity_for(referral)

@@ -14,6 +14,7 @@ pub mod link;
 pub mod mapping;
 pub mod merge;
 pub mod opportunity;
+pub mod order;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;

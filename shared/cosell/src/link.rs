@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::deal::{Field, Help, Side, Term, Terms};
 use crate::finding::Finding;
-use crate::hint::Cause;
-use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
+use crate::hint::{Cause, Subject};
+use crate::ids::{EngagementId, Etag, LeadId, LinkId, OpportunityId, Record, ReferralId};
 use crate::stage::Stage;
 
 /// One deal: the pair of records, and what both said when we last made them agree.
@@ -27,6 +27,9 @@ pub struct Link {
     /// The opportunity, existing or about to be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opportunity: Option<OpportunityId>,
+    /// The lead that came before the opportunity. Without an opportunity it is the deal's row in the CRM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadId>,
     /// The partner's own referral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referral: Option<ReferralId>,
@@ -57,6 +60,9 @@ pub struct Link {
     /// Whether it takes part at all.
     #[serde(default)]
     pub state: State,
+    /// Pairs that an operator parted: none of them is joined, or made anew, by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<Parted>,
     /// What our own columns of the opportunity show.
     #[serde(default)]
     pub shown: Shown,
@@ -98,6 +104,37 @@ pub enum State {
     Paused,
     /// One of its records is gone; nothing is created again.
     Gone,
+    /// An operator parted its records; it holds none of them any more.
+    Parted,
+}
+
+/// Records that were one deal until an operator parted them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parted {
+    /// The partner's own referral.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<ReferralId>,
+    /// The opportunity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opportunity: Option<OpportunityId>,
+    /// Microsoft's half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microsoft: Option<ReferralId>,
+    /// The lead it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadId>,
+}
+
+impl Parted {
+    /// Whether a record was one of them.
+    #[must_use]
+    pub fn names(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Referral(id) => self.referral == Some(id) || self.microsoft == Some(id),
+            Subject::Opportunity(id) => self.opportunity == Some(id),
+            Subject::Lead(id) => self.lead == Some(id),
+        }
+    }
 }
 
 /// What both sides showed when they last agreed. They may differ where one system cannot hold what the other says (a cut
@@ -159,6 +196,11 @@ pub enum Pending {
         /// The referral's terms at the time; none once they were refused for good, so that its next ones are taken.
         terms: Terms,
     },
+    /// The lead named in the link is created from these terms of the referral.
+    CreateLead {
+        /// As in `CreateOpportunity`.
+        terms: Terms,
+    },
     /// A referral is created; its id is the server's choice, so a doubtful outcome is searched for.
     CreateReferral {
         /// Which half.
@@ -178,7 +220,14 @@ pub enum Pending {
         opportunity: Terms,
         /// What will be said of it, losers included.
         changes: Vec<Change>,
+        /// The field that an operator set on both sides: whoever finishes this takes it for what the seller says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ordered: Option<Field>,
     },
+    /// An operator joins the two: synchronisation is switched on in the row.
+    Join,
+    /// An operator parts the two: the row forgets the referral, then the ledger does.
+    Part,
 }
 
 /// When to look at a deal again.
@@ -285,6 +334,9 @@ pub struct AuditEntry {
     /// The opportunity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opportunity: Option<OpportunityId>,
+    /// The lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadId>,
     /// Why.
     pub findings: Vec<Finding>,
     /// What was written.
@@ -346,6 +398,8 @@ pub enum Pointer {
     Referral(ReferralId),
     /// The opportunity.
     Opportunity(OpportunityId),
+    /// The lead.
+    Lead(LeadId),
     /// Microsoft's half.
     Microsoft(ReferralId),
     /// The engagement.
@@ -369,6 +423,8 @@ pub struct LinkWrite {
     pub link: Link,
     /// Pointers that must be free, or point to this link already, if they are claims.
     pub pointers: Vec<Pointer>,
+    /// Pointers of this link that any link may take from now on.
+    pub freed: Vec<Pointer>,
     /// Audit records to add.
     pub audit: Vec<AuditEntry>,
 }
@@ -393,6 +449,7 @@ impl Link {
             version: 0,
             writer: String::new(),
             opportunity: None,
+            lead: None,
             referral: None,
             engagement: None,
             microsoft: None,
@@ -403,6 +460,7 @@ impl Link {
             attention: Vec::new(),
             attention_since: None,
             state: State::Active,
+            parted: Vec::new(),
             shown: Shown::default(),
             journal: Vec::new(),
             referenced: false,
@@ -414,11 +472,63 @@ impl Link {
         }
     }
 
+    /// Whether a record was parted from this link and does not belong to it now.
+    #[must_use]
+    pub fn has_parted(&self, subject: Subject) -> bool {
+        let is_held = self.state != State::Parted
+            && match subject {
+                Subject::Referral(id) => self.referral == Some(id) || self.microsoft == Some(id),
+                Subject::Opportunity(id) => self.opportunity == Some(id),
+                Subject::Lead(id) => self.lead == Some(id),
+            };
+        !is_held && self.parted.iter().any(|parted| parted.names(subject))
+    }
+
+    /// The link once its records were parted: it names them in its memory alone.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        let parted = Parted {
+            referral: self.referral.take(),
+            opportunity: self.opportunity.take(),
+            microsoft: self.microsoft.take(),
+            lead: self.lead.take(),
+        };
+        self.parted.push(parted);
+        self.engagement = None;
+        self.closing = None;
+        self.asked = None;
+        self.solution_rows = Vec::new();
+        self.base = None;
+        self.etags = Etags::default();
+        self.pending = None;
+        self.due = None;
+        self.attention = Vec::new();
+        self.attention_since = None;
+        self.state = State::Parted;
+        self.shown = Shown::default();
+        self.referenced = false;
+        self
+    }
+
+    /// The deal's row in the CRM: the opportunity, or the lead while there is none.
+    #[must_use]
+    pub fn record(&self) -> Option<Record> {
+        let lead = self.lead.map(Record::Lead);
+        self.opportunity.map(Record::Opportunity).or(lead)
+    }
+
+    /// Whether the deal's row in the CRM is a lead.
+    #[must_use]
+    pub const fn is_lead(&self) -> bool {
+        self.lead.is_some() && self.opportunity.is_none()
+    }
+
     /// Every pointer that leads here.
     #[must_use]
     pub fn pointers(&self) -> Vec<Pointer> {
         [
             self.opportunity.map(Pointer::Opportunity),
+            self.lead.map(Pointer::Lead),
             self.referral.map(Pointer::Referral),
             self.microsoft.map(Pointer::Microsoft),
             self.engagement.map(Pointer::Engagement),

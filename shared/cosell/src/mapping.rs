@@ -7,6 +7,7 @@ mod country;
 mod currency;
 mod customer;
 mod file;
+mod lead;
 mod read;
 mod show;
 pub mod solutions;
@@ -14,10 +15,13 @@ mod text;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use self::currency::{CurrencyKind, CurrencyRule};
+pub(crate) use self::customer::set_text;
 pub use self::customer::{AccountColumns, CountryKind, PersonColumns};
 pub use self::file::{InvalidMapping, Problem};
+pub use self::lead::{LeadColumns, Person};
 pub use self::show::{Type, Want};
 pub use self::solutions::SolutionTable;
 pub use self::text::{cut, strip_mark};
@@ -29,13 +33,16 @@ use crate::link::SyncStatus;
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::reconcile::call::Table;
 use crate::referral::Attribute;
-use crate::stage::Stage;
+use crate::stage::{OpportunityMove, Stage};
 
 /// The mapping that ships with the connector.
 pub const DEFAULT: &str = include_str!("../mapping.toml");
 
 /// Room that the mark and its blank take in a name column.
 const MARK_ROOM: usize = 2;
+
+/// Fields that Partner Center demands of every deal.
+const REQUIRED: [Field; 3] = [Field::Name, Field::Value, Field::CloseDate];
 
 /// UTF-16 units that the column of the closing reason holds.
 const CLOSE_REASON_ROOM: usize = 200;
@@ -156,6 +163,8 @@ pub struct StageRow {
     pub state: i64,
     /// `statuscode`.
     pub status: i64,
+    /// What the status reason says of a deal that ended; of leads only.
+    pub reason: Option<String>,
 }
 
 /// What the other side can hold of a value.
@@ -191,6 +200,10 @@ pub struct Mapping {
     countries: BTreeMap<String, String>,
     free_mail: BTreeSet<String>,
     link_pattern: String,
+    /// The same for leads; none when deals that are not co-sell become opportunities at once.
+    leads: Option<Arc<Self>>,
+    /// Set in the mapping of leads: columns that only a lead has.
+    lead: Option<LeadColumns>,
     solutions: Option<SolutionTable>,
 }
 
@@ -220,6 +233,11 @@ impl Mapping {
         let currency = self.currency.expansion();
         let account = self.account_columns().join(",");
         let (contact, owner) = (self.contact.list(), self.owner.list());
+        if self.is_of_leads() {
+            return format!(
+                "$select={columns}&$expand={currency}parentaccountid($select={account}),parentcontactid($select={contact})"
+            );
+        }
         let solutions = self.solutions.as_ref();
         let solutions = solutions.map_or_else(String::new, |table| format!(",{}", table.expansion()));
         format!(
@@ -261,7 +279,8 @@ impl Mapping {
             .chain(self.fields.values().map(|rule| rule.column.as_str()))
             .chain(self.currency.own_column())
             .filter(|column| !column.is_empty())
-            .chain(["name", "statecode", "statuscode", "modifiedon", "_ownerid_value"])
+            .chain(["statecode", "statuscode", "modifiedon", "_ownerid_value"])
+            .chain(self.further_columns().iter().copied())
             .collect();
         names.into_iter().collect()
     }
@@ -291,7 +310,9 @@ impl Mapping {
         let stage = known(&|row| Some(row.state) == state && Some(row.status) == status)
             .or_else(|| known(&|row| Some(row.state) == state))
             .unwrap_or_else(|| Stage::Unknown(format!("statecode {state:?}, statuscode {status:?}")));
-        Term::stage(stage, row.text(&self.columns.close_reason))
+        let listed = self.stages.iter().find(|row| Some(row.status) == status);
+        let meaning = listed.and_then(|row| row.reason.as_deref());
+        Term::stage(stage, row.text(&self.columns.close_reason).or(meaning))
     }
 
     /// Whether a help code is one that the API takes.
@@ -324,6 +345,7 @@ impl Mapping {
         match (toward, term) {
             (_, Term::Stage { stage, reason }) => {
                 let stage = match toward {
+                    Side::Dynamics if self.is_of_leads() => stage.toward_lead(),
                     Side::Dynamics => stage.toward_dynamics(),
                     Side::PartnerCenter => stage.toward_partner_center(&there.stage()),
                 };

@@ -123,6 +123,77 @@ pub(crate) fn held_back(what: &str, toward: Side) -> String {
     )
 }
 
+impl Input<'_> {
+    const fn now(&self, side: Side) -> &Terms {
+        match side {
+            Side::PartnerCenter => self.referral,
+            Side::Dynamics => self.opportunity,
+        }
+    }
+
+    /// Whether a side shows something else than when the two last agreed.
+    pub(crate) fn has_moved(&self, side: Side, field: Field) -> bool {
+        let then = self
+            .base
+            .map(|base| base.side(side).get(field))
+            .unwrap_or(&Term::Nothing);
+        match (side, then, self.now(side).get(field)) {
+            // A value that came without a currency takes the row's, which the base could not know.
+            (
+                Side::Dynamics,
+                Term::Money {
+                    amount: base,
+                    currency: None,
+                },
+                Term::Money { amount: now, .. },
+            ) => base != now,
+            // A reason that stands there, or is added, after the deal was lost without one: nobody can take it any more.
+            (
+                Side::Dynamics,
+                Term::Stage {
+                    stage: base,
+                    reason: None,
+                },
+                Term::Stage { stage: now, .. },
+            ) => base != now,
+            (_, base, now) => base != now,
+        }
+    }
+
+    /// What a side can hold of a value.
+    pub(crate) fn fit(&self, field: Field, term: &Term, toward: Side) -> Fitted {
+        let Input {
+            mapping,
+            money_digits,
+            digits_of,
+            marked,
+            solution_rows,
+            ..
+        } = *self;
+        if (toward, field, solution_rows) == (Side::Dynamics, Field::Solutions, true) {
+            return Fitted {
+                term: solutions::held(term),
+                cut: false,
+            };
+        }
+        let there = self.now(toward);
+        let digits = match (term, there.get(field)) {
+            (Term::Money { currency: brought, .. }, Term::Money { currency: current, .. }) if brought == current => {
+                money_digits
+            }
+            (
+                Term::Money {
+                    currency: Some(brought),
+                    ..
+                },
+                _,
+            ) => digits_of.get(brought).copied().unwrap_or(money_digits),
+            _ => money_digits,
+        };
+        mapping.fit(field, term, toward, there, digits, marked)
+    }
+}
+
 /// What is said of a value that a choice of the CRM has no number for.
 pub(crate) fn no_choice(value: &Term, label: &str) -> String {
     format!(
@@ -167,67 +238,16 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn now(&self, side: Side) -> &Terms {
-        match side {
-            Side::PartnerCenter => self.input.referral,
-            Side::Dynamics => self.input.opportunity,
-        }
+    const fn now(&self, side: Side) -> &Terms {
+        self.input.now(side)
     }
 
     fn has_moved(&self, side: Side, field: Field) -> bool {
-        match (side, self.base.side(side).get(field), self.now(side).get(field)) {
-            // A value that came without a currency takes the row's, which the base could not know.
-            (
-                Side::Dynamics,
-                Term::Money {
-                    amount: base,
-                    currency: None,
-                },
-                Term::Money { amount: now, .. },
-            ) => base != now,
-            // A reason that stands there, or is added, after the deal was lost without one: nobody can take it any more.
-            (
-                Side::Dynamics,
-                Term::Stage {
-                    stage: base,
-                    reason: None,
-                },
-                Term::Stage { stage: now, .. },
-            ) => base != now,
-            (_, base, now) => base != now,
-        }
+        self.input.has_moved(side, field)
     }
 
     fn fit(&self, field: Field, term: &Term, toward: Side) -> Fitted {
-        let Input {
-            mapping,
-            money_digits,
-            digits_of,
-            marked,
-            solution_rows,
-            ..
-        } = self.input;
-        if (toward, field, solution_rows) == (Side::Dynamics, Field::Solutions, true) {
-            return Fitted {
-                term: solutions::held(term),
-                cut: false,
-            };
-        }
-        let there = self.now(toward);
-        let digits = match (term, there.get(field)) {
-            (Term::Money { currency: brought, .. }, Term::Money { currency: current, .. }) if brought == current => {
-                money_digits
-            }
-            (
-                Term::Money {
-                    currency: Some(brought),
-                    ..
-                },
-                _,
-            ) => digits_of.get(brought).copied().unwrap_or(money_digits),
-            _ => money_digits,
-        };
-        mapping.fit(field, term, toward, there, digits, marked)
+        self.input.fit(field, term, toward)
     }
 
     fn field(&mut self, field: Field) {
@@ -427,7 +447,7 @@ impl Merge<'_> {
                 let there = self.now(toward).stage();
                 let (legal, target) = match fitted.as_stage() {
                     Some(target) if toward == Side::PartnerCenter => (there.referral_moves(target).is_some(), target),
-                    Some(target) => (there.opportunity_moves(target).is_some(), target),
+                    Some(target) => (self.input.mapping.moves(&there, target).is_some(), target),
                     None => return shut(Code::UnknownValue, format!("{value} is not a stage")),
                 };
                 // A reason alone is no move; Partner Center takes it only together with the closing.
@@ -496,7 +516,7 @@ impl Merge<'_> {
                     self.now(toward).get(field)
                 ),
             ),
-            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => later(
+            (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => shut(
                 Code::Missing,
                 format!(
                     "fill in first name, last name and phone number of {}; Partner Center takes nobody without them",

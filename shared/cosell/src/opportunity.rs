@@ -179,6 +179,11 @@ impl Row {
     pub fn cells(&self) -> impl Iterator<Item = (&str, &Cell)> {
         self.cells.iter().map(|(name, cell)| (name.as_str(), cell))
     }
+
+    /// The row as it will be with this value in a column.
+    pub fn set(&mut self, column: &str, value: Cell) {
+        self.cells.insert(column.to_owned(), value);
+    }
 }
 
 /// Columns to write; serialises to exactly the body of the request.
@@ -196,6 +201,13 @@ impl RowChange {
     pub fn bind(&mut self, navigation: &str, set: &str, id: Uuid) {
         self.0
             .insert(format!("{navigation}@odata.bind"), Cell::Text(format!("/{set}({id})")));
+    }
+
+    /// Adds what another change sets and this one does not.
+    pub fn complete(&mut self, with: &Self) {
+        for (column, cell) in &with.0 {
+            self.0.entry(column.clone()).or_insert_with(|| cell.clone());
+        }
     }
 
     /// Whether nothing would be written.

@@ -4,6 +4,7 @@
 //! is sent and what to do when it fails. Guarantees: a plan without requests writes nothing; every request is valid
 //! against the published definition of its API; planning again after a plan was carried out yields nothing.
 
+pub(crate) mod lead;
 pub mod solutions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::mapping::solutions::{SolutionRow, is_of, tag, tags, unsendable};
 use crate::mapping::{self, Mapping};
 use crate::merge::{self, Merged};
 use crate::opportunity::{Cell, Row, RowChange};
+use crate::order;
 use crate::policy::Policy;
 use crate::reconcile::call::{Close, Table};
 use crate::referral::{
@@ -92,6 +94,8 @@ pub struct Plan {
     pub referenced: bool,
     /// Digits after the point that the CRM keeps for the deal's currency once it is done.
     pub money_digits: u32,
+    /// Why an operator's order is not part of it.
+    pub refusal: Option<Finding>,
     /// A closing that waits.
     pub closing: Option<Closing>,
     /// What became of the help that the seller wants.
@@ -121,6 +125,8 @@ pub enum OpportunityRequest {
     Update(RowChange),
     /// Close it.
     Close(Close),
+    /// Qualify it, which only leads can be: an opportunity takes its place.
+    Qualify,
 }
 
 /// What has to be looked up before a plan can be made.
@@ -153,6 +159,10 @@ fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Re
     let (Some(row), Some(base)) = (picture.opportunity, picture.base) else {
         return Ok(Invitation::Unwanted);
     };
+    if picture.link.is_lead() {
+        // What is not accepted yet is nothing to ask for help with.
+        return Ok(Invitation::Unwanted);
+    }
     let particulars = mapping.particulars(row);
     let asked = picture.link.asked.as_ref();
     let is_new = asked.map_or(particulars.help.is_some(), |asked| asked.help != particulars.help);
@@ -276,6 +286,15 @@ fn closing(picture: &Picture<'_>, opportunity: &Terms, waits: bool, findings: &m
 /// # Errors
 /// What has to be looked up first.
 pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
+    plan_ordered(picture, None, policy)
+}
+
+/// Plans a linked deal of which an operator wants one field to be as given, on both sides.
+///
+/// # Errors
+/// What has to be looked up first.
+pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy: &Policy) -> Result<Plan, Need> {
+    let policy = &policy.of(picture.link.record());
     let mapping = policy.mapping.as_ref();
     let assumed = Base::default();
     let base = picture.base.unwrap_or(&assumed);
@@ -310,7 +329,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
     if reveals {
         opportunity.set(Field::Visibility, Term::Flag(true));
     }
-    let mut merged = merge::merge(merge::Input {
+    let input = merge::Input {
         mapping,
         base: picture.base,
         referral: &referral,
@@ -323,7 +342,12 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         close_delay: closing_wait(picture, &opportunity, policy),
         answerable: !picture.referral.is_some_and(Referral::is_from_another_partner),
         paused: policy.paused,
-    });
+    };
+    let (mut merged, refusal) = match order.map(|(field, value)| order::merge(input, *field, value)) {
+        None => (merge::merge(input), None),
+        Some(Ok(merged)) => (merged, None),
+        Some(Err(refusal)) => (merge::merge(input), Some(refusal)),
+    };
     if reveals && policy.paused != Some(Side::Dynamics) {
         let change = Change {
             field: Field::Visibility,
@@ -341,6 +365,7 @@ pub fn plan(picture: &Picture<'_>, policy: &Policy) -> Result<Plan, Need> {
         merged.changes.push(change);
     }
     let mut plan = Plan {
+        refusal,
         findings: merged.findings.clone(),
         referenced: picture.link.referenced,
         asked: picture.link.asked.clone(),
@@ -647,8 +672,18 @@ fn plan_opportunity(
     let mut after = Vec::new();
     if let Term::Stage { stage: to, .. } = merged.toward_opportunity.get(Field::Stage) {
         let from = opportunity.stage();
-        for step in from.opportunity_moves(to).unwrap_or_default() {
+        for step in mapping.moves(&from, to).unwrap_or_default() {
             match step {
+                OpportunityMove::Qualify => {
+                    // As for closing.
+                    if picture.opportunity.is_none() {
+                        return Err(Need::Opportunity);
+                    }
+                    after.push(OpportunityRequest::Qualify);
+                }
+                OpportunityMove::Disqualify => {
+                    after.extend(state(mapping, &Stage::Lost).map(OpportunityRequest::Update));
+                }
                 OpportunityMove::Win | OpportunityMove::Lose => {
                     // The actions take no version: only a row just read tells that there is still something to close.
                     if picture.opportunity.is_none() {
@@ -657,7 +692,7 @@ fn plan_opportunity(
                     after.extend(close(step, mapping, merged).map(OpportunityRequest::Close));
                 }
                 OpportunityMove::Reopen | OpportunityMove::Resume => {
-                    before.extend(state(mapping, &Stage::Active).map(OpportunityRequest::Update));
+                    before.extend(state(mapping, &mapping.reopened()).map(OpportunityRequest::Update));
                 }
                 OpportunityMove::Hold => {
                     before.extend(state(mapping, &Stage::Unanswered).map(OpportunityRequest::Update));
@@ -871,7 +906,7 @@ pub fn show_journal(change: &mut RowChange, lines: &[String], mapping: &Mapping)
     change.set(mapping.columns.audit.clone(), Cell::Text(lines.join("\n")));
 }
 
-/// What is needed to create an opportunity.
+/// What is needed to create an opportunity or a lead.
 #[derive(Clone, Copy, Debug)]
 pub struct NewOpportunity<'a> {
     /// The referral.
@@ -895,7 +930,8 @@ pub fn initial_stage(referral: &Stage) -> Stage {
     }
 }
 
-/// The row of an opportunity to be created, and what both sides agree on once it exists.
+/// The row of an opportunity to be created, or of a lead if the policy's mapping is that of leads, and what both sides
+/// agree on once it exists.
 #[must_use]
 pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange, Base, Vec<Finding>) {
     let mapping = policy.mapping.as_ref();
@@ -905,7 +941,11 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
         referral: new.terms.clone(),
         opportunity: Terms::default(),
     };
-    let stage = initial_stage(&new.terms.stage());
+    let stage = if mapping.is_of_leads() {
+        Stage::Unanswered
+    } else {
+        initial_stage(&new.terms.stage())
+    };
     base.referral.set(Field::Stage, Term::stage(stage.clone(), None));
     base.opportunity.set(Field::Stage, Term::stage(stage.clone(), None));
     let mark = mark_of(Some(SyncStatus::Synced), policy);
@@ -932,7 +972,10 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
                 Finding::field(
                     Code::UnknownValue,
                     field,
-                    format!("Partner Center shows {term} as {field}; it was left out of the opportunity"),
+                    format!(
+                        "Partner Center shows {term} as {field}; it was left out of the {}",
+                        mapping.row()
+                    ),
                 )
                 .on(Side::PartnerCenter),
             );
@@ -990,11 +1033,16 @@ pub fn new_opportunity(new: &NewOpportunity<'_>, policy: &Policy) -> (RowChange,
         change.set("statuscode", Cell::Number(Amount::new(row.status.into())));
     }
     if let Some(account) = new.account {
-        change.bind("customerid_account", "accounts", account.uuid());
+        if !mapping.is_of_leads() {
+            change.bind("customerid_account", "accounts", account.uuid());
+        }
         change.bind("parentaccountid", "accounts", account.uuid());
     }
     if let Some(contact) = new.contact {
         change.bind("parentcontactid", "contacts", contact.uuid());
+    }
+    if let Some(columns) = mapping.lead_columns() {
+        lead::introduce(&mut change, columns, &new.referral.customer_profile);
     }
     change.set(mapping.columns.sync.clone(), Cell::Flag(true));
     (change, base, findings)

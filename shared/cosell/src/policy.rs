@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::deal::Side;
-use crate::ids::TenantId;
+use crate::ids::{Record, TenantId};
 use crate::mapping::Mapping;
 
 /// The rules a run works under.
@@ -32,6 +32,22 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The rules for a deal whose row in the CRM is this one.
+    #[must_use]
+    pub fn of(&self, record: Option<Record>) -> Self {
+        let mut policy = self.clone();
+        if let Some(record) = record {
+            policy.mapping = self.mapping.of(record);
+        }
+        policy
+    }
+
+    /// Whether what is not co-sell waits for its answer as a lead.
+    #[must_use]
+    pub fn wants_leads(&self) -> bool {
+        !self.cosell_only && self.mapping.leads().is_some()
+    }
+
     /// A built-in wait, shortened for rehearsals.
     #[must_use]
     pub fn wait(&self, full: SignedDuration) -> SignedDuration {

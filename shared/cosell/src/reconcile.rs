@@ -13,6 +13,8 @@ pub mod call;
 mod create;
 mod draft;
 mod hold;
+mod lead;
+mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +23,17 @@ use uuid::Uuid;
 
 use self::call::{Answer, Call};
 use self::draft::{Draft, Step, field_of};
+use self::lead::Succession;
 use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
-use crate::ids::{AccountId, ContactId, LinkId, ReferralId};
+use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId};
 use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::{Row, RowChange};
+use crate::order::Order;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
 use crate::referral::{Reading, Referral};
@@ -66,6 +71,8 @@ pub struct Trigger {
     pub trace: String,
     /// Token of this run, unique among all runs.
     pub writer: String,
+    /// What an operator wants besides a look.
+    pub order: Option<Order>,
 }
 
 /// How a run ended.
@@ -208,6 +215,8 @@ pub struct Reconcile<'p> {
     asked_domain: bool,
     /// This very run wrote the link's pending part; nobody else can be acting on it.
     holds_intent: bool,
+    /// An opportunity takes the place of a lead.
+    succession: Succession,
     created: bool,
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
@@ -256,6 +265,7 @@ impl<'p> Reconcile<'p> {
             candidates: Vec::new(),
             asked_domain: false,
             holds_intent: false,
+            succession: Succession::default(),
             created: false,
             refused: Vec::new(),
             written: false,
@@ -348,11 +358,12 @@ impl<'p> Reconcile<'p> {
             "would be written if the connector did not run dry: {} change(s)",
             draft.changes().len()
         );
-        let mut next = draft.before().clone();
+        let before = self.as_stored(draft.before().clone());
+        let mut next = before.clone();
         self.identify(&mut next);
         // Looking again would only plan the same again.
         next.due = None;
-        let mut dry = Draft::new(draft.before().clone(), next);
+        let mut dry = Draft::new(before, next);
         dry.note(draft.findings().to_vec());
         dry.note(vec![Finding::new(Code::DryRun, text)]);
         dry.note_changes(draft.changes().to_vec());
@@ -364,6 +375,14 @@ impl<'p> Reconcile<'p> {
     // ---- looking -------------------------------------------------------------------------------------------------
 
     fn decide(&mut self) -> Decision {
+        if self.link.is_none() {
+            return Decision::Ask(Call::FindLink(self.subject));
+        }
+        if let Some(order) = self.trigger.order.clone()
+            && let Some(decision) = self.take(&order)
+        {
+            return decision;
+        }
         let Some(found) = &self.link else {
             return Decision::Ask(Call::FindLink(self.subject));
         };
@@ -374,19 +393,27 @@ impl<'p> Reconcile<'p> {
         if self.trigger.hint.cause == Cause::Due && link.id != self.own_id() && !self.looked_for_stub {
             return Decision::Ask(Call::ReadLink(self.own_id()));
         }
+        if link.has_parted(self.subject) {
+            return self.stay_apart(link);
+        }
         if link.state == State::Gone {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
+        if let Some(decision) = self.finish_joining(&link) {
+            return decision;
+        }
         match link.pending.clone() {
-            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms),
+            Some(Pending::Part) => self.part(link),
+            Some(Pending::CreateOpportunity { terms }) => self.create_opportunity(link, terms, false),
+            Some(Pending::CreateLead { terms }) => self.create_opportunity(link, terms, true),
             Some(Pending::CreateReferral {
                 half,
                 terms,
                 since,
                 negatives,
             }) => self.create_referral(link, half, terms, since, negatives),
-            Some(Pending::Update { .. }) | None => {
-                if link.referral.is_some() && link.opportunity.is_some() {
+            Some(Pending::Update { .. } | Pending::Join) | None => {
+                if link.referral.is_some() && link.record().is_some() {
                     self.compare(link)
                 } else {
                     self.meet(Some(link))
@@ -399,14 +426,18 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) => self.meet_referral(id, stub),
             Subject::Opportunity(id) => self.meet_opportunity(id, stub),
+            Subject::Lead(id) => self.meet_lead(id, stub),
         }
     }
 
     /// Brings two existing records into step.
     fn compare(&mut self, link: Link) -> Decision {
-        let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
+        let (Some(referral), Some(record)) = (link.referral, link.record()) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
+        if self.is_past(&link) {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        }
         let is_torn = link
             .attention
             .iter()
@@ -415,13 +446,14 @@ impl<'p> Reconcile<'p> {
             || link.pending.is_some()
             || link.base.is_none()
             || link.state == State::Paused
+            || link.is_taking_over()
             || is_torn
             || self.is_remapped(&link);
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
             Subject::Referral(id) if Some(id) == microsofts => None,
             Subject::Referral(_) => Some(Side::PartnerCenter),
-            Subject::Opportunity(_) => Some(Side::Dynamics),
+            Subject::Opportunity(_) | Subject::Lead(_) => Some(Side::Dynamics),
         };
         // A date may stand for a hint about Microsoft's half that could not be followed.
         let is_wanted = hinted.is_none() || both;
@@ -429,13 +461,17 @@ impl<'p> Reconcile<'p> {
             return Decision::Ask(Call::ReadReferral(id));
         }
         let fresh = self.created;
+        if self.is_succeeded(&link) {
+            return self.take_over(link);
+        }
         if matches!(self.opportunity, Sight::Unread) && (both || hinted == Some(Side::Dynamics)) && !fresh {
-            return Decision::Ask(Call::ReadOpportunity(opportunity));
+            return Decision::Ask(Call::ReadRecord(record));
         }
         if matches!(self.opportunity, Sight::Absent) {
             return self.bury(link);
         }
         if let Some(row) = self.opportunity.seen()
+            && !link.is_taking_over()
             && row.flag(&self.policy.mapping.columns.sync) == (link.state == State::Paused)
         {
             return self.pause_or_resume(link);
@@ -452,11 +488,18 @@ impl<'p> Reconcile<'p> {
             );
             return self.park(link, Finding::new(Code::Deleted, text).on(Side::PartnerCenter));
         }
+        if self.is_qualified(&link) {
+            return self.take_over(link);
+        }
+        if link.is_taking_over() && !self.succession.is_filled() {
+            return self.fill_in(link);
+        }
         self.plan(link)
     }
 
     fn plan(&mut self, link: Link) -> Decision {
         let base = self.effective_base(&link);
+        let edit = self.edit(&link);
         let picture = Picture {
             link: &link,
             base: base.as_ref(),
@@ -466,15 +509,24 @@ impl<'p> Reconcile<'p> {
             currencies: &self.currencies,
             taken: &self.taken,
             now: self.trigger.now,
-            insists: self.trigger.hint.cause == Cause::Operator,
+            insists: self.trigger.hint.cause == Cause::Operator && self.trigger.order.is_none(),
         };
-        let mut plan = match plan::plan(&picture, self.policy) {
+        let mut plan = match plan::plan_ordered(&picture, edit.as_ref(), self.policy) {
             Ok(plan) => plan,
             // Where rows do not point to currencies there is nobody to ask.
             Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
+        let ordered = edit.map(|(field, _)| field).filter(|_| plan.refusal.is_none());
+        if let Some(refusal) = plan.refusal.take() {
+            self.refuse(refusal);
+        }
         self.leave_out_refused(&mut plan, base.as_ref());
+        let qualify = match self.qualification(&link, &mut plan) {
+            Ok(qualify) => qualify,
+            Err(call) => return Decision::Ask(call),
+        };
+        self.succeed(&link, &mut plan);
         if plan.invites && !plan.writes() {
             return self.invite(link);
         }
@@ -529,7 +581,7 @@ impl<'p> Reconcile<'p> {
         if plan.holds_back() {
             self.put_back(&mut plan, &link, &mut next);
         }
-        let open = self.left_open(&plan);
+        let open = self.left_open(&link, &plan);
         let base_moved = base.as_ref() != next.base.as_ref();
         let is_as_before = !plan.writes()
             && !base_moved
@@ -550,6 +602,7 @@ impl<'p> Reconcile<'p> {
         if is_as_before && hold::goes_on(&link, &next) {
             plan.findings.clear();
         }
+        let rules = self.rules(&link);
         let mut draft = Draft::new(Link { base, ..link }, next);
         let rows_landed = self.tell_announced(&mut draft);
         for side in open {
@@ -564,7 +617,9 @@ impl<'p> Reconcile<'p> {
             opportunity: plan.merged.toward_opportunity.clone(),
             // Losers of an earlier announcement among them: this one takes its place.
             changes: draft.changes().to_vec(),
+            ordered,
         });
+        let qualifies = plan.qualifies();
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
         }
@@ -576,11 +631,12 @@ impl<'p> Reconcile<'p> {
         let has_trail = plan
             .opportunity
             .iter()
-            .any(|request| !matches!(request, OpportunityRequest::Close(_)));
+            .any(|request| matches!(request, OpportunityRequest::Update(_)));
         for request in plan.opportunity {
             match request {
                 OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
                 OpportunityRequest::Close(close) => closing.push(close),
+                OpportunityRequest::Qualify => draft.qualify_lead(qualify),
             }
         }
         if !plan.tells_of_rows {
@@ -588,13 +644,18 @@ impl<'p> Reconcile<'p> {
                 draft.write_solution(request);
             }
         }
-        let in_rows = |row: &Row| self.policy.mapping.has_solution_rows(row);
+        let in_rows = |row: &Row| rules.has_solution_rows(row);
         if rows_landed && !has_trail && self.opportunity.seen().is_some_and(|row| in_rows(row)) {
             // The run that wrote the rows died before it could tell the seller.
-            draft.update_opportunity(RowChange::default(), &self.policy.mapping);
+            draft.update_opportunity(RowChange::default(), &rules);
         }
         for close in closing {
             draft.close_opportunity(close);
+        }
+        if qualifies {
+            // What became of the lead is looked up at once.
+            draft.go_on(true);
+            self.opportunity = Sight::Unread;
         }
         if plan.invites {
             // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
@@ -615,14 +676,15 @@ impl<'p> Reconcile<'p> {
     /// The rows of the deal's solutions, if they were read, so that a deleted one leads back here.
     fn remember_rows(&self, link: &mut Link) {
         if let Some(row) = self.opportunity.seen() {
-            link.solution_rows = plan::solutions::keys(row, &self.policy.mapping);
+            let rules = self.rules(link);
+            link.solution_rows = plan::solutions::keys(row, &rules);
         }
     }
 
     /// A run before this one announced a write and did not live to commit it: what landed of it is told now. Returns
     /// whether solutions toward Dynamics are among it.
     fn tell_announced(&self, draft: &mut Draft) -> bool {
-        let mapping = &self.policy.mapping;
+        let mapping = &*self.rules(draft.before());
         let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
         let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
         let landed = draft.note_announced(|change| {
@@ -644,16 +706,14 @@ impl<'p> Reconcile<'p> {
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
     /// values that are not understood.
-    fn left_open(&self, plan: &plan::Plan) -> Vec<Side> {
+    fn left_open(&self, link: &Link, plan: &plan::Plan) -> Vec<Side> {
+        let mapping = self.rules(link);
         let seen = [
             (
                 Side::PartnerCenter,
                 self.referral.seen().map(|seen| Terms::from_referral(seen)),
             ),
-            (
-                Side::Dynamics,
-                self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
-            ),
+            (Side::Dynamics, self.opportunity.seen().map(|seen| mapping.terms(seen))),
         ];
         let is_open = |side: Side, now: &Terms| {
             let base = plan.merged.base.side(side);
@@ -708,11 +768,13 @@ impl<'p> Reconcile<'p> {
         let Some(Pending::Update { changes, .. }) = &link.pending else {
             return Some(base);
         };
+        let mapping = self.rules(link);
         let now = |side| match side {
             Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
-            Side::Dynamics => self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
+            Side::Dynamics => self.opportunity.seen().map(|seen| mapping.terms(seen)),
         };
-        for change in changes {
+        let resumed = self.resumed(link).map(|(field, _)| field);
+        for change in changes.iter().filter(|change| Some(change.field) != resumed) {
             if (change.side, change.field) == (Side::Dynamics, Field::Solutions)
                 && let Some(now) = now(Side::Dynamics)
                 && let Some(landed) = plan::solutions::landed(&change.old, &change.new, now.get(Field::Solutions))
@@ -731,6 +793,13 @@ impl<'p> Reconcile<'p> {
             }
         }
         Some(base)
+    }
+
+    /// The rules for the deal's row in the CRM.
+    fn rules(&self, link: &Link) -> std::sync::Arc<Mapping> {
+        let mapping = &self.policy.mapping;
+        link.record()
+            .map_or_else(|| std::sync::Arc::clone(mapping), |record| mapping.of(record))
     }
 
     fn is_remapped(&self, link: &Link) -> bool {
@@ -762,9 +831,9 @@ impl<'p> Reconcile<'p> {
     }
 
     fn ask(&self, link: &Link, need: Need) -> Call {
-        match (need, link.referral, link.opportunity) {
+        match (need, link.referral, link.record()) {
             (Need::Referral, Some(id), _) => Call::ReadReferral(id),
-            (Need::Opportunity, _, Some(id)) => Call::ReadOpportunity(id),
+            (Need::Opportunity, _, Some(id)) => Call::ReadRecord(id),
             (Need::Currency(code), _, _) => Call::FindCurrency(code),
             (Need::Referral | Need::Opportunity, _, _) => Call::FindLink(self.subject),
         }
@@ -781,8 +850,10 @@ impl<'p> Reconcile<'p> {
 
     /// The opportunity is gone: nothing is created again for it.
     fn bury(&mut self, link: Link) -> Decision {
-        let text =
-            "the opportunity was deleted in Dynamics; the referral is left as it is and nothing is created again";
+        let text = format!(
+            "the {} was deleted in Dynamics; the referral is left as it is and nothing is created again",
+            self.rules(&link).row()
+        );
         let finding = Finding::new(Code::Deleted, text).on(Side::Dynamics);
         let mut next = link.clone();
         next.state = State::Gone;
@@ -828,6 +899,7 @@ impl<'p> Reconcile<'p> {
             referral: Terms::default(),
             opportunity: Terms::default(),
             changes: draft.changes().to_vec(),
+            ordered: None,
         });
         draft.show_only(self.opportunity.seen().map(AsRef::as_ref), self.policy);
         if !paused {
@@ -927,7 +999,11 @@ impl<'p> Reconcile<'p> {
                     self.referral = Sight::read(found)
                 }
             }
-            (Call::ReadOpportunity(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::ReadRecord(Record::Lead(_)), Answer::Row(found)) if self.is_beside_a_lead() => {
+                self.succession.lead = Sight::read(found);
+            }
+            (Call::ReadRecord(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::FindOffspring(_), Answer::Rows(rows)) => self.succession.found(&rows),
             (Call::SearchReferrals(_), Answer::Referrals(found)) => self.searched = Some(found),
             (Call::FindCurrency(code), Answer::Rows(rows)) => {
                 let known = rows.first().and_then(|row| {
@@ -998,8 +1074,13 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done => {
                 self.written |= draft.has_written();
+                if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
+                    // An edit is carried out once; the looks that follow it in this run are like any other.
+                    self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
+                }
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
+                self.succession = Succession::default();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
                 self.link = Some(Some(link.clone()));
@@ -1034,7 +1115,7 @@ impl<'p> Reconcile<'p> {
 
     /// A record of this deal belongs to another link: nothing was written, a person has to look.
     fn taken(&mut self, draft: &Draft, pointer: &str, by: LinkId) {
-        let before = draft.before().clone();
+        let before = self.as_stored(draft.before().clone());
         let text = format!("{pointer} belongs to another deal (link {by}) already; unlink one of them");
         let mut next = before.clone();
         next.due = None;
@@ -1143,10 +1224,16 @@ impl<'p> Reconcile<'p> {
             self.phase = Phase::Committing(Box::new(created));
             return;
         }
+        if permanent && matches!(announced.pending, Some(Pending::Part | Pending::Join)) {
+            // The row stays as it is, and so does the link; whoever gave the order is told.
+            next.pending = None;
+        }
         if permanent && draft.was_creating_opportunity() {
             // There is no row, and these terms will never make one. The pointers stand, so the announcement has to.
-            next.pending = Some(Pending::CreateOpportunity {
-                terms: Terms::default(),
+            let terms = Terms::default();
+            next.pending = Some(match &announced.pending {
+                Some(Pending::CreateLead { .. }) => Pending::CreateLead { terms },
+                _ => Pending::CreateOpportunity { terms },
             });
         }
         if let (
@@ -1206,6 +1293,7 @@ impl<'p> Reconcile<'p> {
         self.named = None;
         self.engaged = None;
         self.holds_intent = false;
+        self.succession = Succession::default();
         self.created = false;
         if self.restarts > RESTARTS {
             let fault = Fault {
@@ -1238,7 +1326,7 @@ impl<'p> Reconcile<'p> {
     /// A call failed and nothing is under way: the deal is looked at again later.
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
-        let before = known.unwrap_or_else(|| Link::new(self.own_id()));
+        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.own_id())));
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1276,6 +1364,7 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) => id.into(),
             Subject::Opportunity(id) => id.into(),
+            Subject::Lead(id) => id.into(),
         }
     }
 
@@ -1284,7 +1373,8 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) if link.referral.is_none() && link.microsoft.is_none() => link.referral = Some(id),
             Subject::Opportunity(id) if link.opportunity.is_none() => link.opportunity = Some(id),
-            Subject::Referral(_) | Subject::Opportunity(_) => {}
+            Subject::Lead(id) if link.lead.is_none() => link.lead = Some(id),
+            Subject::Referral(_) | Subject::Opportunity(_) | Subject::Lead(_) => {}
         }
     }
 

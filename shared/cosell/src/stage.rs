@@ -149,7 +149,34 @@ impl Stage {
     }
 }
 
-/// One request that changes an opportunity's state.
+impl Stage {
+    /// What a lead shows for this stage of a referral: it is open, qualified once the deal was accepted, or disqualified.
+    #[must_use]
+    pub fn toward_lead(&self) -> Self {
+        match self {
+            Self::Won => Self::Active,
+            Self::Declined | Self::Expired | Self::Erroneous => Self::Lost,
+            Self::Unanswered | Self::Active | Self::Lost | Self::Unknown(_) => self.clone(),
+        }
+    }
+
+    /// The moves that take a lead from here to `to`, one request each; none when there is no legal way. A qualified lead
+    /// is what became of it.
+    #[must_use]
+    pub fn lead_moves(&self, to: &Self) -> Option<Vec<OpportunityMove>> {
+        use OpportunityMove::{Disqualify, Qualify, Reopen};
+        match (self, to) {
+            _ if self == to => Some(Vec::new()),
+            (Self::Unanswered, Self::Active) => Some(vec![Qualify]),
+            (Self::Unanswered, Self::Lost) => Some(vec![Disqualify]),
+            (Self::Lost, Self::Unanswered) => Some(vec![Reopen]),
+            (Self::Lost, Self::Active) => Some(vec![Reopen, Qualify]),
+            _ => None,
+        }
+    }
+}
+
+/// One request that changes the state of an opportunity or a lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OpportunityMove {
@@ -163,6 +190,10 @@ pub enum OpportunityMove {
     Hold,
     /// From On Hold to In Progress.
     Resume,
+    /// The `QualifyLead` action, which makes the opportunity.
+    Qualify,
+    /// From an open lead to a disqualified one.
+    Disqualify,
 }
 
 #[cfg(test)]
@@ -226,6 +257,26 @@ mod tests {
             Stage::Won.opportunity_moves(&Stage::Lost),
             Some(vec![OpportunityMove::Reopen, OpportunityMove::Lose])
         );
+    }
+
+    #[test]
+    fn a_lead_ends_by_being_qualified_or_disqualified() {
+        use OpportunityMove::{Disqualify, Qualify, Reopen};
+        for from in &ALL {
+            let shown = from.toward_lead();
+            assert_eq!(shown.toward_lead(), shown, "{from}");
+            assert!(
+                matches!(shown, Stage::Unanswered | Stage::Active | Stage::Lost),
+                "{from}"
+            );
+            assert!(
+                *from == Stage::Active || Stage::Active.lead_moves(from).is_none(),
+                "{from}"
+            );
+        }
+        assert_eq!(Stage::Unanswered.lead_moves(&Stage::Active), Some(vec![Qualify]));
+        assert_eq!(Stage::Unanswered.lead_moves(&Stage::Lost), Some(vec![Disqualify]));
+        assert_eq!(Stage::Lost.lead_moves(&Stage::Active), Some(vec![Reopen, Qualify]));
     }
 
     #[test]

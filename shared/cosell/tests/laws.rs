@@ -144,6 +144,7 @@ impl Deal {
                 OpportunityRequest::Close(close) => {
                     self.row.close(close).map_err(|why| refused(format!("{why:?}")))?;
                 }
+                OpportunityRequest::Qualify => return Err(refused("there is no lead".to_owned())),
             }
         }
         self.write_solutions(&plan.solutions)?;

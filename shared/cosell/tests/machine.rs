@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "machine/orders.rs"]
+mod orders;
 #[path = "machine/pauses.rs"]
 mod pauses;
 mod vendors;
@@ -661,6 +663,7 @@ fn an_edit_behind_a_landed_write_is_no_conflict() {
                     edit_referral(&mut world, id, |referral| referral.notes = Some(later.to_owned()));
                 }
                 Subject::Opportunity(id) => edit_row(&mut world, id, "description", text(later)),
+                Subject::Lead(id) => panic!("this world has no lead {id}"),
             }
             world.deliver(&story.hint);
             world.settle();

@@ -82,6 +82,33 @@ impl Dataverse {
         self.seller_edits(id, &json!({ "statecode": 0, "statuscode": 1 }))
     }
 
+    /// A person qualifies a lead: a new opportunity, and what of account and contact the lead is not linked to yet.
+    ///
+    /// # Errors
+    /// When the action would refuse it.
+    pub fn seller_qualifies(&self, id: Uuid) -> Result<(), Refusal> {
+        let mut environment = self.environment();
+        let leads = environment.schema.get("lead")?;
+        let lead = environment
+            .store
+            .row("lead", id)
+            .ok_or_else(|| Refusal::no_row("lead", id))?;
+        let body = json!({ "CreateAccount": lead.get("parentaccountid").is_none(),
+                           "CreateContact": lead.get("parentcontactid").is_none(),
+                           "CreateOpportunity": true, "Status": -1 });
+        environment
+            .qualify(Author::Seller, &leads, id, body.to_string().as_bytes())
+            .map(drop)
+    }
+
+    /// A person disqualifies a lead, for a status reason (4 to 7).
+    ///
+    /// # Errors
+    /// When the API would refuse the same change.
+    pub fn seller_disqualifies(&self, id: Uuid, status: i64) -> Result<(), Refusal> {
+        self.seller_edits(id, &json!({ "statecode": 2, "statuscode": status }))
+    }
+
     /// An account of this name exists.
     ///
     /// # Errors

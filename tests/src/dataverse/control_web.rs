@@ -49,6 +49,12 @@ fn run(dataverse: &Dataverse, method: &Method, path: &str, query: &str, body: &[
         (&Method::DELETE, [_, id]) => dataverse.seller_deletes(guid(id)?).map(done),
         (&Method::POST, ["opportunities", id, "win"]) => dataverse.seller_wins(guid(id)?).map(done),
         (&Method::POST, ["opportunities", id, "lose"]) => dataverse.seller_loses(guid(id)?, reason(query)?).map(done),
+        (&Method::POST, ["leads", id, "qualify"]) => dataverse.seller_qualifies(guid(id)?).map(done),
+        (&Method::POST, ["leads", id, "disqualify"]) => {
+            // Lost, unless another reason is given: a lead has no default one for an update.
+            let status = Some(reason(query)?).filter(|status| *status != -1);
+            dataverse.seller_disqualifies(guid(id)?, status.unwrap_or(4)).map(done)
+        }
         (&Method::POST, ["opportunities", id, "reopen"]) => dataverse.seller_reopens(guid(id)?).map(done),
         _ => Err(Refusal::no_segment(path)),
     }
@@ -82,6 +88,8 @@ fn help() -> Value {
         "POST /_control/opportunities/{id}/win": "a person closes it as won",
         "POST /_control/opportunities/{id}/lose?status=4": "a person closes it as lost",
         "POST /_control/opportunities/{id}/reopen": "a person reopens it",
+        "POST /_control/leads/{id}/qualify": "a person qualifies a lead",
+        "POST /_control/leads/{id}/disqualify?status=5": "a person disqualifies it",
         "POST /_control/switches": {
             "expire_delta_tokens": true, "expired_status": 410, "change_tracking": false,
             "repeat_rows_in_delta": true, "reverse_delta": true, "delta_link_before_value": true,

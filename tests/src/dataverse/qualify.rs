@@ -1,7 +1,7 @@
 //! Qualifying a lead: the action that turns it into an account, a contact and an opportunity.
 //!
-//! Knows: the action's parameters and which columns travel. Refuses to know: columns of the co-sell solution, which the
-//! server does not carry over by itself. Guarantee: nothing is created when the action is refused.
+//! Knows: the action's parameters and which columns travel: topic, description, amount, account and contact. Refuses to
+//! know: columns of the co-sell solution, which the server does not carry over by itself. Guarantee: nothing is created when the action is refused.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -110,6 +110,23 @@ impl Environment {
         }
         if opportunity {
             let mut values = carried(&lead, &[("subject", "name"), ("description", "description")]);
+            for (column, set, navigations) in [
+                (
+                    "parentaccountid",
+                    "accounts",
+                    ["parentaccountid", "customerid_account"].as_slice(),
+                ),
+                ("parentcontactid", "contacts", &["parentcontactid"]),
+            ] {
+                // A row that is made now takes the place of the one that stood there.
+                let is_made = links.iter().any(|(name, _)| name.starts_with(column));
+                let Some(id) = lead.get(column).and_then(Cell::id).filter(|_| !is_made) else {
+                    continue;
+                };
+                for navigation in navigations {
+                    values.insert(format!("{navigation}@odata.bind"), format!("/{set}({id})").into());
+                }
+            }
             links.push(("originatingleadid@odata.bind", format!("/leads({id})")));
             if let Some(currency) = currency {
                 links.push((
@@ -120,7 +137,17 @@ impl Environment {
             for (name, link) in links {
                 values.insert(name.to_owned(), link.into());
             }
-            self.bring(author, "opportunity", values, &mut created)?;
+            let id = self.bring(author, "opportunity", values, &mut created)?;
+            if let (Some(amount), Some(row)) = (
+                lead.get("estimatedamount").cloned(),
+                self.store.row("opportunity", id).cloned(),
+            ) {
+                let mut row = (*row).clone();
+                row.set("estimatedvalue", Some(amount));
+                let table = self.schema.get("opportunity")?;
+                self.work_out(&table, &mut row);
+                self.save(author, &table, row);
+            }
         }
         let mut lead = (*lead).clone();
         lead.set("statecode", Some(Cell::Whole(QUALIFIED)));

@@ -173,7 +173,12 @@ impl PartnerCenter {
     /// The exact body of an event about a referral.
     #[must_use]
     pub fn event_body(&self, event: &str, referral: &str) -> Vec<u8> {
-        desk::referral_notice(event, referral, self.desk().now()).body()
+        // ResourceChangeUtcDate is the date of the change, not of the event.
+        let changed = self.find_referral(referral).and_then(|record| {
+            let at = record.get("updatedDateTime")?.as_str()?;
+            at.parse().ok()
+        });
+        desk::referral_notice(event, referral, changed.unwrap_or_else(|| self.desk().now())).body()
     }
 
     /// A stored referral; `null` when there is none.

@@ -133,10 +133,17 @@ impl World {
             let field = match kind {
                 "REFERRAL" => "referral",
                 "OPPORTUNITY" => "opportunity",
+                "LEAD" => "lead",
                 "MICROSOFT" => "microsoft",
                 "ENGAGEMENT" => "engagement",
                 _ => continue,
             };
+            if item.get("link").is_none() {
+                // Let go by an operator's order; it still tells who held it.
+                let by = text(item, "parted");
+                assert!(links.contains_key(&by), "{pk} was let go by a link that does not exist");
+                continue;
+            }
             let link = links.get(&text(item, "link"));
             assert!(link.is_some(), "{pk} points to a link that does not exist");
             let named = link.map(|link| string(link, field)).unwrap_or_default();
@@ -151,7 +158,7 @@ impl World {
             if link.get("base").is_none_or(Value::is_null) {
                 continue;
             }
-            for field in ["referral", "opportunity", "engagement"] {
+            for field in ["referral", "opportunity", "lead", "engagement"] {
                 let value = string(link, field);
                 assert!(
                     value.is_empty() || claimed.contains(&(field, value.clone())),

@@ -162,6 +162,28 @@ impl World {
             .expect("the CRM takes the deletion");
     }
 
+    /// A seller qualifies a lead.
+    ///
+    /// # Panics
+    /// When the CRM refuses it.
+    #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
+    pub fn seller_qualifies(&self, lead: &str) {
+        self.dataverse
+            .seller_qualifies(id(lead))
+            .expect("the CRM takes the qualification");
+    }
+
+    /// A seller disqualifies a lead, for a status reason: 4 is Lost, 5 Cannot Contact, 6 No Longer Interested, 7 Canceled.
+    ///
+    /// # Panics
+    /// When the CRM refuses it.
+    #[expect(clippy::expect_used, reason = "a scenario whose people cannot act has failed")]
+    pub fn seller_disqualifies(&self, lead: &str, status: i64) {
+        self.dataverse
+            .seller_disqualifies(id(lead), status)
+            .expect("the CRM takes the disqualification");
+    }
+
     /// Microsoft sends a deal to the partner.
     pub fn microsoft_sends(&self, deal: &InboundDeal) -> Inbound {
         self.partner_center.microsoft_sends(deal)
@@ -227,6 +249,45 @@ impl World {
         self.dataverse
             .row("opportunities", id(opportunity))
             .expect("the opportunity exists")
+    }
+
+    /// A lead as the CRM shows it.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a scenario that looks for a missing record has failed"
+    )]
+    pub fn lead(&self, lead: &str) -> Value {
+        self.dataverse.row("leads", id(lead)).expect("the lead exists")
+    }
+
+    /// The leads that carry a referral's id.
+    #[must_use]
+    pub fn leads_of(&self, referral: &str) -> Vec<Value> {
+        self.dataverse
+            .rows("leads")
+            .into_iter()
+            .filter(|row| string(row, "cosell_referralidentifier") == referral)
+            .collect()
+    }
+
+    /// The id of the one lead of a referral.
+    ///
+    /// # Panics
+    /// When there is not exactly one.
+    #[must_use]
+    pub fn lead_of(&self, referral: &str) -> String {
+        let rows = self.leads_of(referral);
+        assert_eq!(
+            rows.len(),
+            1,
+            "leads of referral {referral}: {rows:#?}\n{}",
+            self.state_of_affairs()
+        );
+        rows.first().map(|row| string(row, "leadid")).unwrap_or_default()
     }
 
     /// A referral as Partner Center shows it; null when there is none.

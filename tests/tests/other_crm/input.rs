@@ -94,7 +94,8 @@ async fn a_status_reason_of_the_customers_own_counts_as_the_first_of_its_state()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_is_missing_is_named_with_its_cure_and_deals_go_on_once_it_is_there() {
-    let world = World::start().await;
+    let mut world = World::start().await;
+    world.tolerate("dataverse");
     world.dataverse.remove_column("opportunity", "cosell_closereason");
     let opportunity = world.seller_enters(&Sharing::default());
     world.tick().await;

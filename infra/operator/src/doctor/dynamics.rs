@@ -275,7 +275,7 @@ async fn read(sheet: &mut Sheet, dataverse: &Dataverse, is_admitted: bool, clock
     let future = Timestamp::from_second(32_503_680_000).unwrap_or(Timestamp::MAX);
     let page = dataverse
         .during(&run)
-        .modified_since(future, "opportunityid,modifiedon")
+        .modified_since("opportunities", "opportunityid", future, "opportunityid,modifiedon")
         .await;
     clock.hear("Dynamics", &run);
     match page {
@@ -405,19 +405,21 @@ async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse,
             let cure = "ask Microsoft support to switch on IsOptimisticConcurrencyEnabled for the table opportunity";
             sheet.bad(id, what, Trouble::new("concurrency_control_off", message, cure));
         }
-        Ok(Some(table)) if table.change_tracking_enabled => match dataverse.changes(None, "modifiedon").await {
-            Ok(_) => sheet.good(id, "the table opportunity tracks changes, and they can be read"),
-            Err(error) => {
-                let trouble = trouble(&error);
-                let trouble = if trouble.code == "privilege_missing" {
-                    trouble.cured_by(
+        Ok(Some(table)) if table.change_tracking_enabled => {
+            match dataverse.changes("opportunities", None, "modifiedon").await {
+                Ok(_) => sheet.good(id, "the table opportunity tracks changes, and they can be read"),
+                Err(error) => {
+                    let trouble = trouble(&error);
+                    let trouble = if trouble.code == "privilege_missing" {
+                        trouble.cured_by(
                         "reading changes takes the privilege to read opportunities of the whole organisation, not of a business \
                          unit: raise it in the security role of the application user",
                     )
-                } else {
-                    trouble
-                };
-                sheet.bad(id, what, trouble);
+                    } else {
+                        trouble
+                    };
+                    sheet.bad(id, what, trouble);
+                }
             }
         },
         Ok(Some(_)) => sheet.bad(id, what, tracking_off(TABLE)),

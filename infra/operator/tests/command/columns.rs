@@ -243,6 +243,13 @@ async fn a_column_of_another_kind_stops_it_before_anything_is_written() {
     assert_eq!(definitions(&place).await, before);
 }
 
+/// What a run does that comes after one whose first index failed: that index again, and the key behind it.
+const WHAT_WAS_LEFT: [&str; 3] = [
+    "POST /api/data/v9.2/PublishXml",
+    "POST /api/data/v9.2/ReactivateEntityKey",
+    "POST /api/data/v9.2/EntityDefinitions(LogicalName='lead')/Keys",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_could_not_be_built_is_built_again() {
     let place = plain().await;
@@ -260,7 +267,7 @@ async fn an_index_that_could_not_be_built_is_built_again() {
         .await
         .ended(0)
         .says("index of opportunity.cosell_ReferralKey");
-    assert_eq!(place.crm_writes(mark), ["POST /api/data/v9.2/ReactivateEntityKey"]);
+    assert_eq!(place.crm_writes(mark), WHAT_WAS_LEFT);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +289,7 @@ async fn a_failed_index_of_another_name_over_the_same_column_is_built_again_by_i
         .await
         .ended(0)
         .says("index of opportunity.cosell_ReferralKey");
-    assert_eq!(place.crm_writes(mark), ["POST /api/data/v9.2/ReactivateEntityKey"]);
+    assert_eq!(place.crm_writes(mark), WHAT_WAS_LEFT);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ mod consent;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod deals;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod place;

@@ -234,8 +234,11 @@ async fn a_mapping_is_shown_as_a_table_with_what_is_needed_and_not_mapped_first(
         .find("[[field]]\ndeal = \"solutions\"")
         .unwrap();
     let (before, rest) = cosell::mapping::DEFAULT.split_at(start);
-    let end = rest.find("required = true").unwrap() + "required = true".len();
-    let file = place.file("own.toml", &format!("{before}{}", &rest[end..]));
+    let (_, after) = rest.split_once("required = true").unwrap();
+    // Leads take it over from the opportunity, so it goes there as well.
+    let own = format!("{before}{after}");
+    let own = own.replace("[[lead.field]]\ndeal = \"solutions\"\ncolumn = \"@solutions\"\n", "");
+    let file = place.file("own.toml", &own);
     let outcome = place.run(&["--json", "mapping-check", file.to_str().unwrap()]).await;
     let fields = outcome.ended(0).json()["fields"].clone();
     assert_eq!(fields[0][0], "solutions", "{fields:#}");

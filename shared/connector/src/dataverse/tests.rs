@@ -284,8 +284,11 @@ async fn an_answer_without_a_list_is_not_an_empty_list() {
             client.find_account(&columns(), "N", "").await.unwrap_err(),
             client.find_contact("emailaddress1", "a@example.com").await.unwrap_err(),
             client.find_currency("EUR").await.unwrap_err(),
-            client.changes(None, "name").await.unwrap_err(),
-            client.modified_since(since, "name").await.unwrap_err(),
+            client.changes("opportunities", None, "name").await.unwrap_err(),
+            client
+                .modified_since("opportunities", "opportunityid", since, "name")
+                .await
+                .unwrap_err(),
         ] {
             assert_eq!(
                 (error.class(), error.code()),
@@ -312,17 +315,23 @@ async fn changes_are_paged_and_their_links_replayed_as_they_are() {
         stage.once("GET", ResponseTemplate::new(200).set_body_json(page)).await;
     }
     let client = client(&stage);
-    let page = client.changes(None, "name").await.unwrap();
+    let page = client.changes("opportunities", None, "name").await.unwrap();
     assert_eq!(
         (page.rows.len(), page.next.as_deref(), page.delta),
         (1, Some(next.as_str()), None)
     );
-    let page = client.changes(page.next.as_deref(), "name").await.unwrap();
+    let page = client
+        .changes("opportunities", page.next.as_deref(), "name")
+        .await
+        .unwrap();
     assert_eq!(
         (page.rows.len(), page.next, page.delta.as_deref()),
         (0, None, Some(delta.as_str()))
     );
-    let page = client.changes(page.delta.as_deref(), "name").await.unwrap();
+    let page = client
+        .changes("opportunities", page.delta.as_deref(), "name")
+        .await
+        .unwrap();
     assert!(page.rows[0].deleted && page.rows[0].guid("id") == Some(ID));
     assert_eq!(page.delta, Some(later));
 
@@ -346,13 +355,20 @@ async fn a_link_to_another_host_gets_no_token() {
         let page = json!({ "value": [], name: link });
         stage.once("GET", ResponseTemplate::new(200).set_body_json(page)).await;
         assert_eq!(
-            client(&stage).changes(None, "name").await.unwrap_err().code(),
+            client(&stage)
+                .changes("opportunities", None, "name")
+                .await
+                .unwrap_err()
+                .code(),
             "foreign_link"
         );
     }
     let outside = format!("{}/elsewhere?$deltatoken=1", stage.server.uri());
     for link in [link.as_str(), outside.as_str(), "", "/api/data/v9.2/opportunities"] {
-        let error = client(&stage).changes(Some(link), "name").await.unwrap_err();
+        let error = client(&stage)
+            .changes("opportunities", Some(link), "name")
+            .await
+            .unwrap_err();
         assert_eq!(
             (error.class(), error.code()),
             (Class::Permanent, "foreign_link"),
@@ -370,19 +386,28 @@ async fn the_ways_in_which_tracking_fails_are_told_apart() {
     for status in [400, 404, 410] {
         stage.once("GET", error(status, "0x80044352")).await;
         assert!(
-            matches!(client.changes(None, "name").await, Err(Error::DeltaExpired)),
+            matches!(
+                client.changes("opportunities", None, "name").await,
+                Err(Error::DeltaExpired)
+            ),
             "{status}"
         );
     }
     stage.once("GET", error(400, "-2147204270")).await;
-    assert!(matches!(client.changes(None, "name").await, Err(Error::DeltaExpired)));
+    assert!(matches!(
+        client.changes("opportunities", None, "name").await,
+        Err(Error::DeltaExpired)
+    ));
     stage.once("GET", error(400, "0x80072491")).await;
     assert!(matches!(
-        client.changes(None, "name").await,
+        client.changes("opportunities", None, "name").await,
         Err(Error::TrackingDisabled)
     ));
     stage.once("GET", text(200, r#"{"value":[]}"#)).await;
-    assert!(matches!(client.changes(None, "name").await, Err(Error::DeltaMissing)));
+    assert!(matches!(
+        client.changes("opportunities", None, "name").await,
+        Err(Error::DeltaMissing)
+    ));
 }
 
 #[tokio::test]
@@ -394,7 +419,10 @@ async fn modified_rows_are_polled_in_order() {
     stage.once("GET", text(200, r#"{"value":[]}"#)).await;
     let client = client(&stage);
     let since = "2026-01-09T10:00:00.9Z".parse().unwrap();
-    let page = client.modified_since(since, "name,modifiedon").await.unwrap();
+    let page = client
+        .modified_since("opportunities", "opportunityid", since, "name,modifiedon")
+        .await
+        .unwrap();
     assert_eq!(page.rows.len(), 1);
     let page = client.more_modified(page.next.as_deref().unwrap()).await.unwrap();
     assert!(page.next.is_none() && page.delta.is_none());

@@ -22,6 +22,7 @@ pub(super) const PK: &str = "pk";
 pub(super) const SK: &str = "sk";
 pub(super) const VERSION: &str = "version";
 pub(super) const LINK: &str = "link";
+pub(super) const PARTED: &str = "parted";
 pub(super) const DUE_SHARD: &str = "due_shard";
 pub(super) const DUE_AT: &str = "due_at";
 pub(super) const ATTENTION_SHARD: &str = "attention_shard";
@@ -81,6 +82,7 @@ impl Key {
         let pk = match pointer {
             Pointer::Referral(id) => format!("REFERRAL#{id}"),
             Pointer::Opportunity(id) => format!("OPPORTUNITY#{id}"),
+            Pointer::Lead(id) => format!("LEAD#{id}"),
             Pointer::Microsoft(id) => format!("MICROSOFT#{id}"),
             Pointer::Engagement(id) => format!("ENGAGEMENT#{id}"),
             Pointer::SolutionRow(id) => format!("SOLUTION#{id}"),
@@ -247,8 +249,16 @@ pub(super) fn of_pointer(pointer: Pointer, to: LinkId) -> Item {
     item
 }
 
+/// A pointer that was let go: any link may take it, and until then it tells who held it.
+pub(super) fn of_freed_pointer(pointer: Pointer, by: LinkId) -> Item {
+    let mut item = Key::pointer(pointer).item();
+    item.insert(PARTED.to_owned(), text(by.to_string()));
+    item
+}
+
 pub(super) fn pointed_at(item: &Item) -> Result<LinkId, Error> {
-    parsed(item, LINK)
+    let name = if item.contains_key(PARTED) { PARTED } else { LINK };
+    parsed(item, name)
 }
 
 pub(super) fn of_audit(entry: &AuditEntry, position: usize) -> Result<Item, Error> {
@@ -328,6 +338,24 @@ pub(super) fn listed(item: &Item, sorted_by: &'static str) -> Result<Listed, Err
         opportunity: string(item, OPPORTUNITY).and_then(|id| id.parse::<OpportunityId>().ok()),
         microsoft: referral(MICROSOFT),
     })
+}
+
+/// A place in a list as text: the time it is sorted by, and the link.
+pub(super) fn of_place(key: &Item, sorted_by: &str) -> String {
+    format!("{} {}", string(key, sorted_by).unwrap_or_default(), Key::of(key).pk)
+}
+
+/// The key that a place in a list stands for.
+pub(super) fn place(text_of_place: &str, shard: &str, sorted_by: &str) -> Option<Item> {
+    let (at, pk) = text_of_place.split_once(' ')?;
+    let key = Key {
+        pk: pk.to_owned(),
+        sk: LINK_SORT.to_owned(),
+    };
+    let mut item = key.item();
+    item.insert(shard.to_owned(), text(SHARD));
+    item.insert(sorted_by.to_owned(), text(at));
+    Some(item)
 }
 
 /// Keys of an answer that another page follows.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use cosell::hint::Subject;
-use cosell::ids::{LinkId, OpportunityId, ReferralId};
+use cosell::ids::{LeadId, LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Link};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -41,13 +41,15 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The record to look at for this deal: its referral, or the opportunity while there is none. None only when the
-    /// link names no record at all.
+    /// The record to look at for this deal: its referral, or the opportunity while there is none. A link that names
+    /// neither was kept for a lead that nothing is known of yet, and is called after it.
     #[must_use]
     pub fn subject(&self) -> Option<Subject> {
         let own = self.referral.map(Subject::Referral);
         let opportunity = self.opportunity.map(Subject::Opportunity);
-        own.or(opportunity).or(self.microsoft.map(Subject::Referral))
+        let microsofts = self.microsoft.map(Subject::Referral);
+        let lead = Subject::Lead(LeadId::new(self.link.uuid()));
+        own.or(opportunity).or(microsofts).or(Some(lead))
     }
 }
 
@@ -115,6 +117,54 @@ impl Ledger {
     pub async fn attention(&self, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.list(self.listing_of_attention(), limit).await?;
         found.iter().map(|item| items::listed(item, ATTENTION_SINCE)).collect()
+    }
+
+    /// Some of the deals that wait for a person, the longest waiting first, and where the next ones begin.
+    ///
+    /// # Errors
+    /// As [`Ledger::due`].
+    pub async fn attention_page(
+        &self,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        self.listed_page(
+            self.listing_of_attention(),
+            (ATTENTION_SHARD, ATTENTION_SINCE),
+            from,
+            limit,
+        )
+        .await
+    }
+
+    /// Some of the deals that are due by `now`, the longest overdue first, and where the next ones begin.
+    ///
+    /// # Errors
+    /// As [`Ledger::due`].
+    pub async fn due_page(
+        &self,
+        now: Timestamp,
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        self.listed_page(self.listing_of_due(now), (DUE_SHARD, DUE_AT), from, limit)
+            .await
+    }
+
+    async fn listed_page(
+        &self,
+        listing: Listing<'_>,
+        (shard, at): (&'static str, &'static str),
+        from: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
+        // What is not a place of this list is the beginning of it.
+        let start = from.and_then(|from| items::place(from, shard, at));
+        let answer = self.page(&listing, limit, start, None).await?;
+        let next = answer.last_evaluated_key.as_ref().map(|key| items::of_place(key, at));
+        let items = answer.items.unwrap_or_default();
+        let listed = items.iter().map(|item| items::listed(item, at));
+        Ok((listed.collect::<Result<_, _>>()?, next))
     }
 
     /// How many deals wait for a person, up to a limit.

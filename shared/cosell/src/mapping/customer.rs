@@ -282,7 +282,7 @@ impl Mapping {
     }
 }
 
-fn set_text(change: &mut RowChange, column: &str, text: &str, room: usize) {
+pub(crate) fn set_text(change: &mut RowChange, column: &str, text: &str, room: usize) {
     let text = cut(text.trim(), room).0.trim_end();
     if !text.is_empty() {
         change.set(column, Cell::Text(text.to_owned()));

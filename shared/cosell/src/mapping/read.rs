@@ -3,6 +3,7 @@
 //! Knows: the file's keys and what each may say. Guarantee: a mapping that is returned is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -11,7 +12,7 @@ use super::text::lines;
 use super::value::{NO, YES};
 use super::{
     AccountColumns, Columns, CountryKind, CurrencyKind, CurrencyRule, Directions, FieldRule, Kind, Mapping, Owner,
-    PersonColumns, SolutionTable, StageRow,
+    PersonColumns, REQUIRED, SolutionTable, StageRow, lead,
 };
 use crate::deal::{Currency, Field, Side, Term};
 use crate::opportunity::{Cell, RowChange};
@@ -78,10 +79,11 @@ impl Mapping {
         let free_mail = free_mail.unwrap_or_else(|| FREE_MAIL.map(str::to_owned).into());
         let free_mail = free_mail.into_iter().map(|domain| domain.to_lowercase()).collect();
         let countries = read_countries(root.section("countries", &mut problems), &mut problems);
+        let lead = lead::read(&mut root, &fields, &prefix, &mut problems);
         let has_field = fields.contains_key(&Field::Solutions);
         let solutions = SolutionTable::read(&mut root, &prefix, has_field, &mut problems);
         root.finish(&mut problems);
-        problems.finish(Self {
+        let mapping = Self {
             version: version
                 .and_then(|version| u32::try_from(version).ok())
                 .unwrap_or_default(),
@@ -102,7 +104,11 @@ impl Mapping {
             free_mail,
             link_pattern,
             solutions,
-        })
+            leads: None,
+            lead: None,
+        };
+        let leads = lead.map(|lead| Arc::new(mapping.with(lead)));
+        problems.finish(Self { leads, ..mapping })
     }
 }
 
@@ -154,7 +160,7 @@ fn read_fields(root: &mut Section<'_>, prefix: &str, problems: &mut Problems<'_>
             }
         }
     }
-    for field in [Field::Name, Field::Value, Field::CloseDate] {
+    for field in REQUIRED {
         if !fields.contains_key(&field) {
             problems.add(
                 root.span(),
@@ -513,7 +519,12 @@ fn read_stages(root: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<Stage
             );
         }
         section.finish(problems);
-        stages.push(StageRow { stage, state, status });
+        stages.push(StageRow {
+            stage,
+            state,
+            status,
+            reason: None,
+        });
     }
     for stage in [Stage::Unanswered, Stage::Active, Stage::Won, Stage::Lost] {
         if !stages.iter().any(|row| row.stage == stage) {
@@ -588,7 +599,7 @@ fn read_constants(mut section: Section<'_>, prefix: &str, problems: &mut Problem
     constants
 }
 
-fn read_row(mut section: Section<'_>, prefix: &str, change: &mut RowChange, problems: &mut Problems<'_>) {
+pub(super) fn read_row(mut section: Section<'_>, prefix: &str, change: &mut RowChange, problems: &mut Problems<'_>) {
     for (name, value) in section.rest() {
         let span = value.span();
         let cell = match value.into_inner() {

@@ -227,7 +227,7 @@ fn a_change_of_state_of_the_opportunity_travels_alone() {
         assert_eq!((close.won, close.status), (true, 3));
         let changes = others.iter().map(|request| match request {
             OpportunityRequest::Update(change) => serde_json::to_string(change).unwrap(),
-            OpportunityRequest::Close(_) => panic!("closed twice"),
+            OpportunityRequest::Close(_) | OpportunityRequest::Qualify => panic!("closed twice"),
         });
         let states: Vec<_> = changes.filter(|change| change.contains("state")).collect();
         assert_eq!(states, vec![r#"{"statecode":0,"statuscode":1}"#; opens]);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::deal::{Currency, Side};
 use crate::fault::Fault;
 use crate::hint::Subject;
-use crate::ids::{EngagementId, Etag, LinkId, OpportunityId, ReferralId};
+use crate::ids::{CurrencyId, EngagementId, Etag, LeadId, LinkId, OpportunityId, Record, ReferralId};
 use crate::link::{Link, LinkWrite, Pointer};
 use crate::opportunity::{Row, RowChange};
 use crate::referral::{NewReferral, PatchOperation, Referral};
@@ -23,6 +23,8 @@ pub enum Table {
     Contact,
     /// `opportunities`.
     Opportunity,
+    /// `leads`.
+    Lead,
 }
 
 impl Table {
@@ -33,6 +35,7 @@ impl Table {
             Self::Account => "accounts",
             Self::Contact => "contacts",
             Self::Opportunity => "opportunities",
+            Self::Lead => "leads",
         }
     }
 }
@@ -64,6 +67,19 @@ pub struct Close {
     pub description: Option<String>,
 }
 
+/// How a lead is qualified: an action, which makes the opportunity and perhaps its customer at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Qualify {
+    /// The status reason: a value of the qualified state.
+    pub status: i64,
+    /// Whether the customer is to be made an account: none was found.
+    pub create_account: bool,
+    /// Whether its contact is to be made one.
+    pub create_contact: bool,
+    /// Currency of the opportunity.
+    pub currency: Option<CurrencyId>,
+}
+
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
@@ -75,10 +91,12 @@ pub enum Call {
     ReadLink(LinkId),
     /// One referral.
     ReadReferral(ReferralId),
-    /// One opportunity with all mapped columns.
-    ReadOpportunity(OpportunityId),
+    /// One opportunity or lead with all mapped columns.
+    ReadRecord(Record),
     /// Referrals whose ids are not known.
     SearchReferrals(Search),
+    /// The opportunities that came of a lead, the oldest first; one is enough.
+    FindOffspring(LeadId),
     /// Active currencies with this code.
     FindCurrency(Currency),
     /// Active accounts with this name and postal code; a few are enough to see that it is ambiguous.
@@ -120,10 +138,10 @@ pub enum Call {
         /// With what.
         change: RowChange,
     },
-    /// Changes an opportunity, if it is still at this version.
-    UpdateOpportunity {
+    /// Changes an opportunity or a lead, if it is still at this version.
+    UpdateRecord {
         /// Which.
-        id: OpportunityId,
+        id: Record,
         /// The version the change stands on.
         etag: Etag,
         /// What to set.
@@ -150,6 +168,13 @@ pub enum Call {
         /// How.
         close: Close,
     },
+    /// Qualifies a lead.
+    QualifyLead {
+        /// Which.
+        id: LeadId,
+        /// How.
+        qualify: Qualify,
+    },
     /// Writes what was achieved: link, pointers and audit.
     Commit(Box<LinkWrite>),
 }
@@ -161,16 +186,18 @@ impl Call {
         match self {
             Self::PatchReferral { .. } | Self::CreateReferral(_) => Some(Side::PartnerCenter),
             Self::CreateRow { .. }
-            | Self::UpdateOpportunity { .. }
+            | Self::UpdateRecord { .. }
             | Self::AddSolution { .. }
             | Self::RemoveSolution { .. }
-            | Self::CloseOpportunity { .. } => Some(Side::Dynamics),
+            | Self::CloseOpportunity { .. }
+            | Self::QualifyLead { .. } => Some(Side::Dynamics),
             Self::FindLink(_)
             | Self::FindEngagement(_)
             | Self::ReadLink(_)
             | Self::ReadReferral(_)
-            | Self::ReadOpportunity(_)
+            | Self::ReadRecord(_)
             | Self::SearchReferrals(_)
+            | Self::FindOffspring(_)
             | Self::FindCurrency(_)
             | Self::FindAccount { .. }
             | Self::FindAccountsOf { .. }
@@ -191,13 +218,13 @@ pub enum Answer {
     Referral(Option<Box<Referral>>),
     /// To `SearchReferrals`.
     Referrals(Vec<Referral>),
-    /// To `ReadOpportunity`: none when there is none. To `CreateRow`, `AddSolution`, `UpdateOpportunity`: the row
-    /// afterwards, perhaps with few columns.
+    /// To `ReadRecord`: none when there is none. To `CreateRow`, `AddSolution`, `UpdateRecord`: the row afterwards,
+    /// perhaps with few columns.
     Row(Option<Box<Row>>),
-    /// To `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: a few.
+    /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: a few.
     Rows(Vec<Row>),
-    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`: it is closed. To `RemoveSolution`: it
-    /// is gone.
+    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is. To `RemoveSolution`: it is
+    /// gone.
     Done,
     /// To `Intend`, `Commit`: somebody else wrote the link first.
     Outrun,

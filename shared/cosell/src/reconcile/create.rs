@@ -11,7 +11,7 @@ use super::{Decision, Match, Reconcile, Sight};
 use crate::deal::{Currency, Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Subject};
-use crate::ids::{AccountId, OpportunityId, ReferralId};
+use crate::ids::{AccountId, OpportunityId, Record, ReferralId};
 use crate::link::{Asked, Due, Half, Link, Outcome, Pending, SyncStatus};
 use crate::mapping::Mapping;
 use crate::plan::{self, NewOpportunity};
@@ -143,7 +143,9 @@ impl Reconcile<'_> {
 
     /// The referral names an opportunity.
     fn meet_referenced(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
-        match self.named.clone() {
+        // What an operator parted from another referral is free for this one.
+        let is_free = |link: &Link| link.has_parted(Subject::Opportunity(opportunity));
+        match self.named.clone().map(|named| named.filter(|link| !is_free(link))) {
             None => Decision::Ask(Call::FindLink(Subject::Opportunity(opportunity))),
             Some(Some(link)) if link.referral.is_none() => {
                 self.stub = stub;
@@ -154,7 +156,7 @@ impl Reconcile<'_> {
                 }
                 // A row that could not be shared yet, and somebody made its referral by hand.
                 match &self.opportunity {
-                    Sight::Unread => Decision::Ask(Call::ReadOpportunity(opportunity)),
+                    Sight::Unread => Decision::Ask(Call::ReadRecord(Record::Opportunity(opportunity))),
                     Sight::Absent => self.bury(link),
                     Sight::Seen(_) => self.link_existing(referral, opportunity, Some(link)),
                 }
@@ -176,7 +178,7 @@ impl Reconcile<'_> {
                 )
             }
             Some(None) => match &self.opportunity {
-                Sight::Unread => Decision::Ask(Call::ReadOpportunity(opportunity)),
+                Sight::Unread => Decision::Ask(Call::ReadRecord(Record::Opportunity(opportunity))),
                 Sight::Absent => {
                     let text = format!(
                         "the CRM id of the referral names opportunity {opportunity}, which Dynamics does not have; clear it in Partner Center, or link the referral by hand"
@@ -228,7 +230,10 @@ impl Reconcile<'_> {
         }
         let mut link = stub.unwrap_or_else(|| Link::new(referral.id.into()));
         link.due = None;
-        self.create_opportunity(link, terms)
+        // What was accepted already is no lead any more.
+        let is_lead = self.policy.wants_leads() && !referral.is_cosell() && referral.has_known_type();
+        let is_open = terms.stage() == Stage::Unanswered;
+        self.create_opportunity(link, terms, is_lead && is_open)
     }
 
     /// Keeps a link for a referral that a person has to settle, without claiming its records.
@@ -249,7 +254,12 @@ impl Reconcile<'_> {
     }
 
     /// Two records that both exist belong together; they have no common past, so the first merge has no base.
-    fn link_existing(&mut self, referral: &Referral, opportunity: OpportunityId, stub: Option<Link>) -> Decision {
+    pub(super) fn link_existing(
+        &mut self,
+        referral: &Referral,
+        opportunity: OpportunityId,
+        stub: Option<Link>,
+    ) -> Decision {
         let before = stub.unwrap_or_else(|| Link::new(referral.id.into()));
         let mut next = before.clone();
         next.opportunity = Some(opportunity);
@@ -286,11 +296,11 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Creates the opportunity of a referral, or finishes creating it.
-    pub(super) fn create_opportunity(&mut self, link: Link, terms: Terms) -> Decision {
+    /// Creates the opportunity or the lead of a referral, or finishes creating it.
+    pub(super) fn create_opportunity(&mut self, link: Link, terms: Terms, as_lead: bool) -> Decision {
         let Some(id) = link.referral.or(match self.subject {
             Subject::Referral(id) => Some(id),
-            Subject::Opportunity(_) => None,
+            Subject::Opportunity(_) | Subject::Lead(_) => None,
         }) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
@@ -303,7 +313,8 @@ impl Reconcile<'_> {
             return Decision::Ask(Call::ReadReferral(id));
         }
         let Some(referral) = self.referral.seen().cloned() else {
-            let text = format!("referral {id} vanished before its opportunity was created");
+            let what = if as_lead { "lead" } else { "opportunity" };
+            let text = format!("referral {id} vanished before its {what} was created");
             // The announcement stays: the row's id is claimed, and the referral may be seen again.
             return self.park(link, Finding::new(Code::Deleted, text).on(Side::PartnerCenter));
         };
@@ -320,7 +331,8 @@ impl Reconcile<'_> {
                 None => return Decision::Ask(Call::FindCurrency(code.clone())),
                 Some(None) => {
                     let text = format!(
-                        "Dynamics has no active currency {code}; add it there, then the opportunity is created"
+                        "Dynamics has no active currency {code}; add it there, then the {} is created",
+                        if as_lead { "lead" } else { "opportunity" }
                     );
                     let finding = Finding::field(Code::CurrencyMissing, Field::Value, text).on(Side::Dynamics);
                     return self.park_referral(&referral, Some(link), finding);
@@ -329,9 +341,17 @@ impl Reconcile<'_> {
             },
             _ => None,
         };
+        if let Some(call) = self.find_account(&referral).or_else(|| self.find_contact(&referral)) {
+            return Decision::Ask(call);
+        }
+        self.draft_opportunity(link, terms, &referral, currency, as_lead)
+    }
+
+    /// The look-up of a referral's customer, unless it was made.
+    pub(super) fn find_account(&self, referral: &Referral) -> Option<Call> {
         let customer = &referral.customer_profile;
         if self.account == Match::Unasked && !customer.name.trim().is_empty() {
-            return Decision::Ask(Call::FindAccount {
+            return Some(Call::FindAccount {
                 name: self.policy.mapping.account_name(&customer.name).to_owned(),
                 postal_code: customer.address.postal_code.trim().to_owned(),
             });
@@ -340,18 +360,19 @@ impl Reconcile<'_> {
             .team
             .first()
             .and_then(|person| self.policy.mapping.company_domain(person));
-        if let (Match::None, false, Some(domain)) = (&self.account, self.asked_domain, domain) {
-            return Decision::Ask(Call::FindAccountsOf { domain });
+        match (&self.account, self.asked_domain, domain) {
+            (Match::None, false, Some(domain)) => Some(Call::FindAccountsOf { domain }),
+            _ => None,
         }
-        let email = customer
-            .team
-            .first()
-            .map(|person| person.email.trim().to_owned())
-            .unwrap_or_default();
-        if self.contact == Match::Unasked && !email.is_empty() {
-            return Decision::Ask(Call::FindContact { email });
-        }
-        self.draft_opportunity(link, terms, &referral, currency)
+    }
+
+    /// The look-up of the customer's contact, unless it was made.
+    pub(super) fn find_contact(&self, referral: &Referral) -> Option<Call> {
+        let email = referral.customer_profile.team.first()?.email.trim();
+        let email = Some(email).filter(|email| !email.is_empty() && self.contact == Match::Unasked)?;
+        Some(Call::FindContact {
+            email: email.to_owned(),
+        })
     }
 
     /// The account that we create, or created, for the customer of a referral.
@@ -383,16 +404,23 @@ impl Reconcile<'_> {
         terms: Terms,
         referral: &Referral,
         currency: Option<plan::KnownCurrency>,
+        as_lead: bool,
     ) -> Decision {
         let tenant = self.policy.tenant;
-        let opportunity = tenant.opportunity_for(referral.id);
-        let mut findings = vec![
-            Finding::new(Code::Created, "Partner Center to Dynamics: the opportunity was created").on(Side::Dynamics),
-        ];
+        let record = if as_lead {
+            Record::Lead(tenant.lead_for(referral.id))
+        } else {
+            Record::Opportunity(tenant.opportunity_for(referral.id))
+        };
+        let policy = &self.policy.of(Some(record));
+        let text = format!("Partner Center to Dynamics: the {} was created", policy.mapping.row());
+        let mut findings = vec![Finding::new(Code::Created, text).on(Side::Dynamics)];
         let customer = &referral.customer_profile;
-        let new_account = matches!(self.account, Match::None).then(|| self.own_account(referral));
+        // A lead holds its customer by itself; its qualification makes the account.
+        let is_made = |is_unknown: bool| is_unknown && !as_lead;
+        let new_account = is_made(matches!(self.account, Match::None)).then(|| self.own_account(referral));
         let email = customer.team.first().map_or("", |person| person.email.as_str());
-        let new_contact = matches!(self.contact, Match::None).then(|| tenant.contact_for(email));
+        let new_contact = is_made(matches!(self.contact, Match::None)).then(|| tenant.contact_for(email));
         let account = match self.account {
             Match::One(id) => Some(id),
             Match::Unasked | Match::None | Match::Several => new_account,
@@ -402,7 +430,7 @@ impl Reconcile<'_> {
             Match::Unasked | Match::None | Match::Several => new_contact,
         };
         let mut attention = Vec::new();
-        if self.account == Match::Several {
+        if self.account == Match::Several && !as_lead {
             let text = format!(
                 "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
                 customer.name,
@@ -419,16 +447,22 @@ impl Reconcile<'_> {
                 account,
                 contact,
             },
-            self.policy,
+            policy,
         );
         attention.extend(notes.iter().filter(|finding| finding.code.needs_attention()).cloned());
         findings.extend(notes);
         let tags = &referral.details.requirements.solutions;
         let agreed = base.opportunity.get(Field::Solutions);
-        let solutions = plan::solutions::of_new_opportunity(opportunity, tags, agreed, &self.policy.mapping);
+        let solutions = match record {
+            Record::Opportunity(id) => plan::solutions::of_new_opportunity(id, tags, agreed, &policy.mapping),
+            Record::Lead(_) => Vec::new(),
+        };
         let mut next = link.clone();
+        match record {
+            Record::Opportunity(id) => next.opportunity = Some(id),
+            Record::Lead(id) => next.lead = Some(id),
+        }
         next.solution_rows = plan::solutions::keys_after(&[], &solutions);
-        next.opportunity = Some(opportunity);
         next.referral = Some(referral.id);
         next.engagement = referral.engagement_id;
         // Announced by a run that died, the terms may be older than what is read now: that version proves nothing then.
@@ -448,21 +482,20 @@ impl Reconcile<'_> {
         let mut draft = Draft::new(link, next);
         draft.note(findings.clone());
         plan::journal(draft.journal(), &findings, self.trigger.now);
-        plan::show(
-            &mut change,
-            &draft.link().shown,
-            &crate::link::Shown::default(),
-            self.policy,
-        );
-        plan::show_journal(&mut change, &draft.link().journal, &self.policy.mapping);
-        draft.announce(Pending::CreateOpportunity { terms });
+        plan::show(&mut change, &draft.link().shown, &crate::link::Shown::default(), policy);
+        plan::show_journal(&mut change, &draft.link().journal, &policy.mapping);
+        draft.announce(match record {
+            Record::Opportunity(_) => Pending::CreateOpportunity { terms },
+            Record::Lead(_) => Pending::CreateLead { terms },
+        });
         if let Some(id) = new_account {
             draft.create_row(Table::Account, id.uuid(), self.policy.mapping.new_account(customer));
         }
         if let (Some(id), Some(change)) = (new_contact, plan::new_contact(referral, account, &self.policy.mapping)) {
             draft.create_row(Table::Contact, id.uuid(), change);
         }
-        draft.create_row(Table::Opportunity, opportunity.uuid(), change);
+        let table = if as_lead { Table::Lead } else { Table::Opportunity };
+        draft.create_row(table, record.uuid(), change);
         for request in solutions {
             draft.write_solution(request);
         }
@@ -474,7 +507,7 @@ impl Reconcile<'_> {
     /// An opportunity that no link knows, or that could not be shared yet.
     pub(super) fn meet_opportunity(&mut self, id: OpportunityId, stub: Option<Link>) -> Decision {
         let row = match &self.opportunity {
-            Sight::Unread => return Decision::Ask(Call::ReadOpportunity(id)),
+            Sight::Unread => return Decision::Ask(Call::ReadRecord(Record::Opportunity(id))),
             Sight::Absent => {
                 self.stub = stub;
                 return self.finish(Outcome::Ignored, None);
@@ -491,6 +524,9 @@ impl Reconcile<'_> {
             .and_then(|text| text.parse::<ReferralId>().ok())
         {
             return self.meet_identified(id, referral, stub);
+        }
+        if let Some(decision) = self.meet_offspring(&row, stub.as_ref()) {
+            return decision;
         }
         let mapping = &self.policy.mapping;
         let (terms, particulars) = (mapping.terms(&row), mapping.particulars(&row));
@@ -517,6 +553,7 @@ impl Reconcile<'_> {
             referral: Terms::default(),
             opportunity: Terms::default(),
             changes: Vec::new(),
+            ordered: None,
         });
         draft.show_findings(&row, self.policy);
         Decision::Act(draft)
@@ -532,6 +569,17 @@ impl Reconcile<'_> {
                 self.stub = stub;
                 self.link = Some(Some(link));
                 return self.decide();
+            }
+            Some(Some(link)) if link.has_parted(Subject::Referral(referral)) => {
+                let text = format!(
+                    "the opportunity carries the id of referral {referral}, which an operator unlinked; `link` joins the two, or clear the id to share the deal anew"
+                );
+                let link = stub.unwrap_or_else(|| Link::new(id.into()));
+                let link = Link {
+                    opportunity: Some(id),
+                    ..link
+                };
+                return self.park(link, Finding::new(Code::Unlinked, text).on(Side::Dynamics));
             }
             Some(Some(link)) if link.opportunity.is_some() => {
                 let text = format!(
@@ -666,7 +714,7 @@ impl Reconcile<'_> {
             let Some(id) = link.opportunity else {
                 return self.finish(Outcome::Ignored, Some(link.id));
             };
-            return Decision::Ask(Call::ReadOpportunity(id));
+            return Decision::Ask(Call::ReadRecord(Record::Opportunity(id)));
         }
         let next = link.clone();
         let mut draft = Draft::new(link, next);
@@ -702,7 +750,7 @@ impl Reconcile<'_> {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
         let row = match &self.opportunity {
-            Sight::Unread => return Decision::Ask(Call::ReadOpportunity(id)),
+            Sight::Unread => return Decision::Ask(Call::ReadRecord(Record::Opportunity(id))),
             Sight::Absent => return self.bury(link),
             Sight::Seen(row) => row.clone(),
         };

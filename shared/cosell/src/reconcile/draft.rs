@@ -6,12 +6,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use uuid::Uuid;
 
-use super::call::{Answer, Call, Close, Table};
+use super::call::{Answer, Call, Close, Qualify, Table};
 use super::{INTENT_LEASE, Trigger};
 use crate::deal::{Field, Side, Term};
 use crate::finding::Finding;
 use crate::ids::{ReferralId, SolutionId};
-use crate::link::{Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer};
+use crate::link::{
+    Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State,
+};
 use crate::mapping::Mapping;
 use crate::opportunity::{Row, RowChange};
 use crate::plan::{self, SolutionRequest};
@@ -27,6 +29,7 @@ enum Effect {
     },
     UpdateOpportunity(RowChange),
     CloseOpportunity(Close),
+    QualifyLead(Qualify),
     CreateRow {
         table: Table,
         id: Uuid,
@@ -44,7 +47,11 @@ impl Effect {
     const fn toward(&self) -> Side {
         match self {
             Self::PatchReferral { .. } | Self::CreateReferral { .. } => Side::PartnerCenter,
-            Self::UpdateOpportunity(_) | Self::CloseOpportunity(_) | Self::CreateRow { .. } | Self::Solution(_) => {
+            Self::UpdateOpportunity(_)
+            | Self::CloseOpportunity(_)
+            | Self::QualifyLead(_)
+            | Self::CreateRow { .. }
+            | Self::Solution(_) => {
                 Side::Dynamics
             }
         }
@@ -80,6 +87,8 @@ pub(super) struct Draft {
     planned: bool,
     /// Solutions whose rows were created (`true`) or deleted so far.
     rows_done: Vec<(SolutionId, bool)>,
+    /// The records are released with the commit.
+    parts: bool,
 }
 
 impl Draft {
@@ -101,6 +110,7 @@ impl Draft {
             unwritten: BTreeSet::new(),
             planned: false,
             rows_done: Vec::new(),
+            parts: false,
         }
     }
 
@@ -240,7 +250,7 @@ impl Draft {
                 let moves = change.cells().any(|(column, _)| column == "statecode");
                 Some((Side::Dynamics, None, moves))
             }
-            Effect::CloseOpportunity(_) => Some((Side::Dynamics, None, true)),
+            Effect::CloseOpportunity(_) | Effect::QualifyLead(_) => Some((Side::Dynamics, None, true)),
             Effect::Solution(_) => Some((Side::Dynamics, Some(&[Field::Solutions]), false)),
             Effect::CreateRow { .. } | Effect::CreateReferral { .. } => None,
         }
@@ -297,6 +307,30 @@ impl Draft {
         self.open.push(side);
     }
 
+    /// With the commit the link lets go of its records.
+    pub(super) const fn part(&mut self) {
+        self.parts = true;
+    }
+
+    /// The version of the row that the calls stand on.
+    pub(super) fn stand_on(&mut self, row: &Row) {
+        self.after.etags.opportunity.clone_from(&row.etag);
+    }
+
+    /// The link holds its records again, or others: what was shown of the former pair is not known any more.
+    pub(super) fn rejoin(&mut self) {
+        if self.after.state == State::Parted {
+            self.after.shown = Shown::default();
+        }
+        self.after.state = State::Active;
+        let Link {
+            referral, opportunity, ..
+        } = self.after;
+        self.after
+            .parted
+            .retain(|parted| (parted.referral, parted.opportunity) != (referral, opportunity));
+    }
+
     pub(super) fn writes_to_a_vendor(&self) -> bool {
         !self.effects.is_empty()
     }
@@ -348,6 +382,10 @@ impl Draft {
         matches!(&self.last, Some(Effect::Solution(_)))
     }
 
+    pub(super) fn qualify_lead(&mut self, qualify: Qualify) {
+        self.effects.push_back(Effect::QualifyLead(qualify));
+    }
+
     pub(super) fn create_row(&mut self, table: Table, id: Uuid, change: RowChange) {
         self.effects.push_back(Effect::CreateRow { table, id, change });
     }
@@ -361,6 +399,7 @@ impl Draft {
 
     /// Brings only our own columns up to date.
     pub(super) fn show_only(&mut self, row: Option<&Row>, policy: &Policy) {
+        let policy = &policy.of(self.after.record());
         let mut change = RowChange::default();
         plan::show(&mut change, &self.after.shown, &self.before.shown, policy);
         if self.after.shown.status != self.before.shown.status
@@ -417,8 +456,9 @@ impl Draft {
         if !self.pointers {
             return Vec::new();
         }
-        // Until both records are linked the pointers may not have been written yet; writing them again is harmless.
-        let known = if self.before.base.is_some() {
+        // Until both records are linked, or linked in place of others, the pointers may not have been written yet; writing
+        // them again is harmless.
+        let known = if self.before.base.is_some() && !self.before.is_taking_over() {
             self.before.pointers()
         } else {
             Vec::new()
@@ -436,6 +476,7 @@ impl Draft {
         link.version += 1;
         link.writer.clone_from(&trigger.writer);
         link.opportunity = self.after.opportunity;
+        link.lead = self.after.lead;
         link.referral = self.after.referral;
         link.engagement = self.after.engagement;
         link.microsoft = self.after.microsoft;
@@ -444,9 +485,14 @@ impl Draft {
         link.pending.clone_from(&self.announced);
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
-            Some(Pending::CreateOpportunity { .. } | Pending::Update { .. }) | None => {
-                (policy.wait(INTENT_LEASE), "intent")
-            }
+            Some(
+                Pending::CreateOpportunity { .. }
+                | Pending::CreateLead { .. }
+                | Pending::Update { .. }
+                | Pending::Join
+                | Pending::Part,
+            )
+            | None => (policy.wait(INTENT_LEASE), "intent"),
         };
         let attempts = self.before.due.as_ref().map_or(0, |due| due.attempts);
         link.due = Some(Due {
@@ -457,6 +503,7 @@ impl Draft {
         LinkWrite {
             link,
             pointers: self.new_pointers(),
+            freed: Vec::new(),
             audit: Vec::new(),
         }
     }
@@ -475,44 +522,46 @@ impl Draft {
         let Some(effect) = self.effects.front() else {
             return Step::Finished;
         };
-        let call =
-            match effect {
-                Effect::PatchReferral { operations, .. } => self
-                    .after
+        let call = match effect {
+            Effect::PatchReferral { operations, .. } => {
+                self.after
                     .referral
                     .zip(self.after.etags.referral.clone())
                     .map(|(id, etag)| Call::PatchReferral {
                         id,
                         etag,
                         operations: operations.clone(),
-                    }),
-                Effect::UpdateOpportunity(change) => self
-                    .after
-                    .opportunity
+                    })
+            }
+            Effect::UpdateOpportunity(change) => {
+                self.after
+                    .record()
                     .zip(self.after.etags.opportunity.clone())
-                    .map(|(id, etag)| Call::UpdateOpportunity {
+                    .map(|(id, etag)| Call::UpdateRecord {
                         id,
                         etag,
                         change: change.clone(),
-                    }),
-                Effect::CloseOpportunity(close) => self.after.opportunity.map(|id| Call::CloseOpportunity {
-                    id,
-                    close: close.clone(),
-                }),
-                Effect::CreateRow { table, id, change } => Some(Call::CreateRow {
-                    table: *table,
-                    id: *id,
-                    change: change.clone(),
-                }),
-                Effect::CreateReferral { body, .. } => Some(Call::CreateReferral(body.clone())),
-                Effect::Solution(SolutionRequest::Add { key, change, .. }) => Some(Call::AddSolution {
-                    key: *key,
-                    change: change.clone(),
-                }),
-                Effect::Solution(SolutionRequest::Remove { key, etag, .. }) => {
-                    etag.clone().map(|etag| Call::RemoveSolution { key: *key, etag })
-                }
-            };
+                    })
+            }
+            Effect::CloseOpportunity(close) => self.after.opportunity.map(|id| Call::CloseOpportunity {
+                id,
+                close: close.clone(),
+            }),
+            Effect::QualifyLead(qualify) => self.after.lead.map(|id| Call::QualifyLead { id, qualify: *qualify }),
+            Effect::CreateRow { table, id, change } => Some(Call::CreateRow {
+                table: *table,
+                id: *id,
+                change: change.clone(),
+            }),
+            Effect::CreateReferral { body, .. } => Some(Call::CreateReferral(body.clone())),
+            Effect::Solution(SolutionRequest::Add { key, change, .. }) => Some(Call::AddSolution {
+                key: *key,
+                change: change.clone(),
+            }),
+            Effect::Solution(SolutionRequest::Remove { key, etag, .. }) => {
+                etag.clone().map(|etag| Call::RemoveSolution { key: *key, etag })
+            }
+        };
         self.last = self.effects.pop_front();
         call.map_or(Step::Again, Step::Call)
     }
@@ -528,14 +577,14 @@ impl Draft {
             (Effect::UpdateOpportunity(_), Answer::Row(row))
             | (
                 Effect::CreateRow {
-                    table: Table::Opportunity,
+                    table: Table::Opportunity | Table::Lead,
                     ..
                 },
                 Answer::Row(row),
             ) => {
                 self.after.etags.opportunity = row.and_then(|row| row.etag);
             }
-            (Effect::CloseOpportunity(_), Answer::Done) => self.after.etags.opportunity = None,
+            (Effect::CloseOpportunity(_) | Effect::QualifyLead(_), Answer::Done) => self.after.etags.opportunity = None,
             (Effect::Solution(request), Answer::Row(_) | Answer::Done) => {
                 self.rows_done.push((request.solution().clone(), request.adds()));
             }
@@ -551,7 +600,7 @@ impl Draft {
                 Answer::Row(_),
             ) => {}
             (Effect::CreateRow { table, .. }, Answer::Exists) => {
-                if table == Table::Opportunity {
+                if matches!(table, Table::Opportunity | Table::Lead) {
                     self.after.etags.opportunity = None;
                 }
                 return true;
@@ -584,12 +633,12 @@ impl Draft {
             matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == self.after.opportunity);
     }
 
-    /// Whether the last call was to create the opportunity itself.
+    /// Whether the last call was to create the opportunity, or the lead, itself.
     pub(super) fn was_creating_opportunity(&self) -> bool {
         matches!(
             &self.last,
             Some(Effect::CreateRow {
-                table: Table::Opportunity,
+                table: Table::Opportunity | Table::Lead,
                 ..
             })
         )
@@ -657,6 +706,7 @@ impl Draft {
             trace: trigger.trace.clone(),
             referral: link.referral,
             opportunity: link.opportunity,
+            lead: link.lead,
             findings: self.findings.clone(),
             changes: self.changes.clone(),
             etags: link.etags.clone(),
@@ -667,9 +717,11 @@ impl Draft {
         // A look that found nothing to say leaves no record, even if it cleared a date.
         let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written;
         let audit = if silent { Vec::new() } else { vec![entry] };
+        let freed = if self.parts { self.before.pointers() } else { Vec::new() };
         LinkWrite {
-            pointers: self.new_pointers(),
-            link,
+            pointers: if self.parts { Vec::new() } else { self.new_pointers() },
+            freed,
+            link: if self.parts { link.apart() } else { link },
             audit,
         }
     }
@@ -679,7 +731,7 @@ impl Draft {
         let mut link = self.after.clone();
         link.version = self.before.version + 1;
         self.forget_open(&mut link);
-        link
+        if self.parts { link.apart() } else { link }
     }
 
     fn forget_open(&self, link: &mut Link) {

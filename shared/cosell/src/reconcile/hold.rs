@@ -40,7 +40,7 @@ impl Reconcile<'_> {
     pub(super) fn hold(&mut self, link: Link, toward: Side) -> Decision {
         // As the ledger has it: whoever was about to write may have changed the copy.
         let known = self.link.clone().flatten().filter(|known| known.id == link.id);
-        let link = known.unwrap_or(link);
+        let link = self.as_stored(known.unwrap_or(link));
         let mut next = link.clone();
         self.identify(&mut next);
         next.due = Some(self.held_until(&link));

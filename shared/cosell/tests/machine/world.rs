@@ -10,10 +10,11 @@ use std::sync::{Arc, LazyLock};
 use cosell::deal::{Field, Side, Term, Terms};
 use cosell::fault::{Class, Fault};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{EngagementId, LinkId, OpportunityId, ReferralId, TenantId};
+use cosell::ids::{EngagementId, LinkId, OpportunityId, Record, ReferralId, TenantId};
 use cosell::link::{AuditEntry, Half, Link, LinkWrite, Pending, Pointer, State};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::{Cell, Row, RowChange};
+use cosell::order::Order;
 use cosell::policy::Policy;
 use cosell::reconcile::call::{Answer, Call, Search, Table};
 use cosell::reconcile::{Next, Reconcile, Report, Trigger};
@@ -101,6 +102,8 @@ pub(crate) struct World {
     pub(crate) people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
     links: BTreeMap<LinkId, Link>,
     pointers: HashMap<Pointer, LinkId>,
+    /// Pointers that were let go, with who did.
+    freed: HashMap<Pointer, LinkId>,
     pub(crate) audit: Vec<AuditEntry>,
     /// Hints that the vendors' own announcements of changes would lead to.
     pub(crate) hints: VecDeque<Hint>,
@@ -120,6 +123,8 @@ pub(crate) struct World {
     /// Those calls that write to a vendor or to the ledger.
     pub(crate) writes: Vec<u32>,
     pub(crate) vendor_writes: u32,
+    /// What an operator wants with every look.
+    pub(crate) order: Option<Order>,
     /// The side that nothing may be written to for the moment.
     pub(crate) paused: Option<Side>,
     runs: u32,
@@ -135,6 +140,7 @@ impl World {
             people: BTreeMap::new(),
             links: BTreeMap::new(),
             pointers: HashMap::new(),
+            freed: HashMap::new(),
             audit: Vec::new(),
             hints: VecDeque::new(),
             echoes: true,
@@ -146,6 +152,7 @@ impl World {
             calls: 0,
             writes: Vec::new(),
             vendor_writes: 0,
+            order: None,
             paused: None,
             runs: 0,
             ids: 0x1000,
@@ -163,6 +170,7 @@ impl World {
             now: self.now,
             trace: writer.clone(),
             writer: writer.clone(),
+            order: self.order.clone(),
         };
         Run {
             machine: Reconcile::new(trigger, policy(self.paused)),
@@ -317,7 +325,14 @@ impl World {
                         .iter()
                         .all(|operation| field_of(operation).is_none_or(announced))
             }
-            (Call::UpdateOpportunity { id, change, .. }, Some(Pending::Update { changes, .. })) => {
+            (
+                Call::UpdateRecord {
+                    id: Record::Opportunity(id),
+                    change,
+                    ..
+                },
+                Some(Pending::Update { changes, .. }),
+            ) => {
                 let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::Dynamics));
                 let same_name = |cell: &Cell| {
                     let there = self.rows.get(id).map(|row| POLICY.mapping.terms(&row.shown()));
@@ -340,6 +355,7 @@ impl World {
                 let closes = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
                 link.opportunity == Some(*id) && changes.iter().any(closes)
             }
+            (Call::UpdateRecord { id, .. }, Some(Pending::Join | Pending::Part)) => link.record() == Some(*id),
             _ => false,
         };
         assert!(
@@ -444,14 +460,21 @@ impl World {
     pub(crate) fn find(&self, subject: Subject) -> Option<Link> {
         let (pointers, own) = match subject {
             Subject::Opportunity(id) => (vec![Pointer::Opportunity(id)], id.into()),
+            Subject::Lead(id) => (vec![Pointer::Lead(id)], id.into()),
             Subject::Referral(id) => (vec![Pointer::Referral(id), Pointer::Microsoft(id)], id.into()),
         };
-        let pointed = pointers.iter().find_map(|pointer| self.pointers.get(pointer));
+        let leads = |pointer| self.pointers.get(pointer).or_else(|| self.freed.get(pointer));
+        let pointed = pointers.iter().find_map(leads);
         self.link(pointed.copied().unwrap_or(own))
     }
 
     fn write(&mut self, write: &LinkWrite) -> Answer {
-        let LinkWrite { link, pointers, audit } = write;
+        let LinkWrite {
+            link,
+            pointers,
+            freed,
+            audit,
+        } = write;
         if self.link(link.id).map(|found| found.version) != write.replaces() {
             return Answer::Outrun;
         }
@@ -472,6 +495,14 @@ impl World {
         assert_eq!(&stored, link, "a link changes when it is stored");
         self.links.insert(link.id, stored);
         self.pointers.extend(pointers.iter().map(|pointer| (*pointer, link.id)));
+        for pointer in freed {
+            assert_eq!(
+                self.pointers.remove(pointer),
+                Some(link.id),
+                "{pointer:?} was not this link's to free"
+            );
+            self.freed.insert(*pointer, link.id);
+        }
         self.audit.extend(audit.iter().cloned());
         Answer::Done
     }
@@ -490,7 +521,15 @@ impl World {
             }
             Call::ReadLink(id) => Answer::Link(self.link(*id).map(Box::new)),
             Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
-            Call::ReadOpportunity(id) => Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row)))),
+            Call::ReadRecord(Record::Lead(_))
+            | Call::UpdateRecord {
+                id: Record::Lead(_), ..
+            }
+            | Call::FindOffspring(_)
+            | Call::QualifyLead { .. } => panic!("this world has no leads"),
+            Call::ReadRecord(Record::Opportunity(id)) => {
+                Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row))))
+            }
             Call::SearchReferrals(search) => {
                 let listed = self.referrals.values().filter(|found| found.at + LIST_LAG <= self.now);
                 let wanted = listed.filter(|found| match search {
@@ -566,7 +605,11 @@ impl World {
                 self.people.insert((table.set(), *id), cells(change));
                 Answer::Row(Some(Box::new(Row::default())))
             }
-            Call::UpdateOpportunity { id, etag, change } => {
+            Call::UpdateRecord {
+                id: Record::Opportunity(id),
+                etag,
+                change,
+            } => {
                 if self.plugin == Some(*id) {
                     return permanent("a plug-in of this CRM says no");
                 }

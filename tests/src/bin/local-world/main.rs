@@ -1,4 +1,4 @@
-//! `make run`: the local world, the two stories of the replaced product's manual, and then a place to try things.
+//! `make run`: the local world, the stories, and then a place to try things.
 //!
 //! Knows: the order of things, what the person may set, how it ends. Refuses to know: the stories, the simulators.
 //! Guarantee: it ends with status 0 only when every step held, 1 when one did not or the world could not start, 2 when
@@ -175,6 +175,8 @@ async fn start(options: &Options, ports: [u16; PORTS], logs: &Path) -> Result<(A
             .rust_log
             .iter()
             .map(|levels| ("RUST_LOG".to_owned(), levels.clone()))
+            // Leads are part of the stories.
+            .chain([("SYNC_COSELL_ONLY".to_owned(), "false".to_owned())])
             .collect(),
         registered: false,
         log_folder: Some(logs.to_owned()),

@@ -12,7 +12,7 @@ The local world: Partner Center, Dynamics 365, Entra and the AWS services as
 simulators on this machine, with the compiled functions of the connector between
 them. No account, no Docker, no network.
 
-It plays the two scenarios of the replaced product's manual, prints what happens
+It plays the stories of the replaced product's manual and more, prints what happens
 on both sides, then prints addresses and curl lines and stays up until Ctrl-C.
 
   make run               build, play, stay up

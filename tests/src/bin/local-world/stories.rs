@@ -1,7 +1,9 @@
-//! The two scenarios of the replaced product's manual, told step by step while they happen.
+//! The two scenarios of the replaced product's manual, and four it could not play, told step by step while they happen.
 //!
 //! Knows: who does what, and what has to be true afterwards on both sides. Refuses to know: how the connector does it.
 //! Guarantee: a step holds only when everything that is claimed about it was seen within [`LIMIT`].
+
+mod answers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(2);
 
 /// Steps there are when all of them are played.
-const STEPS: usize = 9;
+const STEPS: usize = 19;
 
 /// The notes of somebody at Microsoft.
 const NEW_NOTES: &str = "Two more sites wish to join.";
@@ -135,6 +137,10 @@ impl Play {
         self.registration().await?;
         let cast = self.a_seller_shares_a_deal().await?;
         self.a_deal_of_partner_center().await?;
+        self.microsoft_sends_two_deals().await?;
+        self.a_lead_is_qualified().await?;
+        self.solutions_come_and_go(&cast.opportunity).await?;
+        self.a_loser_is_restored(&cast.opportunity, &cast.referral).await?;
         self.everything_comes_to_rest().await?;
         Ok(cast)
     }
@@ -470,7 +476,7 @@ impl Play {
     /// No work is left over, nothing failed on the way.
     async fn everything_comes_to_rest(&mut self) -> Result<(), Stopped> {
         self.screen.heading("After the stories");
-        self.did("3", "Everybody stops, and the connector comes to rest.");
+        self.did("7", "Everybody stops, and the connector comes to rest.");
         let at_rest = |world: &World| {
             let queued = world.aws.depth(&world.queue);
             let dead = world.aws.dead_letters(&world.queue).len();
@@ -484,8 +490,8 @@ impl Play {
             let referrals = world.partner_center.referrals().len();
             vec![
                 claim(
-                    "two deals, each one opportunity and two referrals; nothing is there twice",
-                    (links.len(), opportunities, referrals) == (2, 2, 4),
+                    "five deals, each one opportunity and, but for the lead, two referrals; nothing is there twice",
+                    (links.len(), opportunities, referrals) == (5, 5, 9),
                     format!(
                         "{} deals, {opportunities} opportunities, {referrals} referrals",
                         links.len()

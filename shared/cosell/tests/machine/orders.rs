@@ -1,0 +1,289 @@
+//! An operator's orders: every place where one can break, and people who go on working meanwhile.
+//!
+//! Here is what has to be true: an order that was given twice, with a mishap in between, ends as one that was given once;
+//! after it whatever arrives late writes nothing; an edit that a person makes behind a crash is not overruled by it.
+
+use cosell::deal::{Field, Side, Term};
+use cosell::finding::Code;
+use cosell::hint::{Cause, Hint, Subject};
+use cosell::ids::{OpportunityId, ReferralId};
+use cosell::link::{Change, Outcome, State};
+use cosell::opportunity::Cell;
+use cosell::order::Order;
+use cosell::reconcile::Report;
+
+use super::world::{MISHAPS, Mishap, World};
+use super::{Told, edit_referral, edit_row, from_referral, from_row, in_step, text, waiting};
+
+/// A deal, an order about it, and what has to be true once it is carried out.
+struct Case {
+    name: &'static str,
+    world: World,
+    deal: (ReferralId, OpportunityId),
+    order: Order,
+    is_done: fn(&World, ReferralId, OpportunityId),
+}
+
+fn status(world: &World, referral: ReferralId) -> (&str, &str, Option<&str>) {
+    let record = &world.referrals[&referral];
+    (&record.status, &record.substatus, record.reason.as_deref())
+}
+
+fn notes(world: &World, referral: ReferralId, opportunity: OpportunityId) -> (Option<String>, Option<String>) {
+    (
+        world.referrals[&referral].notes.clone(),
+        world.rows[&opportunity].shown().text("description").map(str::to_owned),
+    )
+}
+
+fn restored(world: &World, referral: ReferralId, opportunity: OpportunityId) {
+    let old = Some("As it was".to_owned());
+    assert_eq!(notes(world, referral, opportunity), (old.clone(), old));
+    world.assert_in_step(1);
+}
+
+fn restore() -> Order {
+    Order::Restore {
+        field: Field::Notes,
+        value: Term::Text("As it was".to_owned()),
+    }
+}
+
+fn apart(world: &World, _: ReferralId, opportunity: OpportunityId) {
+    let row = world.rows[&opportunity].shown();
+    assert_eq!(row.text("cosell_referralidentifier"), None);
+    assert!(!row.flag("cosell_syncwithpartnercenter"));
+    let links: Vec<_> = world.links().collect();
+    assert!(
+        links
+            .iter()
+            .all(|link| link.state == State::Parted && link.pending.is_none()),
+        "{links:#?}"
+    );
+}
+
+fn cases() -> Vec<Case> {
+    let (answering, referral, opportunity) = waiting();
+    let (shared, own, row) = in_step(true);
+    let mut parted = shared.clone();
+    give(&mut parted, row, Order::Unlink);
+    parted.settle();
+    let mut edited = shared.clone();
+    edit_row(&mut edited, row, "description", text("Nobody has seen this"));
+    edit_referral(&mut edited, own, |record| record.notes = Some("Nor this".to_owned()));
+    let (one, other) = ((referral, opportunity), (own, row));
+    let link = Order::Link {
+        referral: own,
+        opportunity: row,
+    };
+    vec![
+        Case {
+            name: "accept",
+            world: answering.clone(),
+            deal: one,
+            order: Order::Accept,
+            is_done: |world, referral, _| {
+                assert_eq!(status(world, referral), ("Active", "Accepted", None));
+                world.assert_in_step(1);
+            },
+        },
+        Case {
+            name: "decline",
+            world: answering,
+            deal: one,
+            order: Order::Decline {
+                reason: "Not ours".to_owned(),
+            },
+            is_done: |world, referral, _| {
+                assert_eq!(status(world, referral), ("Closed", "Declined", Some("Not ours")));
+                world.assert_in_step(1);
+            },
+        },
+        Case {
+            name: "restore",
+            world: shared.clone(),
+            deal: other,
+            order: restore(),
+            is_done: restored,
+        },
+        Case {
+            name: "restore over unseen edits",
+            world: edited,
+            deal: other,
+            order: restore(),
+            is_done: |world, referral, opportunity| {
+                restored(world, referral, opportunity);
+                // Where a look comes between, the row's value wins a conflict first and is seen when the order comes.
+                for (value, is_unseen) in [("Nobody has seen this", false), ("Nor this", true)] {
+                    let is_kept =
+                        |change: &Change| change.old == Term::Text(value.to_owned()) && change.lost >= is_unseen;
+                    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+                    assert!(changes.any(is_kept), "{value} is not recorded: {:#?}", world.audit);
+                }
+            },
+        },
+        Case {
+            name: "unlink",
+            world: shared,
+            deal: other,
+            order: Order::Unlink,
+            is_done: apart,
+        },
+        Case {
+            name: "link",
+            world: parted,
+            deal: other,
+            order: link,
+            is_done: |world, _, _| world.assert_in_step(1),
+        },
+    ]
+}
+
+/// An operator gives an order; the command is delivered once, as it is, whatever becomes of it.
+fn give(world: &mut World, opportunity: OpportunityId, order: Order) -> Option<Report> {
+    let subject = match order {
+        Order::Link { referral, .. } => Subject::Referral(referral),
+        _ => Subject::Opportunity(opportunity),
+    };
+    world.order = Some(order);
+    let mut run = world.begin(&Hint::new(subject, Cause::Operator));
+    let report = world.finish(&mut run);
+    world.order = None;
+    report
+}
+
+fn play(case: &Case, mishap: Option<(u32, Mishap)>, settles_between: bool) -> Vec<u32> {
+    let told = format!("{} with {mishap:?}, settled in between: {settles_between}", case.name);
+    let guard = Told(&told);
+    let mut world = case.world.clone();
+    let (referral, opportunity) = case.deal;
+    world.calls = 0;
+    world.writes.clear();
+    world.mishaps = mishap.into_iter().collect();
+    give(&mut world, opportunity, case.order.clone());
+    let writes = world.writes.clone();
+    if mishap.is_some() {
+        world.mishaps.clear();
+        if settles_between {
+            world.settle();
+        }
+        give(&mut world, opportunity, case.order.clone());
+    }
+    world.settle();
+    (case.is_done)(&world, referral, opportunity);
+    let before = (world.vendor_writes, world.audit.len());
+    for hint in [from_referral(referral, Cause::ReferralUpdated), from_row(opportunity)] {
+        world.deliver(&hint);
+    }
+    let again = give(&mut world, opportunity, case.order.clone()).unwrap();
+    assert!(matches!(again.outcome, Outcome::Echo | Outcome::Ignored), "{again:#?}");
+    world.settle();
+    assert_eq!((world.vendor_writes, world.audit.len()), before, "it goes on writing");
+    std::mem::forget(guard);
+    writes
+}
+
+#[test]
+fn an_order_ends_the_same_whichever_of_its_calls_goes_wrong() {
+    for case in cases() {
+        let writes = play(&case, None, false);
+        let calls = writes.last().unwrap() + 1;
+        for position in 0..calls {
+            for mishap in MISHAPS {
+                play(&case, Some((position, mishap)), false);
+                play(&case, Some((position, mishap)), true);
+            }
+        }
+    }
+}
+
+/// The announcement alone finishes an edit, in so far as anything of it was written; nobody repeats the order.
+#[test]
+fn an_announced_edit_is_finished_by_the_next_look() {
+    for case in cases().into_iter().filter(|case| case.order.edit().is_some()) {
+        let writes = play(&case, None, false);
+        for position in writes {
+            let mut world = case.world.clone();
+            world.calls = 0;
+            world.mishaps = [(position, Mishap::Crash)].into();
+            give(&mut world, case.deal.1, case.order.clone());
+            world.mishaps.clear();
+            world.settle();
+            (case.is_done)(&world, case.deal.0, case.deal.1);
+        }
+    }
+}
+
+#[test]
+fn what_a_person_says_behind_a_crash_is_not_overruled_by_it() {
+    let case = cases().into_iter().find(|case| case.name == "restore").unwrap();
+    let writes = play(&case, None, false);
+    let (referral, opportunity) = case.deal;
+    // The announcement; the referral; the opportunity.
+    for position in writes.into_iter().take(3) {
+        let mut world = case.world.clone();
+        world.calls = 0;
+        world.mishaps = [(position, Mishap::Crash)].into();
+        give(&mut world, opportunity, case.order.clone());
+        world.mishaps.clear();
+        edit_row(&mut world, opportunity, "description", text("Said afterwards"));
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        let said = Some("Said afterwards".to_owned());
+        assert_eq!(
+            notes(&world, referral, opportunity),
+            (said.clone(), said),
+            "call {position}"
+        );
+        world.assert_in_step(1);
+    }
+}
+
+#[test]
+fn nothing_is_ordered_toward_a_side_that_is_paused() {
+    for case in cases() {
+        for side in [Side::Dynamics, Side::PartnerCenter] {
+            let mut world = case.world.clone();
+            world.paused = Some(side);
+            let writes = world.vendor_writes;
+            let report = give(&mut world, case.deal.1, case.order.clone()).unwrap();
+            let is_refused = report.findings.iter().any(|finding| finding.code == Code::OrderRefused);
+            let needs_both = case.order.edit().is_some() || side == Side::Dynamics;
+            assert_eq!(is_refused, needs_both, "{} with {side} paused: {report:#?}", case.name);
+            let is_edited = case.name == "restore over unseen edits";
+            assert!(
+                !is_refused || is_edited || world.vendor_writes == writes,
+                "{}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_seller_who_shares_a_parted_deal_anew_is_told_and_not_obeyed() {
+    let (mut world, referral, opportunity) = in_step(true);
+    give(&mut world, opportunity, Order::Unlink);
+    world.settle();
+    let before = (world.referrals.len(), world.vendor_writes);
+    edit_row(
+        &mut world,
+        opportunity,
+        "cosell_syncwithpartnercenter",
+        Cell::Flag(true),
+    );
+    edit_row(
+        &mut world,
+        opportunity,
+        "cosell_referralidentifier",
+        text(&referral.to_string()),
+    );
+    for hint in [from_row(opportunity), from_referral(referral, Cause::ReferralUpdated)] {
+        world.deliver(&hint);
+    }
+    world.settle();
+    assert_eq!((world.referrals.len(), world.vendor_writes), before);
+    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+    assert_eq!(link.attention.len(), 1, "{link:#?}");
+    assert_eq!(link.attention[0].code, Code::Unlinked);
+}
