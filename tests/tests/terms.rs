@@ -8,6 +8,7 @@ use cosell_tests::dataverse::seed;
 use cosell_tests::partner_center::{Inbound, InboundDeal};
 use cosell_tests::switchboard::Exchange;
 use cosell_tests::world::{Setup, Sharing, World};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -269,8 +270,10 @@ async fn help_wanted_after_sharing_makes_the_deal_visible_and_invites_microsoft_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_that_has_microsofts_half_already_is_linked_without_another_invitation() {
     let world = World::start().await;
-    // As the replaced connector left it: the row asks for help, both halves are there, and no event tells of either.
+    // As the replaced connector left it: the row asks for help, both halves are there, and no event or poll tells of
+    // either.
     world.partner_center.drop_deliveries(true);
+    world.clock.advance(-SignedDuration::from_hours(48));
     let opportunity = world.seller_enters(&Sharing {
         sync: false,
         ..Sharing::default()
@@ -285,6 +288,7 @@ async fn a_deal_that_has_microsofts_half_already_is_linked_without_another_invit
         "target": [{ "type": "BusinessProfileLocation", "id": "msft" }],
         "inviteContext": { "notes": "", "assistanceRequestCode": "CustomerTechnicalArchitecture" },
     }));
+    world.clock.advance(SignedDuration::from_hours(48));
     world.partner_center.drop_deliveries(false);
     world.seller_edits(
         &opportunity,
