@@ -8,6 +8,7 @@ use cosell_tests::dataverse::seed;
 use cosell_tests::partner_center::{Inbound, InboundDeal};
 use cosell_tests::switchboard::Exchange;
 use cosell_tests::world::{Setup, Sharing, World};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -263,6 +264,67 @@ async fn help_wanted_after_sharing_makes_the_deal_visible_and_invites_microsoft_
         .count();
     assert_eq!(told, 1, "{}", world.state_of_affairs());
     is_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deal_that_has_microsofts_half_already_is_linked_without_another_invitation() {
+    let world = World::start().await;
+    // As the replaced connector left it: the row asks for help, both halves are there, and no event or poll tells of
+    // either.
+    world.partner_center.drop_deliveries(true);
+    world.clock.advance(-SignedDuration::from_hours(48));
+    let opportunity = world.seller_enters(&Sharing {
+        sync: false,
+        ..Sharing::default()
+    });
+    let referral = world.portal_creates(&json!({
+        "type": "Shared", "target": [{ "type": "SolutionProfile", "id": "SOL-20817-KTR" }],
+        "externalReferenceId": opportunity,
+    }));
+    let engagement = world.referral(&referral)["engagementId"].as_str().unwrap().to_owned();
+    world.portal_creates(&json!({
+        "engagementId": engagement, "type": "Shared",
+        "target": [{ "type": "BusinessProfileLocation", "id": "msft" }],
+        "inviteContext": { "notes": "", "assistanceRequestCode": "CustomerTechnicalArchitecture" },
+    }));
+    world.clock.advance(SignedDuration::from_hours(48));
+    world.partner_center.drop_deliveries(false);
+    world.seller_edits(
+        &opportunity,
+        &json!({ "cosell_syncwithpartnercenter": true, "cosell_referralidentifier": referral }),
+    );
+    world.settle().await;
+    is_quiet(&world).await;
+    assert_eq!(world.partner_center.referrals_of_engagement(&engagement).len(), 2);
+    let link = world.link_of(&opportunity).unwrap();
+    assert!(link["microsoft"].is_string(), "{link:#}");
+    assert!(
+        !trail(&world, &opportunity).contains("Microsoft was asked"),
+        "{}",
+        trail(&world, &opportunity)
+    );
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_help_that_lacks_a_value_says_so_once() {
+    let world = World::start().await;
+    let deal = Sharing {
+        help: None,
+        ..Sharing::default()
+    };
+    let (opportunity, _) = shared(&world, &deal).await;
+    // On Hold has no counterpart once a deal is accepted, and Microsoft is asked for deals in progress.
+    world.seller_edits(&opportunity, &json!({ "statecode": 0, "statuscode": 2 }));
+    world.seller_edits(&opportunity, &json!({ "cosell_howcanmicrosofthelp": 727_000_003 }));
+    world.settle().await;
+    let told = attention(&world, &opportunity);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let audited = world.audit().len();
+    is_quiet(&world).await;
+    assert_eq!(attention(&world, &opportunity), told);
+    assert_eq!(world.audit().len(), audited, "said once");
     world.close().await;
 }
 

@@ -174,7 +174,7 @@ pub enum Term {
     Flag(bool),
     /// Solutions, by id.
     Solutions(BTreeSet<SolutionId>),
-    /// People, by mail address in lower case.
+    /// People, by mail address in lower case, or by name where there is none.
     People(BTreeMap<String, Person>),
     /// A value we do not understand; kept, shown, never sent.
     Unreadable(String),
@@ -209,13 +209,17 @@ impl Term {
         }
     }
 
-    /// The people of a list, without those that have no mail address: it is what tells them apart.
+    /// The people of a list, told apart by their mail addresses, or by their names where they have none.
     #[must_use]
     pub fn people<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let key = |member: &Member| match member.email.trim() {
+            "" => format!("{} {}", member.first_name.trim(), member.last_name.trim()),
+            mail => mail.to_owned(),
+        };
         let people: BTreeMap<_, _> = members
             .into_iter()
-            .map(|member| (member.email.trim().to_lowercase(), Person::from(member)))
-            .filter(|(mail, _)| !mail.is_empty())
+            .map(|member| (key(member).trim().to_lowercase(), Person::from(member)))
+            .filter(|(key, _)| !key.is_empty())
             .collect();
         if people.is_empty() {
             Self::Nothing
@@ -272,7 +276,11 @@ impl fmt::Display for Term {
                     if position > 0 {
                         f.write_str(", ")?;
                     }
-                    write!(f, "{} {} <{mail}>", person.first_name, person.last_name)?;
+                    let name = format!("{} {}", person.first_name, person.last_name);
+                    write!(f, "{}", name.trim())?;
+                    if is_mail(mail) {
+                        write!(f, " <{mail}>")?;
+                    }
                 }
                 Ok(())
             }
@@ -290,6 +298,11 @@ pub struct Person {
     pub last_name: String,
     /// Phone number.
     pub phone_number: String,
+}
+
+/// Whether the key of a person is a mail address.
+pub(crate) fn is_mail(key: &str) -> bool {
+    key.contains('@')
 }
 
 impl From<&Member> for Person {
@@ -517,7 +530,10 @@ mod tests {
             r#"{{{ID},"team":[{{"firstName":"Ada","lastName":"Hall","email":"Ada@Fabrikam.example","title":null}},
                 {{"firstName":"Nobody"}},{{"email":"ada@fabrikam.example","firstName":"Ada","lastName":"Hall"}}]}}"#
         )));
-        assert_eq!(terms.get(Field::Team).to_string(), "Ada Hall <ada@fabrikam.example>");
+        assert_eq!(
+            terms.get(Field::Team).to_string(),
+            "Ada Hall <ada@fabrikam.example>, Nobody"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use crate::deal::{Currency, Field, Person, Side, Term, Terms};
+use crate::deal::{Currency, Field, Person, Side, Term, Terms, is_mail};
 use crate::finding::{Code, Finding};
 use crate::link::{Base, Change};
 use crate::mapping::{Fitted, Mapping, Owner, solutions};
@@ -519,7 +519,7 @@ impl Merge<'_> {
             (Side::PartnerCenter, Field::Team | Field::Contacts) if incomplete(value).is_some() => shut(
                 Code::Missing,
                 format!(
-                    "fill in first name, last name and phone number of {}; Partner Center takes nobody without them",
+                    "fill in first name, last name, mail address and phone number of {}; Partner Center takes nobody without them",
                     incomplete(value).unwrap_or_default()
                 ),
             ),
@@ -577,7 +577,7 @@ fn incomplete(people: &Term) -> Option<String> {
     };
     people
         .iter()
-        .find(|(_, person)| lacks(person))
+        .find(|(key, person)| !is_mail(key) || lacks(person))
         .map(|(mail, _)| mail.clone())
 }
 

@@ -424,7 +424,9 @@ fn plan_referral(
     }
     let accepts = matches!(merged.toward_referral.stage(), Stage::Active | Stage::Won | Stage::Lost);
     // Our id travels with the acceptance; whether the referral carries one already, only a read tells.
-    if accepts && stage == &Stage::Unanswered && !picture.link.referenced && picture.referral.is_none() {
+    // So does whether it is for us to answer.
+    let answers = merged.toward_referral.get(Field::Stage) != &Term::Nothing || merged.closing;
+    if answers && stage == &Stage::Unanswered && picture.referral.is_none() {
         return Err(Need::Referral);
     }
     if let Some(operation) = reference(plan, picture, stage, accepts, policy) {
@@ -526,12 +528,14 @@ fn there(field: Field, picture: &Picture<'_>) -> Term {
 }
 
 /// The operations that bring a list of people from `there` to `people`: only who is new is named, so that what the API
-/// knows of the others stays.
+/// knows of the others stays. `is_empty` says whether nobody is on the list: a whole list takes the place of what is
+/// there.
 fn join(
     whole: &'static str,
     one: &'static str,
     people: &BTreeMap<String, Person>,
     there: &Term,
+    is_empty: bool,
 ) -> Vec<PatchOperation> {
     let member = |(mail, person): (&String, &Person)| Member {
         first_name: person.first_name.clone(),
@@ -539,17 +543,18 @@ fn join(
         phone_number: person.phone_number.clone(),
         email: mail.clone(),
     };
-    match there {
-        Term::People(known) => people
-            .iter()
-            .filter(|(mail, _)| !known.contains_key(*mail))
-            .map(|person| PatchOperation::add(one, PatchValue::Person(member(person))))
-            .collect(),
-        _ => vec![PatchOperation::add(
+    if is_empty {
+        return vec![PatchOperation::add(
             whole,
             PatchValue::People(people.iter().map(member).collect()),
-        )],
+        )];
     }
+    let is_known = |mail: &String| matches!(there, Term::People(known) if known.contains_key(mail));
+    people
+        .iter()
+        .filter(|(mail, _)| !is_known(mail))
+        .map(|person| PatchOperation::add(one, PatchValue::Person(member(person))))
+        .collect()
 }
 
 /// The operations that set one field; none when the referral itself is needed for them.
@@ -586,9 +591,27 @@ fn operations(
         (Field::Campaign, Term::Nothing) => optional("/campaignId", ""),
         (Field::Program, Term::Text(program)) => optional("/referralProgram", program),
         (Field::Program, Term::Nothing) => optional("/referralProgram", ""),
-        (Field::Team, Term::People(people)) => join("/team", "/team/-", people, there),
+        (Field::Team, Term::People(people)) => {
+            let is_empty = match (there, referral) {
+                (Term::People(_), _) => false,
+                (_, Some(_)) => true,
+                (_, None) => return None,
+            };
+            join("/team", "/team/-", people, there, is_empty)
+        }
         (Field::Contacts, Term::People(people)) => {
-            join("/customerProfile/team", "/customerProfile/team/-", people, there)
+            let is_empty = match (there, referral) {
+                (Term::People(_), _) => false,
+                (_, Some(_)) => true,
+                (_, None) => return None,
+            };
+            join(
+                "/customerProfile/team",
+                "/customerProfile/team/-",
+                people,
+                there,
+                is_empty,
+            )
         }
         (Field::Solutions, Term::Solutions(ids)) => {
             // The whole list is replaced; what stays keeps the members we do not know.
@@ -774,7 +797,8 @@ fn attention(picture: &Picture<'_>, mapping: &Mapping, findings: &[Finding], mer
         (None, _, Some(side)) => is_unread(side),
         (None, _, None) => false,
     };
-    let standing = picture.link.attention.iter().filter(stands);
+    let is_new = |finding: &&Finding| !findings.contains(*finding);
+    let standing = picture.link.attention.iter().filter(stands).filter(is_new);
     standing
         .chain(findings.iter().filter(|finding| finding.code.needs_attention()))
         .cloned()
@@ -808,11 +832,10 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
         shown.microsoft = Some(stage);
         // Its half begins as a copy of ours, so what it shows at first is not Microsoft's.
         let terms = Terms::from_referral(microsoft);
-        let is_ours = |field| {
-            before.microsoft.is_none()
-                && picture
-                    .base
-                    .is_some_and(|base| base.referral.get(field) == terms.get(field))
+        let ours = match (picture.referral, picture.base) {
+            (Some(referral), _) => Terms::from_referral(referral),
+            (None, Some(base)) => base.referral.clone(),
+            (None, None) => Terms::default(),
         };
         let text = |field| match terms.get(field) {
             Term::Nothing | Term::Unreadable(_) => None,
@@ -823,10 +846,8 @@ fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Findin
             (Field::Notes, &notes, &before.microsoft_notes, "notes"),
             (Field::Team, &team, &before.microsoft_team, "people"),
         ] {
-            if let Some(now) = now
-                .as_ref()
-                .filter(|now| Some(*now) != then.as_ref() && !is_ours(field))
-            {
+            let is_ours = then.is_none() && ours.get(field) == terms.get(field);
+            if let Some(now) = now.as_ref().filter(|now| Some(*now) != then.as_ref() && !is_ours) {
                 tell(format!("Microsoft's {what} on the deal: {now}"));
             }
         }

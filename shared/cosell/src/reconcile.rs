@@ -527,7 +527,7 @@ impl<'p> Reconcile<'p> {
             Err(call) => return Decision::Ask(call),
         };
         self.succeed(&link, &mut plan);
-        if plan.invites && !plan.writes() {
+        if plan.invites && !plan.writes() && link.pending.is_none() {
             return self.invite(link);
         }
         if let Some(side) = self.policy.paused.filter(|_| base.is_none() && plan.holds_back()) {
@@ -887,6 +887,8 @@ impl<'p> Reconcile<'p> {
         next.pending = None;
         // Should the run that catches up die before it does, the date sees to it.
         next.due = (!paused).then(|| self.follow_up());
+        // Whoever was away has to have the grace anew.
+        next.closing = None;
         next.shown.status = Some(status);
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
@@ -1265,8 +1267,10 @@ impl<'p> Reconcile<'p> {
                 _ => None,
             };
         }
+        let is_refused_invitation = permanent && next.asked.as_ref().is_some_and(|asked| asked.refused.is_some());
         next.due = match (permanent, posting && fault.in_doubt) {
-            (true, _) => None,
+            // The next look shows it to the seller.
+            (true, _) => is_refused_invitation.then(|| self.follow_up()),
             (false, true) => Some(Due {
                 at: self.trigger.now + self.policy.settle,
                 attempts: 0,

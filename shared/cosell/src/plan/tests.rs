@@ -357,3 +357,40 @@ fn the_trail_is_bounded_and_newest_first() {
     );
     assert!(lines.iter().all(|line| line.encode_utf16().count() <= JOURNAL_WIDTH));
 }
+
+#[test]
+fn nobody_is_taken_off_a_list_of_people() {
+    let bo = Member {
+        first_name: "Bo".to_owned(),
+        last_name: "Berg".to_owned(),
+        phone_number: "1".to_owned(),
+        email: "bo@partner.example".to_owned(),
+    };
+    let people = Term::people(&[bo]);
+    let shows = |team: &str| -> Referral {
+        serde_json::from_str(&format!(
+            r#"{{"id":"8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10","team":{team},"customerProfile":{{"team":{team}}}}}"#
+        ))
+        .unwrap()
+    };
+    for (field, whole, one) in [
+        (Field::Team, "/team", "/team/-"),
+        (Field::Contacts, "/customerProfile/team", "/customerProfile/team/-"),
+    ] {
+        let paths = |referral: Option<&Referral>| {
+            let operations = operations(field, &people, &Term::Nothing, referral)?;
+            Some(operations.iter().map(|operation| operation.path).collect::<Vec<_>>())
+        };
+        // A base from before lists were carried says nothing of who is on them.
+        assert_eq!(paths(None), None);
+        assert_eq!(paths(Some(&shows("[]"))), Some(vec![whole]));
+        // Somebody without a mail address is on the list all the same.
+        let listed = shows(r#"[{"firstName":"Nobody"}]"#);
+        let known = Terms::from_referral(&listed).get(field).clone();
+        let operations = operations(field, &people, &known, Some(&listed)).unwrap();
+        assert_eq!(
+            operations.iter().map(|operation| operation.path).collect::<Vec<_>>(),
+            [one]
+        );
+    }
+}

@@ -710,7 +710,7 @@ impl Reconcile<'_> {
         referral: &Referral,
         others: Vec<ReferralId>,
     ) -> Decision {
-        if half == Half::Own && matches!(self.opportunity, Sight::Unread) {
+        if matches!(self.opportunity, Sight::Unread) {
             let Some(id) = link.opportunity else {
                 return self.finish(Outcome::Ignored, Some(link.id));
             };
@@ -799,6 +799,18 @@ impl Reconcile<'_> {
             Some(row) => self.policy.mapping.terms(row),
             None => return self.finish(Outcome::Ignored, Some(link.id)),
         };
+        // Of a half that has been there all along, before the two were linked, no event told.
+        if let Some(engagement) = link.engagement {
+            match self.searched.take() {
+                None => return Decision::Ask(Call::SearchReferrals(Search::Engagement(engagement))),
+                Some(found) => {
+                    if let Some((half, _)) = plan::oldest(&found, Referral::is_microsofts) {
+                        self.microsoft = Sight::Seen(Box::new(half.clone()));
+                        return self.decide();
+                    }
+                }
+            }
+        }
         self.post(link, Half::Microsofts, terms, self.trigger.now)
     }
 

@@ -483,6 +483,10 @@ impl Draft {
         link.solution_rows.clone_from(&self.after.solution_rows);
         link.base = self.base_so_far().or(link.base);
         link.pending.clone_from(&self.announced);
+        if matches!(self.announced, Some(Pending::Join)) {
+            // From the announcement on they belong together again: whoever looks next finishes it.
+            link.state = self.after.state;
+        }
         let (wait, why) = match &self.announced {
             Some(Pending::CreateReferral { .. }) => (policy.settle, "in_doubt"),
             Some(
