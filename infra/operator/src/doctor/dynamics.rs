@@ -421,7 +421,7 @@ async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse,
                     sheet.bad(id, what, trouble);
                 }
             }
-        },
+        }
         Ok(Some(_)) => sheet.bad(id, what, tracking_off(TABLE)),
         Ok(None) => {
             let message = "there is no table opportunity";

@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_half_done_write_counts_as_far_as_it_got() {
-        let cases: &[(&[&str], &[&str], &[&str], Option<&[&str]>)] = &[
+        type Ids = &'static [&'static str];
+        let cases: &[(Ids, Ids, Ids, Option<Ids>)] = &[
             (&["A"], &["A", "B", "C"], &["A"], None),
             (&["A"], &["A", "B", "C"], &["A", "B"], Some(&["A", "B"])),
             (&["A"], &["A", "B"], &["A", "B"], None),

@@ -378,7 +378,7 @@ fn nobody_is_taken_off_a_list_of_people() {
         (Field::Contacts, "/customerProfile/team", "/customerProfile/team/-"),
     ] {
         let paths = |referral: Option<&Referral>| {
-            let operations = operations(field, &people, &Term::Nothing, referral)?;
+            let operations = operations(field, &people, &Term::Nothing, referral, &[])?;
             Some(operations.iter().map(|operation| operation.path).collect::<Vec<_>>())
         };
         // A base from before lists were carried says nothing of who is on them.
@@ -387,7 +387,7 @@ fn nobody_is_taken_off_a_list_of_people() {
         // Somebody without a mail address is on the list all the same.
         let listed = shows(r#"[{"firstName":"Nobody"}]"#);
         let known = Terms::from_referral(&listed).get(field).clone();
-        let operations = operations(field, &people, &known, Some(&listed)).unwrap();
+        let operations = operations(field, &people, &known, Some(&listed), &[]).unwrap();
         assert_eq!(
             operations.iter().map(|operation| operation.path).collect::<Vec<_>>(),
             [one]

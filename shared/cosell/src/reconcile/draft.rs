@@ -51,9 +51,7 @@ impl Effect {
             | Self::CloseOpportunity(_)
             | Self::QualifyLead(_)
             | Self::CreateRow { .. }
-            | Self::Solution(_) => {
-                Side::Dynamics
-            }
+            | Self::Solution(_) => Side::Dynamics,
         }
     }
 }
