@@ -383,8 +383,8 @@ impl<'p> Reconcile<'p> {
             return self.meet(None);
         };
         // A link that was kept for the record a moment before another one claimed it: only its date still leads to it.
-        if self.trigger.hint.cause == Cause::Due && link.id != self.own_id() && !self.looked_for_stub {
-            return Decision::Ask(Call::ReadLink(self.own_id()));
+        if self.trigger.hint.cause == Cause::Due && link.id != self.subject.own_link() && !self.looked_for_stub {
+            return Decision::Ask(Call::ReadLink(self.subject.own_link()));
         }
         if link.has_parted(self.subject) {
             return self.stay_apart(link);
@@ -462,6 +462,9 @@ impl<'p> Reconcile<'p> {
         }
         if matches!(self.opportunity, Sight::Absent) {
             return self.bury(link);
+        }
+        if let Some(decision) = self.take_claim(&link) {
+            return decision;
         }
         if let Some(row) = self.opportunity.seen()
             && !link.is_taking_over()
@@ -1252,7 +1255,7 @@ impl<'p> Reconcile<'p> {
     /// A call failed and nothing is under way: the deal is looked at again later.
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
-        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.own_id())));
+        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.subject.own_link())));
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1286,14 +1289,6 @@ impl<'p> Reconcile<'p> {
     }
 
     /// Id of the link that is kept for the record the hint names.
-    fn own_id(&self) -> LinkId {
-        match self.subject {
-            Subject::Referral(id) => id.into(),
-            Subject::Opportunity(id) => id.into(),
-            Subject::Lead(id) => id.into(),
-        }
-    }
-
     /// Writes down which record a new link is about.
     fn identify(&self, link: &mut Link) {
         match self.subject {
