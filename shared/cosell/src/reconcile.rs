@@ -216,6 +216,8 @@ pub struct Reconcile<'p> {
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
     written: bool,
+    /// The order of this run was announced, so whoever looks at the deal next finishes it.
+    has_announced_order: bool,
     /// Both sides are read although the hint names only one.
     thorough: bool,
     fault: Option<Fault>,
@@ -262,6 +264,7 @@ impl<'p> Reconcile<'p> {
             created: false,
             refused: Vec::new(),
             written: false,
+            has_announced_order: false,
             thorough,
             fault: None,
             findings: Vec::new(),
@@ -1009,6 +1012,7 @@ impl<'p> Reconcile<'p> {
     fn intended(&mut self, mut draft: Box<Draft>, answer: Answer) {
         match answer {
             Answer::Done => {
+                self.has_announced_order |= self.trigger.order.is_some() && draft.announces_an_order();
                 draft.intended(&self.trigger, self.policy);
                 self.phase = Phase::Acting(draft);
             }

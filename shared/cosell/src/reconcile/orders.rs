@@ -104,6 +104,15 @@ impl Reconcile<'_> {
             return None;
         };
         let (referral, row) = (Terms::from_referral(referral), self.policy.mapping.terms(row));
+        if self.has_announced_order && order.is_in_force(&referral, &row) {
+            let field = order.edit().map(|(field, _)| field);
+            self.trigger.order = None;
+            self.findings.push(Finding {
+                field,
+                ..carried_out_by_another()
+            });
+            return None;
+        }
         if let Some(refusal) = order.refusal(&referral, &row) {
             self.refuse(refusal);
             return None;
@@ -129,7 +138,8 @@ impl Reconcile<'_> {
             now.is_some_and(|now| [&change.old, &change.new].contains(&now.get(*field)))
         };
         let own: Vec<_> = changes.iter().filter(|change| change.field == *field).collect();
-        let to = own.iter().rfind(|change| change.side == Side::Dynamics)?;
+        // On both sides it is the same, or Dynamics had it already.
+        let to = own.last()?;
         own.iter().all(is_untouched).then(|| (*field, to.new.clone()))
     }
 
@@ -319,6 +329,11 @@ impl Reconcile<'_> {
         let text = match self.link.clone().flatten() {
             None => format!("{subject} belongs to no deal; there is nothing to unlink"),
             Some(link) if link.has_parted(subject) || link.state == State::Parted => {
+                if self.has_announced_order {
+                    self.trigger.order = None;
+                    self.findings.push(carried_out_by_another());
+                    return self.finish(Outcome::Noted, Some(link.id));
+                }
                 format!("{subject} is unlinked already")
             }
             Some(link) if link.is_lead() => of_a_lead(subject),
@@ -433,6 +448,14 @@ impl Reconcile<'_> {
         draft.without_pointers();
         Decision::Act(draft)
     }
+}
+
+/// What this run had announced was finished by another one, which took it for the remains of a crash.
+fn carried_out_by_another() -> Finding {
+    Finding::new(
+        Code::Ordered,
+        "the order was carried out by another look at the deal at the same time",
+    )
 }
 
 fn of_a_lead(subject: Subject) -> String {
