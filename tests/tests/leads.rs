@@ -14,7 +14,7 @@ use std::time::Duration;
 use cosell_tests::dataverse::seed;
 use cosell_tests::partner_center::{InboundDeal, InboundKind};
 use cosell_tests::switchboard::{Exchange, Fault};
-use cosell_tests::world::{Setup, World};
+use cosell_tests::world::{Setup, Sharing, World};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -351,6 +351,110 @@ async fn a_lead_qualified_without_an_opportunity_asks_for_one_and_goes_on_with_i
     world.settle().await;
     stands_at(&world, &referral, "Active", "Accepted");
     is_linked_in_place(&world, &lead, &referral);
+    is_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opportunity_made_by_hand_from_an_open_lead_waits_until_the_lead_is_qualified() {
+    let world = world_with(&[]).await;
+    let (lead, referral) = received(&world).await;
+    let referrals = world.partner_center.referrals().len();
+    let row = json!({
+        "name": "Harvest",
+        "cosell_syncwithpartnercenter": true,
+        "originatingleadid@odata.bind": format!("/leads({lead})"),
+    });
+    let opportunity = world
+        .dataverse
+        .seller_creates("opportunities", &row)
+        .unwrap()
+        .to_string();
+    world.settle().await;
+    let waiting = world.invoke(json!({ "command": "attention" })).await.unwrap();
+    let told = waiting["deals"].to_string();
+    assert!(
+        told.contains(&opportunity) && told.contains("qualify the lead"),
+        "{told}"
+    );
+    let shown = world
+        .invoke(json!({ "command": "show", "opportunity": opportunity }))
+        .await
+        .unwrap();
+    assert!(shown["attention"].to_string().contains("qualify the lead"), "{shown:#}");
+    is_quiet(&world).await;
+
+    world.seller_edits(&lead, &json!({ "statecode": 1, "statuscode": 3 }));
+    world.settle().await;
+    stands_at(&world, &referral, "Active", "Accepted");
+    is_linked_in_place(&world, &lead, &referral);
+    let waiting = world.invoke(json!({ "command": "attention" })).await.unwrap();
+    assert_eq!(waiting["deals"], json!([]), "{waiting:#}");
+    assert_eq!(
+        world.partner_center.referrals().len(),
+        referrals,
+        "{}",
+        world.state_of_affairs()
+    );
+    is_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_that_was_switched_off_is_followed_by_the_opportunity_that_is_shared() {
+    let world = world_with(&[]).await;
+    let (lead, referral) = received(&world).await;
+    let referrals = world.partner_center.referrals().len();
+    world.seller_edits(&lead, &json!({ "cosell_syncwithpartnercenter": false }));
+    world.settle().await;
+    assert_eq!(link(&world, &lead)["state"], "paused");
+    world.seller_qualifies(&lead);
+    world.settle().await;
+    stands_at(&world, &referral, "New", "Pending");
+    let opportunity = text(&offspring(&world, &lead), "opportunityid");
+    is_quiet(&world).await;
+
+    world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": true }));
+    world.settle().await;
+    stands_at(&world, &referral, "Active", "Accepted");
+    is_linked_in_place(&world, &lead, &referral);
+    assert_eq!(world.partner_center.referrals().len(), referrals);
+    is_quiet(&world).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_on_a_lead_is_refused_with_the_way_to_go() {
+    let world = world_with(&[]).await;
+    let (lead, referral) = received(&world).await;
+    let opportunity = world.seller_enters(&Sharing {
+        sync: false,
+        ..Sharing::default()
+    });
+    let before = (world.links(), world.audit());
+    for (order, cure) in [
+        (
+            json!({ "command": "accept", "referral": referral }),
+            "qualify it, or disqualify it",
+        ),
+        (
+            json!({ "command": "decline", "lead": lead, "reason": "PartnerOther" }),
+            "qualify it, or disqualify it",
+        ),
+        (
+            json!({ "command": "unlink", "referral": referral }),
+            "qualify it, or disqualify it",
+        ),
+        (
+            json!({ "command": "link", "referral": referral, "opportunity": opportunity }),
+            "the opportunity that comes of it takes its place",
+        ),
+    ] {
+        let error = world.invoke(order.clone()).await.unwrap_err();
+        assert_eq!(error.error_type, "order_refused", "{order}: {error}");
+        assert!(error.message.contains(cure), "{order}: {error}");
+    }
+    assert_eq!((world.links(), world.audit()), before);
     is_quiet(&world).await;
     world.close().await;
 }

@@ -151,6 +151,6 @@ impl Connector {
 
 /// Whether a deal holds the record, or an operator has parted it from one.
 fn is_held(link: &Link, subject: Subject) -> bool {
-    let is_pair = link.referral.is_some() && link.opportunity.is_some();
+    let is_pair = link.referral.is_some() && link.record().is_some();
     is_pair || link.pending.is_some() || link.has_parted(subject)
 }

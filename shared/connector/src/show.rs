@@ -60,9 +60,12 @@ impl Connector {
     /// # Errors
     /// When the ledger or a vendor does not answer.
     pub async fn show(&self, subject: Subject, trace: &str, now: Timestamp, run: &Run) -> Result<Option<Shown>, Fault> {
-        let Some(link) = self.ledger.find(subject).await? else {
-            return Ok(None);
+        let kept = match self.ledger.find(subject).await? {
+            Some(link) => Some(link),
+            // What waits for another deal's link is kept under its own id alone.
+            None => self.ledger.get(subject.own_link()).await?,
         };
+        let Some(link) = kept else { return Ok(None) };
         // A link that was let go by one of its records may not name the one that was asked for.
         let referral = match subject {
             Subject::Referral(id) => link.referral.or(Some(id)),
@@ -103,7 +106,7 @@ impl Connector {
                 let differs = halves.is_some_and(|(referral, opportunity)| referral != opportunity);
                 Column {
                     field: field.as_str(),
-                    label: self.policy.mapping.label(field).to_owned(),
+                    label: mapping.label(field).to_owned(),
                     base: text(base.map(|base| &base.referral), field),
                     base_dynamics: halves
                         .filter(|_| differs)
@@ -114,7 +117,8 @@ impl Connector {
             })
             .collect();
         let look = Look {
-            hint: Hint::new(subject, Cause::Operator),
+            // As the daily look at everything: an operator's would also ask again for what was refused once.
+            hint: Hint::new(subject, Cause::Compare),
             trace: trace.to_owned(),
             now,
         };

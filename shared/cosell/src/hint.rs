@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{LeadId, OpportunityId, ReferralId};
+use crate::ids::{LeadId, LinkId, OpportunityId, ReferralId};
 
 /// Which record to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +19,18 @@ pub enum Subject {
     Opportunity(OpportunityId),
     /// A lead in Dynamics.
     Lead(LeadId),
+}
+
+impl Subject {
+    /// The link that is kept for this record, as long as it belongs to no other one.
+    #[must_use]
+    pub fn own_link(self) -> LinkId {
+        match self {
+            Self::Referral(id) => id.into(),
+            Self::Opportunity(id) => id.into(),
+            Self::Lead(id) => id.into(),
+        }
+    }
 }
 
 impl fmt::Display for Subject {

@@ -523,6 +523,15 @@ impl Link {
         self.lead.is_some() && self.opportunity.is_none()
     }
 
+    /// Whether the creation of one of its records is announced and not committed.
+    #[must_use]
+    pub const fn is_being_created(&self) -> bool {
+        matches!(
+            self.pending,
+            Some(Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::CreateReferral { .. })
+        )
+    }
+
     /// Every pointer that leads here.
     #[must_use]
     pub fn pointers(&self) -> Vec<Pointer> {

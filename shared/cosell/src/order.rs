@@ -51,6 +51,18 @@ impl Order {
         }
     }
 
+    /// Whether the sides show what it sets.
+    #[must_use]
+    pub fn is_in_force(&self, referral: &Terms, opportunity: &Terms) -> bool {
+        match self {
+            Self::Accept => (referral.stage(), opportunity.stage()) == (Stage::Active, Stage::Active),
+            Self::Decline { .. } => (referral.stage(), opportunity.stage()) == (Stage::Declined, Stage::Lost),
+            // A side may show less of it than was ordered: a text that was cut, a rounded amount.
+            Self::Restore { field, value } => [referral, opportunity].iter().any(|terms| terms.get(*field) == value),
+            Self::Link { .. } | Self::Unlink => false,
+        }
+    }
+
     /// Why an answer to an invitation makes no sense by now; none when it does, or when the order is no answer.
     #[must_use]
     pub fn refusal(&self, referral: &Terms, opportunity: &Terms) -> Option<Finding> {

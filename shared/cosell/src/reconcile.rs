@@ -221,6 +221,8 @@ pub struct Reconcile<'p> {
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
     written: bool,
+    /// The order of this run was announced, so whoever looks at the deal next finishes it.
+    has_announced_order: bool,
     /// Both sides are read although the hint names only one.
     thorough: bool,
     fault: Option<Fault>,
@@ -269,6 +271,7 @@ impl<'p> Reconcile<'p> {
             created: false,
             refused: Vec::new(),
             written: false,
+            has_announced_order: false,
             thorough,
             fault: None,
             findings: Vec::new(),
@@ -390,8 +393,8 @@ impl<'p> Reconcile<'p> {
             return self.meet(None);
         };
         // A link that was kept for the record a moment before another one claimed it: only its date still leads to it.
-        if self.trigger.hint.cause == Cause::Due && link.id != self.own_id() && !self.looked_for_stub {
-            return Decision::Ask(Call::ReadLink(self.own_id()));
+        if self.trigger.hint.cause == Cause::Due && link.id != self.subject.own_link() && !self.looked_for_stub {
+            return Decision::Ask(Call::ReadLink(self.subject.own_link()));
         }
         if link.has_parted(self.subject) {
             return self.stay_apart(link);
@@ -469,6 +472,9 @@ impl<'p> Reconcile<'p> {
         }
         if matches!(self.opportunity, Sight::Absent) {
             return self.bury(link);
+        }
+        if let Some(decision) = self.take_claim(&link) {
+            return decision;
         }
         if let Some(row) = self.opportunity.seen()
             && !link.is_taking_over()
@@ -1060,6 +1066,7 @@ impl<'p> Reconcile<'p> {
     fn intended(&mut self, mut draft: Box<Draft>, answer: Answer) {
         match answer {
             Answer::Done => {
+                self.has_announced_order |= self.trigger.order.is_some() && draft.announces_an_order();
                 draft.intended(&self.trigger, self.policy);
                 self.phase = Phase::Acting(draft);
             }
@@ -1330,7 +1337,7 @@ impl<'p> Reconcile<'p> {
     /// A call failed and nothing is under way: the deal is looked at again later.
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
-        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.own_id())));
+        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.subject.own_link())));
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1364,14 +1371,6 @@ impl<'p> Reconcile<'p> {
     }
 
     /// Id of the link that is kept for the record the hint names.
-    fn own_id(&self) -> LinkId {
-        match self.subject {
-            Subject::Referral(id) => id.into(),
-            Subject::Opportunity(id) => id.into(),
-            Subject::Lead(id) => id.into(),
-        }
-    }
-
     /// Writes down which record a new link is about.
     fn identify(&self, link: &mut Link) {
         match self.subject {

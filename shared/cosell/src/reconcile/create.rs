@@ -525,7 +525,7 @@ impl Reconcile<'_> {
         {
             return self.meet_identified(id, referral, stub);
         }
-        if let Some(decision) = self.meet_offspring(&row, stub.as_ref()) {
+        if let Some(decision) = self.meet_offspring(id, &row, stub.as_ref()) {
             return decision;
         }
         let mapping = &self.policy.mapping;

@@ -510,6 +510,14 @@ impl Draft {
         }
     }
 
+    /// Whether it carries out an order.
+    pub(super) const fn announces_an_order(&self) -> bool {
+        matches!(
+            self.announced,
+            Some(Pending::Update { ordered: Some(_), .. } | Pending::Part | Pending::Join)
+        )
+    }
+
     /// The announcement is written.
     pub(super) fn intended(&mut self, trigger: &Trigger, policy: &Policy) {
         self.before = self.intent(trigger, policy).link;

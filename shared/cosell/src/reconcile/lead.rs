@@ -30,6 +30,8 @@ pub(super) struct Succession {
     /// The lead, once the opportunity is looked at.
     pub(super) lead: Sight<Box<Row>>,
     offspring: Sight<OpportunityId>,
+    /// The opportunity whose seller shares it, and that names the lead it came of.
+    claimant: Option<OpportunityId>,
     /// The link as the ledger has it.
     stored: Option<Link>,
     /// What the opportunity lacks.
@@ -75,17 +77,52 @@ impl Reconcile<'_> {
     }
 
     /// A seller shares an opportunity that came of a lead before anybody has seen the lead qualified.
-    pub(super) fn meet_offspring(&mut self, row: &Row, stub: Option<&Link>) -> Option<Decision> {
+    pub(super) fn meet_offspring(&mut self, id: OpportunityId, row: &Row, stub: Option<&Link>) -> Option<Decision> {
         let lead = LeadId::new(row.guid("_originatingleadid_value")?);
         let Some(found) = self.named.clone() else {
             return Some(Decision::Ask(Call::FindLink(Subject::Lead(lead))));
         };
         let link = found.filter(|link| link.is_lead() && link.base.is_some())?;
         self.stub = stub.cloned();
+        self.succession.claimant = Some(id);
         self.subject = Subject::Lead(lead);
         self.opportunity = Sight::Unread;
         self.link = Some(Some(link));
         Some(self.decide())
+    }
+
+    /// What becomes of an opportunity that is shared and came of a lead, once the lead was read: it takes the lead's
+    /// place, even if the lead was not to be synchronised any more; or it waits until the lead is qualified.
+    pub(super) fn take_claim(&mut self, link: &Link) -> Option<Decision> {
+        let id = self.succession.claimant?;
+        let Sight::Seen(row) = &self.opportunity else {
+            return None;
+        };
+        if !link.is_lead() {
+            return None;
+        }
+        if self.rules(link).is_qualified(row) {
+            return Some(self.take_over(link.clone()));
+        }
+        if !self.looked_for_stub {
+            return Some(Decision::Ask(Call::ReadLink(id.into())));
+        }
+        let text = "the opportunity was made from a lead that is not qualified, and the lead is what is shared; qualify the lead, and the opportunity takes its place";
+        let kept = self.stub.take().unwrap_or_else(|| Link::new(id.into()));
+        self.subject = Subject::Opportunity(id);
+        let kept = Link {
+            opportunity: Some(id),
+            ..kept
+        };
+        let decision = self.park(kept, Finding::new(Code::Missing, text).on(Side::Dynamics));
+        Some(match decision {
+            Decision::Act(mut draft) => {
+                // The pointer is kept free for the lead's link, which the opportunity will belong to.
+                draft.without_pointers();
+                Decision::Act(draft)
+            }
+            other => other,
+        })
     }
 
     /// A poll saw a lead change that an opportunity has followed: nothing of it is synchronised any more.
@@ -130,6 +167,10 @@ impl Reconcile<'_> {
             Sight::Absent => return self.without_offspring(link),
             Sight::Seen(id) => id,
         };
+        if !self.looked_for_stub {
+            // It may have waited for this under its own name.
+            return Decision::Ask(Call::ReadLink(id.into()));
+        }
         match &self.opportunity {
             Sight::Unread => return Decision::Ask(Call::ReadRecord(Record::Opportunity(id))),
             Sight::Absent => return self.without_offspring(link),

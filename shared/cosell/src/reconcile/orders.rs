@@ -67,27 +67,16 @@ impl Reconcile<'_> {
             Some(link) if link.state == State::Paused => format!(
                 "{subject} belongs to a deal whose synchronisation was switched off by the seller; switch it on, then repeat the order"
             ),
-            Some(link) if link.is_lead() => {
-                format!("{subject} belongs to a lead; answer it in Dynamics: qualify it, or disqualify it")
+            Some(link) if link.is_lead() => of_a_lead(subject),
+            Some(link) if link.is_being_created() => is_being_created(subject),
+            Some(Link {
+                pending: Some(Pending::Part),
+                ..
+            }) => format!("{subject} is just being unlinked"),
+            Some(link) if link.referral.is_none() || link.opportunity.is_none() => {
+                format!("{subject} is not shared yet; see what it lacks with show, or link it to a record that exists")
             }
-            Some(link) => match link.pending {
-                Some(
-                    Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::CreateReferral { .. },
-                ) => {
-                    format!(
-                        "{subject} belongs to a deal that is just being created; wait a moment, then repeat the order"
-                    )
-                }
-                Some(Pending::Part) => format!("{subject} is just being unlinked"),
-                Some(Pending::Update { .. } | Pending::Join) | None
-                    if link.referral.is_none() || link.opportunity.is_none() =>
-                {
-                    format!(
-                        "{subject} is not shared yet; see what it lacks with show, or link it to a record that exists"
-                    )
-                }
-                Some(Pending::Update { .. } | Pending::Join) | None => return None,
-            },
+            Some(_) => return None,
         };
         Some(self.refuse_whole(text))
     }
@@ -115,6 +104,15 @@ impl Reconcile<'_> {
             return None;
         };
         let (referral, row) = (Terms::from_referral(referral), self.policy.mapping.terms(row));
+        if self.has_announced_order && order.is_in_force(&referral, &row) {
+            let field = order.edit().map(|(field, _)| field);
+            self.trigger.order = None;
+            self.findings.push(Finding {
+                field,
+                ..carried_out_by_another()
+            });
+            return None;
+        }
         if let Some(refusal) = order.refusal(&referral, &row) {
             self.refuse(refusal);
             return None;
@@ -140,7 +138,8 @@ impl Reconcile<'_> {
             now.is_some_and(|now| [&change.old, &change.new].contains(&now.get(*field)))
         };
         let own: Vec<_> = changes.iter().filter(|change| change.field == *field).collect();
-        let to = own.iter().rfind(|change| change.side == Side::Dynamics)?;
+        // On both sides it is the same, or Dynamics had it already.
+        let to = own.last()?;
         own.iter().all(is_untouched).then(|| (*field, to.new.clone()))
     }
 
@@ -163,9 +162,12 @@ impl Reconcile<'_> {
                 )));
             }
             if let Some(other) = link.record() {
-                return Some(self.refuse_whole(format!(
-                    "referral {referral} belongs to {other} already; unlink them first"
-                )));
+                let cure = if link.is_lead() {
+                    "qualify it, and the opportunity that comes of it takes its place"
+                } else {
+                    "unlink them first"
+                };
+                return Some(self.refuse_whole(format!("referral {referral} belongs to {other} already; {cure}")));
             }
         }
         let Some(named) = self.named.clone() else {
@@ -258,15 +260,7 @@ impl Reconcile<'_> {
                 link.opportunity.map(|id| id.to_string()).unwrap_or_default()
             )));
         }
-        let is_settled = !matches!(
-            link.pending,
-            Some(
-                Pending::CreateOpportunity { .. }
-                    | Pending::CreateLead { .. }
-                    | Pending::CreateReferral { .. }
-                    | Pending::Part
-            )
-        );
+        let is_settled = !link.is_being_created() && link.pending != Some(Pending::Part);
         is_settled.then(|| self.joined(link)).flatten()
     }
 
@@ -335,26 +329,24 @@ impl Reconcile<'_> {
         let text = match self.link.clone().flatten() {
             None => format!("{subject} belongs to no deal; there is nothing to unlink"),
             Some(link) if link.has_parted(subject) || link.state == State::Parted => {
+                if self.has_announced_order {
+                    self.trigger.order = None;
+                    self.findings.push(carried_out_by_another());
+                    return self.finish(Outcome::Noted, Some(link.id));
+                }
                 format!("{subject} is unlinked already")
             }
+            Some(link) if link.is_lead() => of_a_lead(subject),
+            Some(link) if link.is_being_created() => is_being_created(subject),
             Some(link) if link.referral.is_none() || link.opportunity.is_none() => {
                 format!("{subject} is linked to no other record; there is nothing to unlink")
             }
-            Some(link) => match link.pending {
-                Some(
-                    Pending::CreateOpportunity { .. } | Pending::CreateLead { .. } | Pending::CreateReferral { .. },
-                ) => {
-                    format!(
-                        "{subject} belongs to a deal that is just being created; wait a moment, then repeat the order"
-                    )
-                }
-                Some(Pending::Update { .. } | Pending::Join | Pending::Part) | None => {
-                    return match self.is_shut() {
-                        Some(refusal) => refusal,
-                        None => self.part(link),
-                    };
-                }
-            },
+            Some(link) => {
+                return match self.is_shut() {
+                    Some(refusal) => refusal,
+                    None => self.part(link),
+                };
+            }
         };
         self.refuse_whole(text)
     }
@@ -456,4 +448,20 @@ impl Reconcile<'_> {
         draft.without_pointers();
         Decision::Act(draft)
     }
+}
+
+/// What this run had announced was finished by another one, which took it for the remains of a crash.
+fn carried_out_by_another() -> Finding {
+    Finding::new(
+        Code::Ordered,
+        "the order was carried out by another look at the deal at the same time",
+    )
+}
+
+fn of_a_lead(subject: Subject) -> String {
+    format!("{subject} belongs to a lead; answer it in Dynamics: qualify it, or disqualify it")
+}
+
+fn is_being_created(subject: Subject) -> String {
+    format!("{subject} belongs to a deal that is just being created; wait a moment, then repeat the order")
 }
