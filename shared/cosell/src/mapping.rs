@@ -294,8 +294,9 @@ impl Mapping {
             let term = self.read(*field, rule, row, &particulars);
             terms.set(*field, term);
         }
-        if let Some(ids) = self.solutions_of_rows(row) {
-            terms.set(Field::Solutions, ids);
+        if self.solutions.is_some() {
+            let memo = terms.get(Field::Solutions).clone();
+            terms.set(Field::Solutions, self.with_rows(memo, row));
         }
         terms.set(Field::Stage, self.stage(row));
         terms

@@ -16,7 +16,7 @@ pub use self::solutions::SolutionRequest;
 use crate::amount::Amount;
 use crate::deal::{Currency, Field, Particulars, Person, Side, Term, Terms};
 use crate::finding::{Code, Finding};
-use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId};
+use crate::ids::{AccountId, ContactId, CurrencyId, EngagementId, OpportunityId, ReferralId, SolutionId};
 use crate::link::{Asked, Base, Change, Closing, Link, Shown, SyncStatus};
 use crate::mapping::solutions::{SolutionRow, is_of, tag, tags, unsendable};
 use crate::mapping::{self, Mapping};
@@ -55,6 +55,8 @@ pub struct Picture<'a> {
     pub currencies: &'a BTreeMap<Currency, Option<KnownCurrency>>,
     /// Keys of solution rows that were found to be taken by rows of other deals.
     pub taken: &'a BTreeSet<Uuid>,
+    /// Solutions of which the CRM refused a row for good in this run, with what is said of it.
+    pub refused_rows: &'a BTreeMap<SolutionId, Finding>,
     /// Now: whether a closing has waited long enough.
     pub now: Timestamp,
     /// A person asked for this look: what a vendor refused for good is tried once more.
@@ -81,9 +83,6 @@ pub struct Plan {
     pub opportunity: Vec<OpportunityRequest>,
     /// Requests on the rows of its solutions, in order.
     pub solutions: Vec<SolutionRequest>,
-    /// Whether the update of the opportunity only tells of the rows, and therefore follows them: told first, and a row
-    /// refused, every look would tell it again.
-    pub tells_of_rows: bool,
     /// What our columns show once it is done.
     pub shown: Shown,
     /// What a person has to settle.
@@ -337,7 +336,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         money_digits,
         digits_of: &digits_of,
         marked: policy.display_checkmark,
-        solution_rows: solutions::are_rows(picture, mapping),
+        solution_rows: mapping.solution_table().is_some(),
         missing_currencies: &missing_currencies,
         close_delay: closing_wait(picture, &opportunity, policy),
         answerable: !picture.referral.is_some_and(Referral::is_from_another_partner),
@@ -364,6 +363,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         merged.toward_opportunity.set(Field::Visibility, Term::Flag(true));
         merged.changes.push(change);
     }
+    solutions::leave_out(&mut merged, opportunity.get(Field::Solutions), picture.refused_rows);
     let mut plan = Plan {
         refusal,
         findings: merged.findings.clone(),
@@ -384,10 +384,6 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         .map(|row| mapping.solution_rows(row))
         .unwrap_or_default();
     plan.findings.extend(solutions::unfilled(&rows));
-    if picture.opportunity.is_none() && merged.findings.iter().any(solutions::is_unholdable) {
-        // The memo column of an old record may hold what a row cannot.
-        return Err(Need::Opportunity);
-    }
     plan.solutions = solutions::plan(picture, &merged, policy)?;
     plan_referral(&mut plan, picture, &merged, &rows, &referral.stage(), policy)?;
     plan.attention = attention(picture, mapping, &plan.findings, &merged);
@@ -667,8 +663,13 @@ fn plan_opportunity(
             },
             _ => None,
         };
-        // Rows are requests of their own; an old memo beside them must not come to count again when the last one goes.
-        if field != Field::Solutions || plan.solutions.is_empty() || term == &Term::Nothing {
+        if field == Field::Solutions && mapping.solution_table().is_some() {
+            // Rows are requests of their own, and come before this one: from now on all solutions are rows.
+            let row = picture.opportunity.ok_or(Need::Opportunity)?;
+            let added = plan.solutions.iter().filter(|request| request.adds());
+            let added = added.map(|request| request.solution().clone()).collect();
+            mapping.empty_memo(row, term, &added, &mut change);
+        } else {
             mapping.write(field, term, mark, currency, &mut change);
         }
         if let (
@@ -726,7 +727,6 @@ fn plan_opportunity(
     plan.opportunity = before;
     // A change of state travels without the trail that explains it, so an update goes with it, before the row is closed.
     // So it does with rows of solutions, which carry no trail either.
-    plan.tells_of_rows = change.is_empty() && plan.opportunity.is_empty() && after.is_empty();
     if !change.is_empty() || !plan.opportunity.is_empty() || !after.is_empty() || !plan.solutions.is_empty() {
         plan.opportunity.push(OpportunityRequest::Update(change));
     }

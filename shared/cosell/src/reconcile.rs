@@ -22,14 +22,14 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use self::call::{Answer, Call};
-use self::draft::{Draft, Step, field_of};
+use self::draft::{Draft, Step, field_of, is_of_state};
 use self::lead::Succession;
 use crate::deal::{Currency, Field, Help, Side, Term, Terms};
 use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
-use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId};
-use crate::link::{Asked, Base, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId, SolutionId};
+use crate::link::{Asked, Base, Change, Due, Half, Link, Outcome, Pending, State, SyncStatus};
 use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::{Row, RowChange};
@@ -40,6 +40,9 @@ use crate::referral::{Reading, Referral};
 
 /// How often a run starts over after somebody else was faster, before it leaves the deal for later.
 const RESTARTS: u32 = 3;
+
+/// Keys of solution rows that are tried in one run before more of them count as such a restart.
+const MOST_TAKEN: usize = 50;
 
 /// Waits after a call that may succeed later, and after a read that was older than announced.
 const WAITS: [i64; 3] = [15, 60, 240];
@@ -210,6 +213,8 @@ pub struct Reconcile<'p> {
     taken: BTreeSet<Uuid>,
     /// One that was there and may have been hidden from a read that lags: it is asked for once more.
     in_question: Option<Uuid>,
+    /// Solutions of which the CRM refused a row for good in this run.
+    refused_rows: BTreeMap<SolutionId, Finding>,
     /// Accounts that may be the customer, as people know them.
     candidates: Vec<String>,
     asked_domain: bool,
@@ -264,6 +269,7 @@ impl<'p> Reconcile<'p> {
             contact: Match::Unasked,
             taken: BTreeSet::new(),
             in_question: None,
+            refused_rows: BTreeMap::new(),
             candidates: Vec::new(),
             asked_domain: false,
             holds_intent: false,
@@ -297,7 +303,11 @@ impl<'p> Reconcile<'p> {
                     }
                     Step::Again => {
                         let link = draft.announced_link();
-                        self.restart(Some(link));
+                        if draft.lacks_rows() {
+                            self.look_again(Some(link));
+                        } else {
+                            self.restart(Some(link));
+                        }
                         continue;
                     }
                 },
@@ -514,6 +524,7 @@ impl<'p> Reconcile<'p> {
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
             taken: &self.taken,
+            refused_rows: &self.refused_rows,
             now: self.trigger.now,
             insists: self.trigger.hint.cause == Cause::Operator && self.trigger.order.is_none(),
         };
@@ -629,31 +640,32 @@ impl<'p> Reconcile<'p> {
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
         }
+        // One order for all: a closed row is opened, the solutions are written, the row itself tells of them, and only
+        // then it is closed.
+        let mut rows = plan.solutions;
+        let mut has_trail = false;
         let mut closing = Vec::new();
-        let rows = plan.solutions.len();
-        for request in plan.solutions.iter().take(if plan.tells_of_rows { rows } else { 0 }) {
-            draft.write_solution(request.clone());
-        }
-        let has_trail = plan
-            .opportunity
-            .iter()
-            .any(|request| matches!(request, OpportunityRequest::Update(_)));
         for request in plan.opportunity {
             match request {
-                OpportunityRequest::Update(change) => draft.update_opportunity(change, &self.policy.mapping),
+                OpportunityRequest::Update(change) => {
+                    if !is_of_state(&change) {
+                        has_trail = true;
+                        rows.drain(..).for_each(|request| draft.write_solution(request));
+                    }
+                    draft.update_opportunity(change, &self.policy.mapping);
+                }
                 OpportunityRequest::Close(close) => closing.push(close),
                 OpportunityRequest::Qualify => draft.qualify_lead(qualify),
             }
         }
-        if !plan.tells_of_rows {
-            for request in plan.solutions {
-                draft.write_solution(request);
-            }
-        }
-        let in_rows = |row: &Row| rules.has_solution_rows(row);
-        if rows_landed && !has_trail && self.opportunity.seen().is_some_and(|row| in_rows(row)) {
+        if rows_landed && !has_trail && rules.solution_table().is_some() {
             // The run that wrote the rows died before it could tell the seller.
-            draft.update_opportunity(RowChange::default(), &rules);
+            let mut change = RowChange::default();
+            if let Some(row) = self.opportunity.seen() {
+                let there = rules.terms(row);
+                rules.empty_memo(row, there.get(Field::Solutions), &BTreeSet::new(), &mut change);
+            }
+            draft.update_opportunity(change, &rules);
         }
         for close in closing {
             draft.close_opportunity(close);
@@ -698,7 +710,14 @@ impl<'p> Reconcile<'p> {
                 Side::PartnerCenter => &referral,
                 Side::Dynamics => &opportunity,
             };
-            now.as_ref().is_some_and(|now| now.get(change.field) == &change.new)
+            let now = now.as_ref()?.get(change.field);
+            if now == &change.new {
+                return Some(change.clone());
+            }
+            // Rows are written one by one.
+            let is_of_rows = (change.field, change.side) == (Field::Solutions, Side::Dynamics);
+            let part = plan::solutions::landed(&change.old, &change.new, now).filter(|_| is_of_rows);
+            part.map(|new| Change { new, ..change.clone() })
         });
         let findings: Vec<Finding> = landed
             .iter()
@@ -1148,7 +1167,21 @@ impl<'p> Reconcile<'p> {
                     self.taken.extend(key);
                 }
                 self.in_question = key;
-                self.restart(Some(draft.announced_link()));
+                if self.taken.len() < MOST_TAKEN {
+                    self.look_again(Some(draft.announced_link()));
+                } else {
+                    self.restart(Some(draft.announced_link()));
+                }
+            }
+            Answer::Failed(fault)
+                if fault.class == Class::Permanent && !fault.in_doubt && draft.solution_in_question().is_some() =>
+            {
+                if let Some(solution) = draft.solution_in_question() {
+                    let finding = plan::solutions::refused(&solution, &fault.message);
+                    draft.leave_out_row(&solution, finding.clone());
+                    self.refused_rows.insert(solution, finding);
+                }
+                self.phase = Phase::Acting(draft);
             }
             Answer::Failed(fault) => match (fault.class, draft.fields_of_last()) {
                 (Class::Conflict, _) => self.restart(Some(draft.announced_link())),
@@ -1218,21 +1251,6 @@ impl<'p> Reconcile<'p> {
             self.phase = Phase::Committing(Box::new(refused));
             return;
         }
-        if permanent
-            && draft.was_writing_solution()
-            && matches!(announced.pending, Some(Pending::CreateOpportunity { .. }))
-        {
-            let mut next = draft.created_so_far();
-            let mut attention = next.attention.clone();
-            attention.push(finding.clone());
-            self.attend(&mut next, attention);
-            self.fault = Some(fault);
-            let mut created = Draft::new(announced, next);
-            created.note(draft.findings().to_vec());
-            created.note(vec![finding]);
-            self.phase = Phase::Committing(Box::new(created));
-            return;
-        }
         if permanent && matches!(announced.pending, Some(Pending::Part | Pending::Join)) {
             // The row stays as it is, and so does the link; whoever gave the order is told.
             next.pending = None;
@@ -1297,6 +1315,11 @@ impl<'p> Reconcile<'p> {
     /// Starts over with what the ledger says now; gives up for the moment after a few times.
     fn restart(&mut self, link: Option<Link>) {
         self.restarts += 1;
+        self.look_again(link);
+    }
+
+    /// Starts over because of what this run has learnt. As long as it knows more every time it comes to an end.
+    fn look_again(&mut self, link: Option<Link>) {
         self.referral = Sight::Unread;
         self.opportunity = Sight::Unread;
         self.microsoft = Sight::Unread;

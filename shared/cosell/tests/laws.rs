@@ -90,7 +90,7 @@ impl Deal {
     /// What `side` would show of a value.
     fn fit(&self, field: Field, term: &Term, side: Side) -> Term {
         let there = self.terms(side);
-        let in_rows = side == Side::Dynamics && MAPPING.has_solution_rows(&self.row.shown());
+        let in_rows = side == Side::Dynamics;
         if in_rows && field == Field::Solutions {
             return mapping::solutions::held(term);
         }
@@ -111,6 +111,7 @@ impl Deal {
                 microsoft: None,
                 currencies: &currencies,
                 taken: &BTreeSet::new(),
+                refused_rows: &BTreeMap::new(),
                 now: jiff::Timestamp::UNIX_EPOCH,
                 insists: false,
             };

@@ -12,14 +12,15 @@ mod vendors;
 #[path = "machine/world.rs"]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cosell::deal::{Field, Side, Term};
+use cosell::deal::{Field, Side, Term, Terms};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{OpportunityId, ReferralId};
-use cosell::link::Outcome;
+use cosell::ids::{OpportunityId, ReferralId, SolutionId};
+use cosell::link::{Link, Outcome, State, SyncStatus};
 use cosell::opportunity::Cell;
+use cosell::order::Order;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -822,24 +823,61 @@ fn a_deal_that_lacks_something_is_shared_once_it_is_filled_in() {
     world.assert_in_step(1);
 }
 
+/// The ids of an opportunity's solution rows.
+fn ids_of_rows(world: &World, opportunity: OpportunityId) -> BTreeSet<String> {
+    let rows = world::POLICY.mapping.solution_rows(&world.rows[&opportunity].shown());
+    rows.into_iter().filter_map(|row| row.solution).map(|id| id.0).collect()
+}
+
+fn tags(ids: &[&str]) -> Vec<String> {
+    let tag = |id: &&str| format!(r#"{{"id":"{id}","name":"Named","type":"Name"}}"#);
+    ids.iter().map(tag).collect()
+}
+
+fn set_of(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// How often something was written to the opportunity's own row.
+fn version(world: &World, opportunity: OpportunityId) -> String {
+    world.rows[&opportunity].etag().0
+}
+
+fn told(world: &World) -> Vec<Code> {
+    let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+    assert_eq!(link.pending, None);
+    link.attention.iter().map(|finding| finding.code).collect()
+}
+
+/// A look by everybody who might look: nothing is written to the opportunity by it.
+fn assert_rests(world: &mut World, opportunity: OpportunityId) {
+    let before = version(world, opportunity);
+    for _ in 0..3 {
+        world.deliver(&from_row(opportunity));
+        world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+        world.settle();
+    }
+    assert_eq!(version(world, opportunity), before, "one write per look");
+}
+
 #[test]
 fn a_row_that_is_refused_for_good_keeps_the_others() {
     let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
     edit_referral(&mut world, REFERRAL, |referral| {
-        let tag = |id: &str| format!(r#"{{"id":"{id}","name":"Named","type":"Name"}}"#);
-        referral.solutions = vec![tag("SOL-7"), tag("SOL-8"), tag("SOL-9")];
+        referral.solutions = tags(&["SOL-7", "SOL-8", "SOL-9"]);
     });
     // While the opportunity is created, and when one is added later.
     world.refused_solution = Some("SOL-8".to_owned());
     world.deliver(&hint);
     world.settle();
     let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
-    let codes = |world: &World| {
-        let link = world.find(Subject::Referral(REFERRAL)).unwrap();
-        assert_eq!(link.pending, None);
-        link.attention.iter().map(|finding| finding.code).collect::<Vec<_>>()
-    };
-    assert_eq!(codes(&world), [Code::Refused]);
+    assert_eq!(told(&world), [Code::Refused]);
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-7", "SOL-9"]));
+    let status = |world: &World| world.rows[&opportunity].cells["cosell_syncstatus"].clone();
+    let in_error = world.find(Subject::Referral(REFERRAL)).unwrap().shown.status;
+    assert_eq!(in_error, Some(SyncStatus::Error));
+    let shown = status(&world);
+    assert_rests(&mut world, opportunity);
     assert_eq!(
         world.referrals[&REFERRAL].solutions.len(),
         3,
@@ -856,5 +894,129 @@ fn a_row_that_is_refused_for_good_keeps_the_others() {
     world.deliver(&Hint::new(Subject::Referral(REFERRAL), Cause::Operator));
     world.settle();
     assert_eq!(world.rows[&opportunity].solutions.len(), 3);
+    assert_ne!(status(&world), shown);
+    world.assert_in_step(1);
+}
+
+#[test]
+fn a_refused_row_keeps_no_removal_and_no_closing_back() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-1"]));
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.solutions = tags(&["SOL-7", "SOL-8", "SOL-9"]);
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused_solution = Some("SOL-8".to_owned());
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-7", "SOL-9"]));
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(1), "won");
+    assert_eq!(told(&world), [Code::Refused]);
+    assert_rests(&mut world, opportunity);
+    // Each of the rows that were written is told, the refused one is not.
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(changes.any(|change| change.field == Field::Solutions && change.new.to_string() == "SOL-7, SOL-9"));
+}
+
+#[test]
+fn the_trail_that_went_before_a_refused_closing_is_remembered() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.solutions = tags(&["SOL-1", "SOL-7"]);
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused_close = true;
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-1", "SOL-7"]));
+    assert_eq!(told(&world), [Code::Refused]);
+    let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+    let row = world.rows[&opportunity].shown();
+    let trail = row.text(&world::POLICY.mapping.columns.audit).unwrap_or_default();
+    assert!(trail.contains("SOL-7"), "{trail}");
+    assert_eq!(
+        link.journal.join("\n"),
+        trail,
+        "the ledger knows the trail that stands there"
+    );
+}
+
+#[test]
+fn a_row_beside_an_old_memo_joins_it() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let in_portal = |world: &World| {
+        let terms = Terms::from_referral(&world.referrals[&referral].shown());
+        terms.get(Field::Solutions).to_string()
+    };
+    let add_row = |world: &mut World, id: &str| {
+        let cells = [("cosell_solutionid", id), ("cosell_name", "Nine")];
+        let cells = cells.map(|(column, value)| (column.to_owned(), text(value)));
+        let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+        rows.insert(Uuid::from_u128(0x5E11), (1, cells.into()));
+        world.deliver(&from_row(opportunity));
+        world.settle();
+    };
+    add_row(&mut world, "SOL-9");
+    assert_eq!(
+        in_portal(&world),
+        "SOL-1, SOL-2, SOL-9",
+        "the memo counts beside the first row"
+    );
+    world.rows.get_mut(&opportunity).unwrap().solutions.clear();
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_eq!(in_portal(&world), "SOL-1, SOL-2");
+    // The first write of ours makes rows of all of them, and the memo is no more.
+    edit_referral(&mut world, referral, |referral| {
+        referral.solutions = tags(&["SOL-2", "SOL-7"]);
+    });
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    world.settle();
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-2", "SOL-7"]));
+    assert_eq!(world.rows[&opportunity].shown().text("cosell_solutions"), None);
+    world.assert_in_step(1);
+}
+
+#[test]
+fn a_deal_is_unlinked_though_its_row_went_to_another() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let other = Link::new(ReferralId::new(Uuid::from_u128(0xABCD)).into());
+    world.give_rows_to(&other);
+    world.order = Some(Order::Unlink);
+    world.deliver(&from_referral(REFERRAL, Cause::Operator));
+    world.order = None;
+    let link = world.find(Subject::Referral(REFERRAL));
+    assert!(link.is_none_or(|link| link.state == State::Parted), "unlinked");
+    assert!(
+        world.holders_of_rows().iter().all(|id| *id == other.id),
+        "the other deal keeps it"
+    );
+}
+
+#[test]
+fn keys_that_are_taken_elsewhere_keep_no_row_from_being_made() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let ids = ["SOL-1", "SOL-7", "SOL-8", "SOL-9"];
+    for id in &ids[1..] {
+        for turn in 0..3 {
+            let key = opportunity.solution_row_for(&SolutionId((*id).to_owned()), turn);
+            world.rows_elsewhere.insert(key);
+        }
+    }
+    edit_referral(&mut world, REFERRAL, |referral| referral.solutions = tags(&ids));
+    let report = world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    assert_eq!(report.outcome, Outcome::Written);
+    world.settle();
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&ids));
     world.assert_in_step(1);
 }

@@ -74,16 +74,14 @@ fn of_crm(world: &World, row: &Value) -> BTreeMap<&'static str, Value> {
         .as_str()
         .and_then(|id| Uuid::parse_str(id).ok());
     let currency = currency.and_then(|id| world.dataverse.row("transactioncurrencies", id));
-    // Rows, or the memo of an old record that has none.
+    // Rows, and what the memo names beside them.
     let rows = world.solution_rows(row["opportunityid"].as_str().unwrap_or_default());
     let mut solutions: BTreeSet<String> = rows
         .iter()
         .filter_map(|row| row["cosell_solutionid"].as_str().map(str::to_owned))
         .collect();
-    if solutions.is_empty() {
-        let memo = row["cosell_solutions"].as_str().unwrap_or_default();
-        solutions.extend(memo.lines().map(str::to_owned));
-    }
+    let memo = row["cosell_solutions"].as_str().unwrap_or_default();
+    solutions.extend(memo.lines().map(str::to_owned));
     BTreeMap::from([
         ("value", json!(row["estimatedvalue"].as_f64())),
         (

@@ -1,8 +1,8 @@
 //! Solutions as rows: the child table of the opportunity that holds one solution of a deal a row.
 //!
-//! Knows: the table's names, what a row says, which of rows and memo column holds a deal's solutions. Refuses to know:
-//! when rows are written. Guarantee: a deal with rows is read from its rows alone; without the section `[solutions]`
-//! nothing of this exists.
+//! Knows: the table's names, what a row says, what rows and memo column hold together. Refuses to know: when rows are
+//! written. Guarantee: both count until the memo is emptied, so that neither the first row nor the last takes anything
+//! away; without the section `[solutions]` nothing of this exists.
 
 use std::collections::BTreeSet;
 
@@ -198,24 +198,45 @@ impl Mapping {
         rows.filter_map(|row| table.and_then(|table| table.row(row))).collect()
     }
 
-    /// Whether rows hold the solutions of this deal, or will: an old record has ids in its memo column and no row that
-    /// names one, and keeps to its memo.
-    #[must_use]
-    pub fn has_solution_rows(&self, row: &Row) -> bool {
-        self.solutions.is_some() && (self.solutions_of_rows(row).is_some() || self.solutions_of_memo(row).is_none())
-    }
-
-    /// The ids that rows name; none when no row does.
-    pub(super) fn solutions_of_rows(&self, row: &Row) -> Option<Term> {
+    /// The solutions of a deal: what its rows name, and what its memo column names beside them, which the seller wrote
+    /// there before the deal had rows.
+    pub(super) fn with_rows(&self, memo: Term, row: &Row) -> Term {
+        if self.solutions.is_none() || !matches!(memo, Term::Nothing | Term::Solutions(_)) {
+            return memo;
+        }
         let rows = self.solution_rows(row).into_iter().filter(|row| row.is_active);
-        let ids: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
-        (!ids.is_empty()).then_some(Term::Solutions(ids))
+        let mut ids: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
+        if let Term::Solutions(memo) = held(&memo) {
+            ids.extend(memo);
+        }
+        if ids.is_empty() {
+            Term::Nothing
+        } else {
+            Term::Solutions(ids)
+        }
     }
 
-    fn solutions_of_memo(&self, row: &Row) -> Option<Term> {
-        let rule = self.rule(Field::Solutions)?;
-        let term = row.text(&rule.column).map(lines)?;
-        (term != Term::Nothing).then_some(term)
+    /// Takes out of the memo column what is not `wanted`, and what rows hold, or will once those `added` are there.
+    pub fn empty_memo(&self, row: &Row, wanted: &Term, added: &BTreeSet<SolutionId>, change: &mut RowChange) {
+        let (Some(_), Some(rule)) = (&self.solutions, self.rule(Field::Solutions)) else {
+            return;
+        };
+        let Some(Term::Solutions(memo)) = row.text(&rule.column).map(lines).map(|memo| held(&memo)) else {
+            return;
+        };
+        let rows = self.solution_rows(row).into_iter().filter(|row| row.is_active);
+        let in_rows: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
+        let is_wanted = |id: &SolutionId| matches!(wanted, Term::Solutions(wanted) if wanted.contains(id));
+        let stays = |id: &SolutionId| is_wanted(id) && !in_rows.contains(id) && !added.contains(id);
+        let left: Vec<&str> = memo.iter().filter(|id| stays(id)).map(|id| id.0.as_str()).collect();
+        if left.len() < memo.len() {
+            let cell = if left.is_empty() {
+                Cell::Null
+            } else {
+                Cell::Text(left.join("\n"))
+            };
+            change.set(rule.column.clone(), cell);
+        }
     }
 }
 

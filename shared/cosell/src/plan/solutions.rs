@@ -4,7 +4,7 @@
 //! stays is not touched, so what the seller keeps in it survives; rows are created before others are deleted, so a deal
 //! is never seen without any in between; planning again after a part of the writes plans the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use super::{Need, Picture};
 use crate::deal::{Field, Side, Term};
 use crate::finding::{Code, Finding};
 use crate::ids::{Etag, OpportunityId, SolutionId};
+use crate::link::Change;
 use crate::mapping::solutions::{SolutionRow, SolutionTable, held, is_of};
 use crate::mapping::{Mapping, solutions};
 use crate::merge::Merged;
@@ -69,11 +70,51 @@ impl SolutionRequest {
     }
 }
 
-/// Whether solutions toward Dynamics become rows. A row that was not read is taken for one with rows: what has to be
-/// written to it has it read first.
-pub(super) fn are_rows(picture: &Picture<'_>, mapping: &Mapping) -> bool {
-    let with_rows = |row: &Row| mapping.has_solution_rows(row);
-    mapping.solution_table().is_some() && picture.opportunity.is_none_or(with_rows)
+/// Leaves out of the merge what the CRM refused in this run: of those solutions its rows stay as they are, and so does
+/// the base, so that a later look tries again.
+pub(super) fn leave_out(merged: &mut Merged, there: &Term, refused: &BTreeMap<SolutionId, Finding>) {
+    let is_written = merged
+        .writes(Side::Dynamics)
+        .any(|(field, _)| field == Field::Solutions);
+    if !is_written || refused.is_empty() {
+        return;
+    }
+    let (wanted, there_ids) = (ids(merged.toward_opportunity.get(Field::Solutions)), ids(there));
+    let stays = |id: &&SolutionId| wanted.contains(id) != there_ids.contains(id);
+    let left: Vec<&SolutionId> = refused.keys().filter(stays).collect();
+    if left.is_empty() {
+        // What the memo holds as well stays there.
+        merged.findings.extend(refused.values().cloned());
+        return;
+    }
+    let back = left.iter().map(|id| (*id, there_ids.contains(*id)));
+    let written = changed(merged.toward_opportunity.get(Field::Solutions), back);
+    for side in [Side::PartnerCenter, Side::Dynamics] {
+        merged.base.side_mut(side).set(Field::Solutions, written.clone());
+    }
+    let is_it = |change: &Change| (change.field, change.side) == (Field::Solutions, Side::Dynamics);
+    let is_told = |finding: &Finding| (finding.field, finding.code) == (Some(Field::Solutions), Code::Carried);
+    merged.cleared.remove(&(Side::Dynamics, Field::Solutions));
+    if &written == there {
+        merged.changes.retain(|change| !is_it(change) || change.lost);
+        merged.findings.retain(|finding| !is_told(finding));
+        merged.toward_opportunity.set(Field::Solutions, Term::Nothing);
+    } else {
+        for change in merged.changes.iter_mut().filter(|change| is_it(change)) {
+            change.new = written.clone();
+        }
+        if written == Term::Nothing {
+            merged.cleared.insert((Side::Dynamics, Field::Solutions));
+        }
+        merged.toward_opportunity.set(Field::Solutions, written);
+    }
+    merged.findings.extend(refused.values().cloned());
+}
+
+/// What is said of a row that the CRM refused for good.
+pub(crate) fn refused(solution: &SolutionId, why: &str) -> Finding {
+    let text = format!("Dynamics refused to change the row of solution {solution}: {why}");
+    Finding::field(Code::Refused, Field::Solutions, text).on(Side::Dynamics)
 }
 
 /// The requests that bring the rows to what the merge came to.
@@ -86,7 +127,7 @@ pub(super) fn plan(picture: &Picture<'_>, merged: &Merged, policy: &Policy) -> R
     };
     // The opportunity's version does not cover its rows, so only a read tells what there is to add and to remove.
     let row = picture.opportunity.ok_or(Need::Opportunity)?;
-    let Some(opportunity) = picture.link.opportunity.filter(|_| mapping.has_solution_rows(row)) else {
+    let Some(opportunity) = picture.link.opportunity else {
         return Ok(Vec::new());
     };
     let rows = mapping.solution_rows(row);
@@ -94,7 +135,7 @@ pub(super) fn plan(picture: &Picture<'_>, merged: &Merged, policy: &Policy) -> R
     let (mut requests, mut removals) = (Vec::new(), Vec::new());
     let counted = || rows.iter().filter(|row| row.is_active);
     for id in &wanted {
-        if counted().any(|row| row.solution.as_ref() == Some(id)) {
+        if picture.refused_rows.contains_key(id) || counted().any(|row| row.solution.as_ref() == Some(id)) {
             continue;
         }
         let referral = picture.referral.ok_or(Need::Referral)?;
@@ -212,9 +253,14 @@ pub fn landed(old: &Term, new: &Term, now: &Term) -> Option<Term> {
     Some(term(kept.chain(in_question.intersection(&now).cloned()).collect()))
 }
 
-/// Solutions after some of them were added (`true`) or removed.
+/// Solutions without some of them.
 #[must_use]
-pub fn changed<'a>(before: &Term, done: impl Iterator<Item = (&'a SolutionId, bool)>) -> Term {
+pub fn without<'a>(before: &Term, left: impl IntoIterator<Item = &'a SolutionId>) -> Term {
+    changed(before, left.into_iter().map(|id| (id, false)))
+}
+
+/// Solutions after some of them were added (`true`) or removed.
+fn changed<'a>(before: &Term, done: impl Iterator<Item = (&'a SolutionId, bool)>) -> Term {
     let mut ids = ids(before);
     for (id, adds) in done {
         if adds {
@@ -232,7 +278,7 @@ pub(super) fn fitting(agreed: &Term, label: &str, findings: &mut Vec<Finding>) -
     if !long.is_empty() {
         findings.push(unholdable(agreed, label));
     }
-    held(&changed(agreed, long.iter().map(|id| (id, false))))
+    held(&without(agreed, &long))
 }
 
 /// What is said of solutions that no row can hold.
@@ -244,12 +290,6 @@ pub(crate) fn unholdable(value: &Term, label: &str) -> Finding {
         solutions::ID_ROOM
     );
     Finding::field(Code::Refused, Field::Solutions, text).on(Side::Dynamics)
-}
-
-/// Whether a finding says so.
-pub(super) fn is_unholdable(finding: &Finding) -> bool {
-    let about = (finding.code, finding.field, finding.side);
-    about == (Code::Refused, Some(Field::Solutions), Some(Side::Dynamics))
 }
 
 fn ids(term: &Term) -> BTreeSet<SolutionId> {

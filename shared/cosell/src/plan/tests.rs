@@ -100,6 +100,7 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         microsoft: None,
         currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
         taken: &BTreeSet::new(),
+        refused_rows: &BTreeMap::new(),
         now: Timestamp::UNIX_EPOCH,
         insists: false,
     };
@@ -320,6 +321,7 @@ fn another_currency_brings_its_own_digits() {
             microsoft: None,
             currencies: &currencies,
             taken: &BTreeSet::new(),
+            refused_rows: &BTreeMap::new(),
             now: Timestamp::UNIX_EPOCH,
             insists: false,
         };

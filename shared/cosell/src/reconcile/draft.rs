@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::call::{Answer, Call, Close, Qualify, Table};
 use super::{INTENT_LEASE, Trigger};
-use crate::deal::{Field, Side, Term};
+use crate::deal::{Field, Side};
 use crate::finding::Finding;
 use crate::ids::{ReferralId, SolutionId};
 use crate::link::{
@@ -83,8 +83,10 @@ pub(super) struct Draft {
     /// Fields of the plan that are still to be written.
     unwritten: BTreeSet<(Side, Field)>,
     planned: bool,
-    /// Solutions whose rows were created (`true`) or deleted so far.
-    rows_done: Vec<(SolutionId, bool)>,
+    /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
+    lacks_rows: bool,
+    /// The columns of our own show by now what they shall.
+    has_shown: bool,
     /// The records are released with the commit.
     parts: bool,
 }
@@ -107,7 +109,8 @@ impl Draft {
             open: Vec::new(),
             unwritten: BTreeSet::new(),
             planned: false,
-            rows_done: Vec::new(),
+            lacks_rows: false,
+            has_shown: false,
             parts: false,
         }
     }
@@ -140,18 +143,23 @@ impl Draft {
         self.changes.extend(changes);
     }
 
-    /// A write that was announced and not committed: what landed of it is recorded now, and losers are recorded whatever
-    /// became of it. Returns what landed.
-    pub(super) fn note_announced(&mut self, has_landed: impl Fn(&Change) -> bool) -> Vec<Change> {
+    /// A write that was announced and not committed: what landed of it, as `landed_part` tells, is recorded now, and losers
+    /// are recorded whatever became of them. Returns what landed.
+    pub(super) fn note_announced(&mut self, landed_part: impl Fn(&Change) -> Option<Change>) -> Vec<Change> {
         let Some(Pending::Update { changes, .. }) = &self.before.pending else {
             return Vec::new();
         };
-        let landed: Vec<Change> = changes.iter().filter(|change| has_landed(change)).cloned().collect();
-        let kept = changes
-            .iter()
-            .filter(|change| change.lost || landed.contains(change))
-            .cloned();
-        self.changes.extend(kept);
+        let mut landed = Vec::new();
+        for change in changes {
+            match landed_part(change) {
+                Some(part) => {
+                    self.changes.push(part.clone());
+                    landed.push(part);
+                }
+                None if change.lost => self.changes.push(change.clone()),
+                None => {}
+            }
+        }
         landed
     }
 
@@ -182,46 +190,53 @@ impl Draft {
         Some(base)
     }
 
-    /// The link when a vendor has refused a call for good: what landed before it counts, nothing is under way any more,
-    /// and the versions are forgotten, since a side that was not written may show anything.
+    /// The link when a vendor has refused a call for good: what landed before it counts, what our own columns show among
+    /// it, nothing is under way any more, and the versions are forgotten, since a side that was not written may show
+    /// anything.
     pub(super) fn refused_link(&self) -> Link {
-        let mut base = self.base_so_far();
-        let is_open = self.unwritten.contains(&(Side::Dynamics, Field::Solutions));
-        let mut changes = self.changes.iter();
-        let rows = changes.find(|change| (change.field, change.side) == (Field::Solutions, Side::Dynamics));
-        if let (Some(base), Some(change), true, false) = (&mut base, rows, is_open, self.rows_done.is_empty()) {
-            let so_far = self.solutions_so_far(&change.old);
-            for side in [Side::PartnerCenter, Side::Dynamics] {
-                base.side_mut(side).set(Field::Solutions, so_far.clone());
-            }
-        }
+        let told = if self.has_shown { &self.after } else { &self.before };
         Link {
-            base,
+            base: self.base_so_far(),
             pending: None,
             etags: Etags::default(),
             due: None,
             attention: self.after.attention.clone(),
+            shown: told.shown.clone(),
+            journal: told.journal.clone(),
             ..self.before.clone()
         }
     }
 
-    fn solutions_so_far(&self, before: &Term) -> Term {
-        let done = self.rows_done.iter().map(|(id, adds)| (id, *adds));
-        plan::solutions::changed(before, done)
+    /// The solution of the row that the last call was to write.
+    pub(super) fn solution_in_question(&self) -> Option<SolutionId> {
+        match &self.last {
+            Some(Effect::Solution(request)) => Some(request.solution().clone()),
+            _ => None,
+        }
     }
 
-    /// The link when a row of a new opportunity was refused for good: the opportunity exists, and its solutions as far as
-    /// they got. What is missing is found by every later look at the referral.
-    pub(super) fn created_so_far(&self) -> Link {
-        let mut link = self.after.clone();
-        let so_far = self.solutions_so_far(&Term::Nothing);
-        if let Some(base) = &mut link.base {
+    /// The last call, on a row, was refused for good: the rows behind it are written all the same. An opportunity that is
+    /// being created is finished without the row, and what is missing is found by every later look at the referral; of
+    /// one that exists, what our columns show has to be worked out anew.
+    pub(super) fn leave_out_row(&mut self, solution: &SolutionId, finding: Finding) {
+        if !matches!(self.announced, Some(Pending::CreateOpportunity { .. })) {
+            self.lacks_rows = true;
+            return;
+        }
+        if let Some(base) = &mut self.after.base {
             for side in [Side::PartnerCenter, Side::Dynamics] {
-                base.side_mut(side).set(Field::Solutions, so_far.clone());
+                let left = plan::solutions::without(base.side(side).get(Field::Solutions), [solution]);
+                base.side_mut(side).set(Field::Solutions, left);
             }
         }
-        link.etags.referral = None;
-        link
+        self.after.etags.referral = None;
+        self.after.attention.push(finding.clone());
+        self.findings.push(finding);
+    }
+
+    /// Whether a row of it was refused.
+    pub(super) const fn lacks_rows(&self) -> bool {
+        self.lacks_rows
     }
 
     /// What there is to say of it: what landed, and what a person has to settle.
@@ -244,10 +259,7 @@ impl Draft {
             Effect::PatchReferral { fields, .. } => {
                 Some((Side::PartnerCenter, Some(fields), fields.contains(&Field::Stage)))
             }
-            Effect::UpdateOpportunity(change) => {
-                let moves = change.cells().any(|(column, _)| column == "statecode");
-                Some((Side::Dynamics, None, moves))
-            }
+            Effect::UpdateOpportunity(change) => Some((Side::Dynamics, None, is_of_state(change))),
             Effect::CloseOpportunity(_) | Effect::QualifyLead(_) => Some((Side::Dynamics, None, true)),
             Effect::Solution(_) => Some((Side::Dynamics, Some(&[Field::Solutions]), false)),
             Effect::CreateRow { .. } | Effect::CreateReferral { .. } => None,
@@ -351,7 +363,7 @@ impl Draft {
 
     /// Adds an update; the trail goes with it unless it is a change of state, which travels alone.
     pub(super) fn update_opportunity(&mut self, mut change: RowChange, mapping: &Mapping) {
-        if change.cells().all(|(column, _)| column != "statecode") {
+        if !is_of_state(&change) {
             plan::show_journal(&mut change, &self.after.journal, mapping);
         }
         self.effects.push_back(Effect::UpdateOpportunity(change));
@@ -373,11 +385,6 @@ impl Draft {
             (Some(Effect::Solution(request)), _) => request.adds().then(|| request.key()),
             _ => None,
         }
-    }
-
-    /// Whether the last call was on a row of the deal's solutions.
-    pub(super) const fn was_writing_solution(&self) -> bool {
-        matches!(&self.last, Some(Effect::Solution(_)))
     }
 
     pub(super) fn qualify_lead(&mut self, qualify: Qualify) {
@@ -529,6 +536,9 @@ impl Draft {
     }
 
     pub(super) fn next_call(&mut self) -> Step {
+        if self.lacks_rows && !matches!(self.effects.front(), Some(Effect::Solution(_))) {
+            return Step::Again;
+        }
         let Some(effect) = self.effects.front() else {
             return Step::Finished;
         };
@@ -584,8 +594,11 @@ impl Draft {
             (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
                 self.after.etags.referral = referral.and_then(|referral| referral.etag);
             }
-            (Effect::UpdateOpportunity(_), Answer::Row(row))
-            | (
+            (Effect::UpdateOpportunity(change), Answer::Row(row)) => {
+                self.has_shown |= !is_of_state(&change);
+                self.after.etags.opportunity = row.and_then(|row| row.etag);
+            }
+            (
                 Effect::CreateRow {
                     table: Table::Opportunity | Table::Lead,
                     ..
@@ -595,13 +608,8 @@ impl Draft {
                 self.after.etags.opportunity = row.and_then(|row| row.etag);
             }
             (Effect::CloseOpportunity(_) | Effect::QualifyLead(_), Answer::Done) => self.after.etags.opportunity = None,
-            (Effect::Solution(request), Answer::Row(_) | Answer::Done) => {
-                self.rows_done.push((request.solution().clone(), request.adds()));
-            }
-            (Effect::Solution(request), Answer::Exists) => {
-                self.rows_done.push((request.solution().clone(), request.adds()));
-                return true;
-            }
+            (Effect::Solution(_), Answer::Row(_) | Answer::Done) => {}
+            (Effect::Solution(_), Answer::Exists) => return true,
             (
                 Effect::CreateRow {
                     table: Table::Account | Table::Contact,
@@ -727,7 +735,9 @@ impl Draft {
         // A look that found nothing to say leaves no record, even if it cleared a date.
         let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written;
         let audit = if silent { Vec::new() } else { vec![entry] };
-        let freed = if self.parts { self.before.pointers() } else { Vec::new() };
+        // A row may have been moved to another deal, which has its pointer by now; nobody asks whose it was.
+        let claims = self.before.pointers().into_iter().filter(|pointer| pointer.is_claim());
+        let freed = if self.parts { claims.collect() } else { Vec::new() };
         LinkWrite {
             pointers: if self.parts { Vec::new() } else { self.new_pointers() },
             freed,
@@ -752,6 +762,11 @@ impl Draft {
             }
         }
     }
+}
+
+/// Whether it changes the state of a row, which travels alone.
+pub(super) fn is_of_state(change: &RowChange) -> bool {
+    change.cells().any(|(column, _)| column == "statecode")
 }
 
 /// The field that a path of a PATCH belongs to.

@@ -4,7 +4,7 @@
 //! Refuses to know: what the machine should do next. Guarantees: a write that no announcement of its own run covers fails
 //! the test at once, and so does a second audit entry for one version of a link.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 
 use cosell::deal::{Field, Side, Term, Terms};
@@ -115,6 +115,10 @@ pub(crate) struct World {
     pub(crate) plugin: Option<OpportunityId>,
     /// A solution of which a plug-in takes no row.
     pub(crate) refused_solution: Option<String>,
+    /// Keys under which rows of deals stand that nobody reads here.
+    pub(crate) rows_elsewhere: BTreeSet<Uuid>,
+    /// A plug-in takes no closing.
+    pub(crate) refused_close: bool,
     /// A path that Partner Center refuses.
     pub(crate) refused_path: Option<&'static str>,
     /// Which calls go wrong, counted over all runs.
@@ -147,6 +151,8 @@ impl World {
             refusals: Vec::new(),
             plugin: None,
             refused_solution: None,
+            rows_elsewhere: BTreeSet::new(),
+            refused_close: false,
             refused_path: None,
             mishaps: BTreeMap::new(),
             calls: 0,
@@ -457,6 +463,19 @@ impl World {
         self.audit.clear();
     }
 
+    /// Another deal has seen every solution row last.
+    pub(crate) fn give_rows_to(&mut self, link: &Link) {
+        self.links.insert(link.id, link.clone());
+        let rows = self.pointers.iter_mut().filter(|(pointer, _)| !pointer.is_claim());
+        rows.for_each(|(_, holder)| *holder = link.id);
+    }
+
+    /// The deals that have seen solution rows last.
+    pub(crate) fn holders_of_rows(&self) -> Vec<LinkId> {
+        let rows = self.pointers.iter().filter(|(pointer, _)| !pointer.is_claim());
+        rows.map(|(_, holder)| *holder).collect()
+    }
+
     pub(crate) fn find(&self, subject: Subject) -> Option<Link> {
         let (pointers, own) = match subject {
             Subject::Opportunity(id) => (vec![Pointer::Opportunity(id)], id.into()),
@@ -635,6 +654,9 @@ impl World {
                 if self.refused_solution.as_ref().is_some_and(|id| names(change, id)) {
                     return permanent("a plug-in of this CRM says no");
                 }
+                if self.rows_elsewhere.contains(key) {
+                    return Answer::Exists;
+                }
                 let id = *id;
                 match row.add_solution(*key, change) {
                     Ok(true) => {
@@ -659,6 +681,7 @@ impl World {
                     Err(why) => self.refuse(call, &why),
                 }
             }
+            Call::CloseOpportunity { .. } if self.refused_close => permanent("a plug-in of this CRM says no"),
             Call::CloseOpportunity { id, close } => {
                 let Some(row) = self.rows.get_mut(id) else {
                     return Answer::Gone;
