@@ -240,7 +240,7 @@ impl Connector {
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.hint_page(table, &page.rows, polled).await?;
+            self.hint_page(table, &page.rows, tick, polled).await?;
             let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else {
                 return Ok(());
             };
@@ -288,7 +288,7 @@ impl Connector {
                         .unwrap_or(newest),
                 );
             }
-            self.hint_page(table, &page.rows, polled).await?;
+            self.hint_page(table, &page.rows, tick, polled).await?;
             let Some(next) = page.next.take() else { break };
             if tick.run.deadline().left() < RESERVE {
                 polled.unfinished = true;
@@ -304,17 +304,30 @@ impl Connector {
         Ok(())
     }
 
-    async fn hint_page(&self, table: &Followed<'_>, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+    async fn hint_page(
+        &self,
+        table: &Followed<'_>,
+        rows: &[Row],
+        tick: Tick<'_>,
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
         match table.rows {
             Rows::Records(subject) => self.hint_rows(table.key, subject, rows, polled).await,
-            Rows::Solutions(solutions) => self.hint_solutions(solutions, rows, polled).await,
+            Rows::Solutions(solutions) => self.hint_solutions(solutions, rows, tick, polled).await,
         }
     }
 
     /// A solution row concerns the deal it belongs to, and the one it was last seen with: it may have been moved, and of a
     /// deleted row only its key is told.
-    async fn hint_solutions(&self, table: &SolutionTable, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
-        let mut hints: BTreeMap<OpportunityId, Keyed> = BTreeMap::new();
+    async fn hint_solutions(
+        &self,
+        table: &SolutionTable,
+        rows: &[Row],
+        tick: Tick<'_>,
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
+        // One hint a deal, told apart by all its rows: the one that came last says nothing of the others.
+        let mut hints: BTreeMap<OpportunityId, (Hint, Vec<String>)> = BTreeMap::new();
         for row in rows {
             let Some(key) = row.guid(&table.key).or_else(|| row.guid("id")) else {
                 tracing::warn!("a row of the change list has no id and was skipped");
@@ -331,16 +344,20 @@ impl Connector {
             {
                 deals.push(owner);
             }
-            let version = row.etag.as_ref().map_or("deleted", |etag| etag.0.as_str());
+            // A deletion has no version: the same key may be created and deleted again within minutes.
+            let version = row.etag.as_ref().map_or(tick.name, |etag| etag.0.as_str());
             for deal in deals {
                 let mut hint = Hint::new(Subject::Opportunity(deal), Cause::DynamicsPoll);
                 if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
                     hint = hint.changed_at(at);
                 }
-                hints.insert(deal, Keyed::new(hint, format!("{key} {version}")));
+                let (known, rows) = hints.entry(deal).or_insert_with(|| (hint.clone(), Vec::new()));
+                known.changed_at = known.changed_at.max(hint.changed_at);
+                rows.push(format!("{key} {version}"));
             }
         }
-        let hints: Vec<Keyed> = hints.into_values().collect();
+        let hints = hints.into_values();
+        let hints: Vec<Keyed> = hints.map(|(hint, rows)| Keyed::new(hint, rows.join(","))).collect();
         self.queue.send(&hints).await?;
         polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
         Ok(())
