@@ -671,7 +671,10 @@ async fn a_row_that_could_not_be_shared_is_linked_to_a_referral_that_exists() {
     .await;
     world.settle().await;
     assert_eq!(world.link_of(&opportunity).unwrap()["referral"], json!(referral));
-    assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], "SOL-20817-KTR");
+    assert_eq!(
+        world.solution_rows(&opportunity)[0]["cosell_solutionid"],
+        "SOL-20817-KTR"
+    );
     is_apart(&world, &made, &referral);
     is_at_rest(world).await;
 }

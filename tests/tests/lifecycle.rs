@@ -772,7 +772,8 @@ async fn an_expired_delta_token_costs_a_full_look_and_makes_no_duplicates() {
             .iter()
             .filter(|exchange| told(exchange))
             .count(),
-        1
+        2,
+        "once for each followed table"
     );
     for (opportunity, value) in [(&first, json!(77_000)), (&second, json!(125_000.5))] {
         assert_eq!(

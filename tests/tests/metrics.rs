@@ -100,7 +100,7 @@ async fn a_poll_that_never_got_anywhere_is_seen_to_be_behind() {
     world.tolerate("dataverse");
     world
         .switchboard
-        .plan(0, 6, down(), |exchange| exchange.api == "dataverse");
+        .plan(0, 12, down(), |exchange| exchange.api == "dataverse");
     let (_, record) = run(&world, POLL_DYNAMICS).await;
     assert!(record["DynamicsCursorAgeSeconds"].is_u64(), "{record:#}");
     let_the_cursor_age(&world, 60);
