@@ -253,7 +253,7 @@ async fn solutions_changed_on_both_sides_keep_the_owners_and_record_the_others()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_record_keeps_to_its_memo_both_ways() {
+async fn an_old_record_keeps_to_its_memo_until_the_portal_changes_it() {
     let world = World::start().await;
     let opportunity = world.seller_enters(&Sharing::default());
     world.settle().await;
@@ -265,18 +265,15 @@ async fn an_old_record_keeps_to_its_memo_both_ways() {
         with_solutions(&[entry(INSIGHT, "Fleet Insight"), entry(CRATES, "Crates")]),
     );
     world.settle().await;
-    assert_eq!(
-        world.opportunity(&opportunity)["cosell_solutions"],
-        json!(format!("{INSIGHT}\n{CRATES}"))
-    );
-    assert!(world.solution_rows(&opportunity).is_empty());
+    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, CRATES]);
+    assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_quiet(&world).await;
 
-    world.seller_edits(
-        &opportunity,
-        &json!({ "cosell_solutions": format!("{CRATES}\n{SENSORS}") }),
-    );
+    // Whoever goes on writing there is heard, and takes nothing away by it.
+    world.seller_edits(&opportunity, &json!({ "cosell_solutions": SENSORS }));
     world.settle().await;
-    assert_eq!(ids_in_portal(&world, &referral), [SENSORS, CRATES]);
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, SENSORS, CRATES]);
     assert_in_step(&world, &opportunity, &referral);
     assert_quiet(&world).await;
     world.close().await;
