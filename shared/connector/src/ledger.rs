@@ -12,7 +12,7 @@
 //! | `pk` | `sk` | attributes |
 //! |---|---|---|
 //! | `LINK#<id>` | `LINK` | `version` N, `writer`, `body` (JSON of the whole link), `referral`, `opportunity`, `microsoft`; `due_shard` and `due_at` while due, `attention_shard` and `attention_since` while a person is waited for |
-//! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link`; once it was let go `parted` instead, the link that held it last |
+//! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `LEAD#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link`; once it was let go `parted` instead, the link that held it last |
 //! | `CURSOR#<system>` | `CURSOR` | `value`, `version` N |
 //! | `LEASE#<name>` | `LEASE` | `holder`, `until` |
 //! | `BREAKER#<api>` | `BREAKER` | `open_until` |

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::call::{Answer, Call};
+use self::call::{Answer, Call, MOST_FOUND};
 use self::draft::{Draft, Step, field_of};
 use self::lead::Succession;
 use crate::deal::{Currency, Field, Help, Side, Term, Terms};
@@ -984,8 +984,16 @@ impl<'p> Reconcile<'p> {
                     .seen()
                     .map(|seen| seen.customer_profile.address.country.clone());
                 let country = country.unwrap_or_default();
-                rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
-                self.account = one(&rows, "accountid", None, AccountId::new);
+                let is_cut = rows.len() >= MOST_FOUND;
+                if !is_cut {
+                    rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
+                }
+                // The one that is meant may be among those that were not listed.
+                self.account = if is_cut {
+                    Match::Several
+                } else {
+                    one(&rows, "accountid", None, AccountId::new)
+                };
                 self.candidates = self.names_of(&rows);
             }
             (Call::FindContact { .. }, Answer::Rows(rows)) => {
