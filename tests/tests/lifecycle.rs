@@ -228,6 +228,8 @@ async fn a_deal_is_not_shared_before_its_seller_says_so() {
     });
     world.seller_edits(&opportunity, &json!({ "estimatedvalue": 7 }));
     world.settle().await;
+    // Not even if somebody asks for it.
+    resync(&world, &opportunity).await;
     assert!(
         world.partner_center.referrals().is_empty() && world.links().is_empty(),
         "{}",
