@@ -779,11 +779,15 @@ async fn backfill_takes_in_what_is_older_than_the_first_look() {
     assert_eq!(answer["seen"], json!(6), "{answer:#}");
     let answer = order(&world, json!({ "command": "backfill", "all": true })).await;
     assert_eq!(answer["seen"], answer["hinted"], "{answer:#}");
-    let error = world
-        .invoke(json!({ "command": "backfill", "from": "somewhere" }))
-        .await
-        .unwrap_err();
-    assert_eq!(error.error_type, "invalid_place", "{error}");
+    for command in [
+        json!({ "command": "backfill", "from": "somewhere" }),
+        json!({ "command": "attention", "from": "somewhere" }),
+        json!({ "command": "resync", "filter": "due", "from": "2026-01-01 elsewhere" }),
+        json!({ "command": "resync", "filter": "all", "from": "somewhere" }),
+    ] {
+        let error = world.invoke(command.clone()).await.unwrap_err();
+        assert_eq!(error.error_type, "invalid_place", "{command}: {error}");
+    }
     is_at_rest(world).await;
 }
 

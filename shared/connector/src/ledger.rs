@@ -122,6 +122,9 @@ pub enum Error {
         /// Of all of them.
         bytes: usize,
     },
+    /// Where a list is to go on is no place of it.
+    #[error("\"from\" is not a place that this command answered as \"next\"")]
+    NoPlace,
     /// The audit already says something else of this version.
     #[error("the audit of link {link} has an entry for version {version} already; its link was restored or deleted")]
     AuditExists {
@@ -143,6 +146,7 @@ impl Error {
             | Self::Dangling { .. }
             | Self::TooLarge { .. }
             | Self::TooMuchAtOnce { .. }
+            | Self::NoPlace
             | Self::AuditExists { .. } => Class::Permanent,
         }
     }
@@ -157,6 +161,7 @@ impl Error {
             Self::Dangling { .. } => "ledger_pointer_dangling",
             Self::TooLarge { .. } => "ledger_item_too_large",
             Self::TooMuchAtOnce { .. } => "ledger_write_too_large",
+            Self::NoPlace => "invalid_place",
             Self::AuditExists { .. } => "ledger_audit_exists",
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{AUDIT, LINKS, World};
@@ -92,14 +91,13 @@ impl World {
             .find(|link| string(link, "opportunity") == opportunity)
     }
 
-    /// How many deals wait for another look that comes within a scenario's time.
+    /// How many deals wait for another look. One whose closing waits for its time is at rest until then.
     #[must_use]
     pub fn open_due(&self) -> usize {
-        let horizon = self.clock.now() + SignedDuration::from_hours(1);
-        let comes = |due: &Value| due["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()) <= Some(horizon);
+        let waits = |due: &Value| !due.is_null() && string(due, "why") != "closing";
         self.links()
             .iter()
-            .filter(|link| link.get("due").is_some_and(|due| !due.is_null() && comes(due)))
+            .filter(|link| link.get("due").is_some_and(waits))
             .count()
     }
 

@@ -104,9 +104,6 @@ impl Reconcile<'_> {
         if self.rules(link).is_qualified(row) {
             return Some(self.take_over(link.clone()));
         }
-        if !self.looked_for_stub {
-            return Some(Decision::Ask(Call::ReadLink(id.into())));
-        }
         let text = "the opportunity was made from a lead that is not qualified, and the lead is what is shared; qualify the lead, and the opportunity takes its place";
         let kept = self.stub.take().unwrap_or_else(|| Link::new(id.into()));
         self.subject = Subject::Opportunity(id);
