@@ -462,9 +462,6 @@ impl Merge<'_> {
                     "{label} changed in Dynamics to {value} after the referral was closed; Partner Center keeps what it has"
                 ),
             ),
-            (Side::Dynamics, _) if !fitted.is_readable() => {
-                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
-            }
             (_, _) if !self.input.mapping.update(field).allows(toward) && self.input.base.is_some() => shut(
                 Code::Frozen,
                 format!(
@@ -472,6 +469,9 @@ impl Merge<'_> {
                     self.now(toward).get(field)
                 ),
             ),
+            (Side::Dynamics, _) if !fitted.is_readable() => {
+                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
+            }
             (Side::PartnerCenter, Field::Name) => shut(
                 Code::Frozen,
                 format!("{label} differs: Partner Center takes a name only when a deal is created"),
@@ -883,6 +883,30 @@ mod tests {
         let merged = merged(DEFAULT, &before, &[], &[(Field::Value, money("7", "EUR"))]);
         assert_eq!(merged.changes, []);
         assert!(merged.silent.contains(&Field::Value));
+    }
+
+    #[test]
+    fn a_field_that_does_not_travel_to_dynamics_asks_for_no_further_choice_there() {
+        let of = |update: &str| {
+            DEFAULT.replace(
+                "[people]",
+                &format!(
+                    "[[field]]\ndeal = \"campaign\"\ncolumn = \"@campaign\"\nlabel = \"Campaign\"\nkind = \"choice\"\n\
+                     values = {{ Spring = 1 }}\ncreate = \"none\"\nupdate = {update:?}\nowner = \"dynamics\"\nrequired = false\n\
+                     [people]"
+                ),
+            )
+        };
+        let referral = [(Field::Campaign, text("Autumn"))];
+        for (update, code) in [
+            ("both", Code::UnknownValue),
+            ("toward_partner_center", Code::Frozen),
+            ("none", Code::Frozen),
+        ] {
+            let merged = merged(&of(update), &[(Field::Campaign, text("Spring"))], &referral, &[]);
+            assert_eq!(codes(&merged), [code], "{update}");
+            assert!(!merged.writes_to(Side::Dynamics), "{update}");
+        }
     }
 
     #[test]
