@@ -62,6 +62,14 @@ impl CurrencyRule {
         }
     }
 
+    /// The currency of a value that is shared without one.
+    pub(super) const fn assumed(&self) -> Option<&Currency> {
+        match &self.kind {
+            CurrencyKind::Constant(only) => Some(only),
+            CurrencyKind::Lookup | CurrencyKind::Text | CurrencyKind::Choice(_) => self.default.as_ref(),
+        }
+    }
+
     /// Writes a currency; `id` is its row, where rows point to currencies.
     pub(super) fn write(&self, code: &Currency, id: CurrencyId, change: &mut RowChange) {
         match &self.kind {

@@ -205,6 +205,19 @@ fn defaults_fill_what_is_empty_when_a_deal_is_shared() {
 }
 
 #[test]
+fn a_default_value_without_a_currency_takes_the_mappings() {
+    let value = ("deal = \"value\"", "deal = \"value\"\ndefault = \"1000\"");
+    for currency in [
+        "kind = \"lookup\"\ndefault = \"EUR\"",
+        "kind = \"constant\"\nconstant = \"EUR\"",
+    ] {
+        let mapping = other(&[value, ("kind = \"lookup\"", currency)]);
+        let shared = mapping.with_defaults(&Terms::default());
+        assert_eq!(shared.get(Field::Value).to_string(), "1000 EUR", "{currency}");
+    }
+}
+
+#[test]
 fn domains_are_compared_whole() {
     let mapping = Mapping::parse(DEFAULT).unwrap();
     let account = |site: &str, mail: &str, country: &str| {
