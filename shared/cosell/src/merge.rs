@@ -142,8 +142,8 @@ impl Input<'_> {
                     amount: base,
                     currency: None,
                 },
-                Term::Money { amount: now, .. },
-            ) => base != now,
+                Term::Money { amount: now, currency },
+            ) => base != now || currency.as_ref().is_some_and(|now| self.has_entered(field, now)),
             // A reason that stands there, or is added, after the deal was lost without one: nobody can take it any more.
             (
                 Side::Dynamics,
@@ -154,6 +154,17 @@ impl Input<'_> {
                 Term::Stage { stage: now, .. },
             ) => base != now,
             (_, base, now) => base != now,
+        }
+    }
+
+    /// Whether the currency of a row that had none is a person's: it is another than was agreed on, or none was and the
+    /// CRM gives rows none by itself.
+    fn has_entered(&self, field: Field, now: &Currency) -> bool {
+        match self.base.map(|base| base.referral.get(field)) {
+            Some(Term::Money {
+                currency: Some(agreed), ..
+            }) => agreed != now,
+            _ => !self.mapping.gives_currency(),
         }
     }
 
@@ -906,6 +917,53 @@ mod tests {
             let merged = merged(&of(update), &[(Field::Campaign, text("Spring"))], &referral, &[]);
             assert_eq!(codes(&merged), [code], "{update}");
             assert!(!merged.writes_to(Side::Dynamics), "{update}");
+        }
+    }
+
+    #[test]
+    fn a_currency_that_is_entered_later_is_an_edit() {
+        // Shared as 7 EUR by the default, or received without a currency, while the row has none.
+        let bare = |amount: &str| Term::Money {
+            amount: amount.parse().unwrap(),
+            currency: None,
+        };
+        let lookup = "kind = \"lookup\"\ncolumn = \"transactioncurrencyid\"";
+        let texts = DEFAULT.replace(lookup, "kind = \"text\"\ncolumn = \"@currency\"");
+        for (mapping, agreed, now, carried) in [
+            (DEFAULT, money("7", "EUR"), money("7", "EUR"), None),
+            (DEFAULT, money("7", "EUR"), money("7", "USD"), Some(money("7", "USD"))),
+            // Rows that point to currencies get one by themselves.
+            (DEFAULT, bare("7"), money("7", "USD"), None),
+            (&texts, money("7", "EUR"), bare("7"), None),
+            (&texts, money("7", "EUR"), money("7", "EUR"), None),
+            (&texts, money("7", "EUR"), money("7", "USD"), Some(money("7", "USD"))),
+            (&texts, bare("7"), money("7", "USD"), Some(money("7", "USD"))),
+            (&texts, bare("7"), money("8", "USD"), Some(money("8", "USD"))),
+        ] {
+            let mut base = Base {
+                referral: with(&[(Field::Value, agreed.clone())]),
+                opportunity: with(&[(Field::Value, bare("7"))]),
+            };
+            let merged = merge(Input {
+                close_delay: None,
+                answerable: true,
+                mapping: &Mapping::parse(mapping).unwrap(),
+                base: Some(&base),
+                referral: &base.referral,
+                opportunity: &with(&[(Field::Value, now.clone())]),
+                money_digits: 2,
+                digits_of: &BTreeMap::new(),
+                marked: true,
+                missing_currencies: &BTreeSet::new(),
+                paused: None,
+            });
+            let sent = Some(merged.toward_referral.get(Field::Value)).filter(|sent| *sent != &Term::Nothing);
+            assert_eq!(sent, carried.as_ref(), "{agreed} and then {now}");
+            if carried.is_some() {
+                base.referral.set(Field::Value, now.clone());
+                base.opportunity.set(Field::Value, now.clone());
+            }
+            assert_eq!(merged.base, base, "{agreed} and then {now}");
         }
     }
 

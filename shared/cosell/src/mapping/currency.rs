@@ -113,6 +113,14 @@ impl Mapping {
         }
     }
 
+    /// Whether values have a currency without anybody entering one.
+    pub(crate) const fn gives_currency(&self) -> bool {
+        match &self.currency.kind {
+            CurrencyKind::Lookup | CurrencyKind::Constant(_) => true,
+            CurrencyKind::Text | CurrencyKind::Choice(_) => false,
+        }
+    }
+
     /// Stands for the row of a currency that has none.
     #[must_use]
     pub const fn no_currency_row() -> CurrencyId {
