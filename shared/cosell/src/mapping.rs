@@ -42,6 +42,9 @@ const MARK_ROOM: usize = 2;
 /// Fields that Partner Center demands of every deal.
 const REQUIRED: [Field; 3] = [Field::Name, Field::Value, Field::CloseDate];
 
+/// Fields that no creation in Partner Center carries: that a PATCH takes them is documented, that a creation does is not.
+pub(crate) const FOLLOWING: [Field; 3] = [Field::SalesStage, Field::Campaign, Field::Program];
+
 /// UTF-16 units that the column of the closing reason holds.
 const CLOSE_REASON_ROOM: usize = 200;
 

@@ -1243,10 +1243,12 @@ pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
     for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
         base.referral.set(field, Term::Nothing);
     }
-    // These follow with the next look: that a PATCH takes them is documented, that a creation does is not.
-    for field in [Field::SalesStage, Field::Campaign, Field::Program] {
+    // These follow with the next look, if they are to be sent at all.
+    for field in mapping::FOLLOWING {
         base.referral.set(field, Term::Nothing);
-        base.opportunity.set(field, Term::Nothing);
+        if is_sent(field, mapping) {
+            base.opportunity.set(field, Term::Nothing);
+        }
     }
     base
 }
