@@ -467,6 +467,14 @@ impl Reconcile<'_> {
         if let Some(currency) = currency {
             next.money_digits = currency.digits;
         }
+        if referral.is_invited_by_microsoft() && !as_lead {
+            // The mapping's own wish for help is not answered.
+            let help = policy.mapping.constant_help();
+            next.asked = help.map(|help| Asked {
+                help: Some(help),
+                refused: None,
+            });
+        }
         next.shown.referral = Some(referral.id);
         // Rows are created as in step: the name's mark is then right from the start, and nothing has to follow.
         next.shown.status = Some(SyncStatus::Synced);
