@@ -700,6 +700,14 @@ impl<'p> Reconcile<'p> {
             plan.merged.toward_referral.set(*field, Term::Nothing);
             if matches!(field, Field::Team | Field::Contacts) {
                 // Whether a shared deal takes further people is not documented: the two agree to differ.
+                let there = match (self.referral.seen(), base) {
+                    (Some(referral), _) => Terms::from_referral(referral).get(*field).clone(),
+                    (None, Some(base)) => base.referral.get(*field).clone(),
+                    (None, None) => Term::Nothing,
+                };
+                plan.merged.base.referral.set(*field, there);
+                plan.findings
+                    .retain(|finding| (finding.field, finding.code) != (Some(*field), Code::Carried));
                 let text = format!("{}; the people there stay as they are", text.clone());
                 plan.findings
                     .push(Finding::field(Code::Frozen, *field, text).on(Side::PartnerCenter));

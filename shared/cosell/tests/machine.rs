@@ -15,7 +15,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cosell::deal::{Field, Side, Term};
+use cosell::deal::{Field, Side, Term, Terms};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
@@ -854,6 +854,53 @@ fn a_refused_field_keeps_no_other_back() {
             .unwrap()
             .attention
             .is_empty()
+    );
+}
+
+#[test]
+fn people_who_are_refused_are_not_told_to_have_joined() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let id = Uuid::from_u128(4);
+    let person = [
+        ("firstname", "Lu"),
+        ("lastname", "D"),
+        ("internalemailaddress", "lu@partner.example"),
+        ("mobilephone", "3"),
+    ];
+    let cells = person.map(|(column, value)| (column.to_owned(), text(value)));
+    world.people.insert(("systemusers", id), cells.into());
+    world.refused_path = Some("/team/-");
+    world.echoes = false;
+    let audited = world.audit.len();
+    edit_row(
+        &mut world,
+        opportunity,
+        "owninguser",
+        text(&format!("/systemusers({id})")),
+    );
+    edit_row(&mut world, opportunity, "description", text("Lu takes over"));
+    world.deliver(&from_row(opportunity));
+    let shown = world.referrals[&referral].shown();
+    assert_eq!(shown.details.notes.as_deref(), Some("Lu takes over"));
+    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+    assert_eq!(
+        link.base.as_ref().map(|base| &base.referral),
+        Some(&Terms::from_referral(&shown))
+    );
+    let told = world.audit[audited..].iter().flat_map(|entry| &entry.findings);
+    let told: Vec<_> = told.map(|finding| (finding.code, finding.field)).collect();
+    assert_eq!(
+        told,
+        [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(Field::Team))]
+    );
+    let lines = link.journal.iter().filter(|line| line.contains("lu@partner.example"));
+    assert_eq!(lines.collect::<Vec<_>>(), Vec::<&String>::new());
+    // The two agree to differ.
+    world.deliver(&from_referral(referral, Cause::Compare));
+    world.settle();
+    assert_eq!(
+        world.find(Subject::Opportunity(opportunity)).unwrap().version,
+        link.version
     );
 }
 
