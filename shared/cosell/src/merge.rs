@@ -202,6 +202,12 @@ pub(crate) fn no_choice(value: &Term, label: &str) -> String {
     )
 }
 
+/// What is said of something that an unanswered referral does not take.
+pub(crate) fn deferred(field: Field, label: &str) -> Finding {
+    let text = format!("{label} is sent to Partner Center once the deal is accepted");
+    Finding::field(Code::Deferred, field, text).on(Side::PartnerCenter)
+}
+
 fn told_duration(duration: SignedDuration) -> String {
     match duration.as_secs() {
         seconds @ ..120 => format!("{seconds} seconds"),
@@ -529,10 +535,7 @@ impl Merge<'_> {
                     {
                         Gate::Open
                     }
-                    _ => later(
-                        Code::Deferred,
-                        format!("{label} is sent to Partner Center once the deal is accepted"),
-                    ),
+                    _ => Gate::Later(deferred(field, label)),
                 }
             }
             (Side::Dynamics, Field::Name) if fitted == &Term::Nothing => shut(

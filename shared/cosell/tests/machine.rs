@@ -905,6 +905,50 @@ fn people_who_are_refused_are_not_told_to_have_joined() {
 }
 
 #[test]
+fn what_travels_with_an_acceptance_waits_for_it() {
+    for won in [false, true] {
+        let (mut world, referral, opportunity) = waiting();
+        world.refused_path = Some("/status");
+        let (state, status) = if won { (1, 3) } else { (0, 1) };
+        edit_row(&mut world, opportunity, "statecode", number(state));
+        edit_row(&mut world, opportunity, "statuscode", number(status));
+        edit_row(&mut world, opportunity, "description", Cell::Null);
+        edit_row(&mut world, opportunity, "estimatedclosedate", text("2026-11-11"));
+        let (before, audited) = (world.referrals[&referral].clone(), world.audit.len());
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        // A referral that is not answered takes the answer only, and was not bothered with anything else.
+        assert_eq!(world.refusals, Vec::<String>::new());
+        assert_eq!(world.referrals[&referral], before);
+        let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+        let open: Vec<_> = link
+            .attention
+            .iter()
+            .map(|finding| (finding.code, finding.field))
+            .collect();
+        assert_eq!(open, [(Code::Refused, Some(Field::Stage))]);
+        assert!(!link.referenced);
+        let entries = &world.audit[audited..];
+        let told = entries.iter().flat_map(|entry| &entry.findings);
+        let is_carried = |code| [Code::Carried, Code::Conflict].contains(&code);
+        assert!(told.clone().all(|finding| !is_carried(finding.code)), "{entries:#?}");
+        for field in [Field::Notes, Field::CloseDate] {
+            let mut told = told.clone();
+            assert!(
+                told.any(|finding| (finding.code, finding.field) == (Code::Deferred, Some(field))),
+                "{field}"
+            );
+        }
+        assert!(entries.iter().all(|entry| entry.changes.is_empty()), "{entries:#?}");
+        world.refused_path = None;
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        world.assert_in_step(1);
+        assert_eq!(world.referrals[&referral].notes.as_deref(), Some(""));
+    }
+}
+
+#[test]
 fn a_deal_that_lacks_something_is_shared_once_it_is_filled_in() {
     let Story { mut world, hint, .. } = outbound(true);
     edit_row(&mut world, OPPORTUNITY, "cosell_solutions", Cell::Null);
