@@ -438,13 +438,5 @@ impl Mapping {
     }
 }
 
-/// Digits after the point that the CRM keeps for a row's currency.
-#[must_use]
-pub fn money_digits(row: &Row) -> Option<u32> {
-    row.row("transactioncurrencyid")?
-        .integer("currencyprecision")
-        .and_then(|digits| u32::try_from(digits).ok())
-}
-
 #[cfg(test)]
 mod tests;

@@ -84,7 +84,7 @@ impl Deal {
     }
 
     fn digits(&self) -> u32 {
-        mapping::money_digits(&self.row.shown()).unwrap_or(2)
+        MAPPING.money_digits(&self.row.shown()).unwrap_or(2)
     }
 
     /// What `side` would show of a value.

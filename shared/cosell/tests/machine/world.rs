@@ -413,7 +413,7 @@ impl World {
         let referral = Terms::from_referral(&self.referrals.get(&link.referral.unwrap()).unwrap().shown());
         let row = self.expanded(self.rows.get(&link.opportunity.unwrap()).unwrap());
         let opportunity = POLICY.mapping.terms(&row);
-        let digits = mapping::money_digits(&row).unwrap();
+        let digits = POLICY.mapping.money_digits(&row).unwrap();
         assert_eq!(link.money_digits, digits);
         for field in Field::ALL {
             let (ours, theirs) = (referral.get(field), opportunity.get(field));
