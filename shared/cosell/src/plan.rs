@@ -585,27 +585,17 @@ fn operations(field: Field, term: &Term, there: &Term, referral: Option<&Referra
         (Field::Campaign, Term::Nothing) => optional("/campaignId", ""),
         (Field::Program, Term::Text(program)) => optional("/referralProgram", program),
         (Field::Program, Term::Nothing) => optional("/referralProgram", ""),
-        (Field::Team, Term::People(people)) => {
+        (Field::Team | Field::Contacts, Term::People(people)) => {
             let is_empty = match (there, referral) {
                 (Term::People(_), _) => false,
                 (_, Some(_)) => true,
                 (_, None) => return None,
             };
-            join("/team", "/team/-", people, there, is_empty)
-        }
-        (Field::Contacts, Term::People(people)) => {
-            let is_empty = match (there, referral) {
-                (Term::People(_), _) => false,
-                (_, Some(_)) => true,
-                (_, None) => return None,
+            let (whole, one) = match field {
+                Field::Team => ("/team", "/team/-"),
+                _ => ("/customerProfile/team", "/customerProfile/team/-"),
             };
-            join(
-                "/customerProfile/team",
-                "/customerProfile/team/-",
-                people,
-                there,
-                is_empty,
-            )
+            join(whole, one, people, there, is_empty)
         }
         (Field::Solutions, Term::Solutions(ids)) => {
             // The whole list is replaced; what stays keeps the members we do not know.
