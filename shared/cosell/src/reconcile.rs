@@ -36,6 +36,7 @@ use crate::order::Order;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
 use crate::referral::{Reading, Referral};
+use crate::stage::Stage;
 
 /// How often a run starts over after somebody else was faster, before it leaves the deal for later.
 const RESTARTS: u32 = 3;
@@ -520,6 +521,7 @@ impl<'p> Reconcile<'p> {
             self.refuse(refusal);
         }
         self.leave_out_refused(&mut plan, base.as_ref());
+        self.leave_out_unaccepted(&mut plan, &link, base.as_ref());
         let qualify = match self.qualification(&link, &mut plan) {
             Ok(qualify) => qualify,
             Err(call) => return Decision::Ask(call),
@@ -703,6 +705,14 @@ impl<'p> Reconcile<'p> {
             plan.merged.toward_referral.set(*field, Term::Nothing);
             if matches!(field, Field::Team | Field::Contacts) {
                 // Whether a shared deal takes further people is not documented: the two agree to differ.
+                let there = match (self.referral.seen(), base) {
+                    (Some(referral), _) => Terms::from_referral(referral).get(*field).clone(),
+                    (None, Some(base)) => base.referral.get(*field).clone(),
+                    (None, None) => Term::Nothing,
+                };
+                plan.merged.base.referral.set(*field, there);
+                plan.findings
+                    .retain(|finding| (finding.field, finding.code) != (Some(*field), Code::Carried));
                 let text = format!("{}; the people there stay as they are", text.clone());
                 plan.findings
                     .push(Finding::field(Code::Frozen, *field, text).on(Side::PartnerCenter));
@@ -717,6 +727,37 @@ impl<'p> Reconcile<'p> {
                 list.retain(|finding| finding.field != Some(*field));
                 list.push(finding.clone());
             }
+        }
+    }
+
+    /// What was to travel with an acceptance that was refused, or behind it, waits: a referral that is not answered takes
+    /// the answer only.
+    fn leave_out_unaccepted(&self, plan: &mut plan::Plan, link: &Link, base: Option<&Base>) {
+        let stage = self.referral.seen().map(|seen| Terms::from_referral(seen).stage());
+        let is_refused = self.refused.iter().any(|(field, _)| *field == Field::Stage);
+        if !is_refused || stage != Some(Stage::Unanswered) {
+            return;
+        }
+        let mapping = self.rules(link);
+        plan.referral.clear();
+        plan.referenced = link.referenced;
+        let left_out: Vec<Field> = plan
+            .merged
+            .writes(Side::PartnerCenter)
+            .map(|(field, _)| field)
+            .collect();
+        for field in left_out {
+            plan.merged.toward_referral.set(field, Term::Nothing);
+            plan.merged.cleared.remove(&(Side::PartnerCenter, field));
+            plan.merged
+                .changes
+                .retain(|change| (change.field, change.side) != (field, Side::PartnerCenter));
+            for side in [Side::PartnerCenter, Side::Dynamics] {
+                let term = base.map(|base| base.side(side).get(field).clone()).unwrap_or_default();
+                plan.merged.base.side_mut(side).set(field, term);
+            }
+            plan.findings.retain(|finding| finding.field != Some(field));
+            plan.findings.push(merge::deferred(field, mapping.label(field)));
         }
     }
 

@@ -272,12 +272,7 @@ impl Reconcile<'_> {
         match self.account {
             Match::One(id) if !has_account => binds.bind("parentaccountid", "accounts", id.uuid()),
             Match::Several if !has_account => {
-                let text = format!(
-                    "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
-                    referral.customer_profile.name,
-                    self.candidates.join(", ")
-                );
-                let finding = Finding::new(Code::Ambiguous, text).on(Side::Dynamics);
+                let finding = self.several_accounts(&referral.customer_profile.name);
                 plan.attention.push(finding.clone());
                 plan.findings.push(finding);
             }
