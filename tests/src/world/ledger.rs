@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{AUDIT, LINKS, World};
@@ -91,10 +92,12 @@ impl World {
             .find(|link| string(link, "opportunity") == opportunity)
     }
 
-    /// How many deals wait for another look. One whose closing waits for its time is at rest until then.
+    /// How many deals wait for another look. One whose closing waits for hours is at rest until then.
     #[must_use]
     pub fn open_due(&self) -> usize {
-        let waits = |due: &Value| !due.is_null() && string(due, "why") != "closing";
+        let horizon = self.clock.now() + SignedDuration::from_hours(1);
+        let is_far = |due: &Value| string(due, "at").parse::<Timestamp>().is_ok_and(|at| at > horizon);
+        let waits = |due: &Value| !due.is_null() && !(string(due, "why") == "closing" && is_far(due));
         self.links()
             .iter()
             .filter(|link| link.get("due").is_some_and(waits))
