@@ -97,7 +97,7 @@ impl World {
     pub fn open_due(&self) -> usize {
         let horizon = self.clock.now() + SignedDuration::from_hours(1);
         let is_far = |due: &Value| string(due, "at").parse::<Timestamp>().is_ok_and(|at| at > horizon);
-        let waits = |due: &Value| !due.is_null() && !(string(due, "why") == "closing" && is_far(due));
+        let waits = |due: &Value| !due.is_null() && (string(due, "why") != "closing" || !is_far(due));
         self.links()
             .iter()
             .filter(|link| link.get("due").is_some_and(waits))
