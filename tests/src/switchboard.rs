@@ -49,6 +49,15 @@ impl Exchange {
     }
 }
 
+/// What was asked of whom, a line for each exchange.
+#[must_use]
+pub fn lines(exchanges: &[Exchange]) -> Vec<String> {
+    exchanges
+        .iter()
+        .map(|exchange| format!("{} {} {}", exchange.api, exchange.method, exchange.target))
+        .collect()
+}
+
 /// One way an exchange can go wrong.
 #[derive(Clone)]
 pub enum Fault {

@@ -7,6 +7,7 @@
 
 mod ledger;
 mod people;
+mod told;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -170,12 +171,8 @@ impl World {
     ///
     /// # Panics
     /// When it cannot start: a scenario cannot go on without its world.
-    #[expect(clippy::panic, reason = "a scenario cannot go on without its world")]
     pub async fn start() -> Self {
-        match Self::start_with(Setup::default()).await {
-            Ok(world) => world,
-            Err(error) => panic!("{error}"),
-        }
+        Self::start_set(&[]).await
     }
 
     /// Starts a world.

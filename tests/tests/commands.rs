@@ -11,7 +11,7 @@ mod common;
 use std::time::Duration;
 
 use cosell_tests::lambda::InvocationError;
-use cosell_tests::partner_center::{Inbound, InboundDeal};
+use cosell_tests::partner_center::InboundDeal;
 use cosell_tests::switchboard::{Exchange, Fault};
 use cosell_tests::world::{Setup, Sharing, World};
 use jiff::SignedDuration;
@@ -26,19 +26,6 @@ const IN_PROGRESS: i64 = 1;
 const NOT_SYNCED: i64 = 727_000_000;
 
 // ---- helpers ----------------------------------------------------------------------------------------------------------
-
-async fn shared(world: &World) -> (String, String) {
-    let opportunity = world.seller_enters(&Sharing::default());
-    world.settle().await;
-    let referral = world.referral_of(&opportunity);
-    (opportunity, referral)
-}
-
-async fn received(world: &World) -> (String, Inbound) {
-    let sent = world.microsoft_sends(&InboundDeal::default());
-    world.settle().await;
-    (world.opportunity_of(&sent.referral), sent)
-}
 
 /// One worker, and nothing comes by itself: the requests of a command are the only ones.
 async fn calm() -> World {
@@ -70,36 +57,13 @@ async fn is_refused(world: &World, command: Value, code: &str, words: &[&str]) {
 
 /// Whole rounds of both polls and a comparison of everything write nothing to a vendor; then the world is checked.
 async fn is_at_rest(world: World) {
-    world.settle().await;
-    let mark = world.switchboard.mark();
-    world.tick().await;
-    world.invoke(json!({ "run": "compare" })).await.unwrap();
-    world.settle().await;
-    world.tick().await;
-    world.settle().await;
-    let writes: Vec<String> = world
-        .vendor_writes_since(mark)
-        .iter()
-        .map(|write| format!("{} {} {}", write.api, write.method, write.target))
-        .collect();
-    assert!(writes.is_empty(), "{writes:#?}\n{}", world.state_of_affairs());
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
 fn state(world: &World, opportunity: &str) -> (i64, i64) {
     let row = world.opportunity(opportunity);
     (row["statecode"].as_i64().unwrap(), row["statuscode"].as_i64().unwrap())
-}
-
-fn position(world: &World, referral: &str) -> (String, String) {
-    let record = world.referral(referral);
-    let text = |member: &str| record[member].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("substatus"))
-}
-
-fn stands_at(world: &World, referral: &str, status: &str, substatus: &str) {
-    let expected = (status.to_owned(), substatus.to_owned());
-    assert_eq!(position(world, referral), expected, "{}", world.state_of_affairs());
 }
 
 /// Audited findings of a kind, each with what made us look.
@@ -162,8 +126,22 @@ async fn survives_every_crash<S>(
     command: impl Fn(&S) -> Value,
     refusal: Option<&str>,
     is_done: impl Fn(&World, &S),
-    writes: usize,
 ) {
+    let world = calm().await;
+    let deal = set(&world).await;
+    world.source.pause();
+    let mark = world.switchboard.mark();
+    order(&world, command(&deal)).await;
+    let writes = world
+        .switchboard
+        .since(mark)
+        .iter()
+        .filter(|exchange| is_write(exchange))
+        .count();
+    world.source.resume();
+    world.settle().await;
+    is_done(&world, &deal);
+    world.close().await;
     for position in 0..writes {
         let world = calm().await;
         let deal = set(&world).await;
@@ -196,13 +174,13 @@ async fn survives_every_crash<S>(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accept_takes_the_deal_on_both_sides_and_again_does_nothing() {
-    let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
-    stands_at(&world, &sent.referral, "New", "Pending");
+    let world = calm().await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
+    world.stands_at(&sent.referral, "New", "Pending");
     let answer = order(&world, json!({ "command": "accept", "opportunity": opportunity })).await;
     assert_eq!(answer["outcome"], "written", "{answer:#}");
     assert!(answer["findings"].to_string().contains("by an operator"), "{answer:#}");
-    stands_at(&world, &sent.referral, "Active", "Accepted");
+    world.stands_at(&sent.referral, "Active", "Accepted");
     assert_eq!(state(&world, &opportunity), (0, IN_PROGRESS));
     world.settle().await;
     assert_in_step(&world, &opportunity, &sent.referral);
@@ -236,13 +214,13 @@ async fn accept_takes_the_deal_on_both_sides_and_again_does_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decline_ends_the_deal_with_the_reason_on_both_sides() {
-    let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
+    let world = calm().await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     let mark = world.switchboard.mark();
     let decline = json!({ "command": "decline", "referral": sent.referral, "reason": "Not our region" });
     let answer = order(&world, decline.clone()).await;
     assert_eq!(answer["outcome"], "written", "{answer:#}");
-    stands_at(&world, &sent.referral, "Closed", "Declined");
+    world.stands_at(&sent.referral, "Closed", "Declined");
     assert_eq!(world.referral(&sent.referral)["statusReason"], "Not our region");
     assert_eq!(state(&world, &opportunity).0, 2, "the opportunity is lost");
     assert_eq!(world.opportunity(&opportunity)["cosell_closereason"], "Not our region");
@@ -290,7 +268,7 @@ async fn an_order_on_what_is_no_deal_is_refused() {
     let unlink = json!({ "command": "unlink", "opportunity": unready });
     is_refused(&world, unlink, "order_refused", &["linked to no other record"]).await;
 
-    let (opportunity, _) = shared(&world).await;
+    let (opportunity, _) = world.shared(&Sharing::default()).await;
     world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": false }));
     world.settle().await;
     let accept = json!({ "command": "accept", "opportunity": opportunity });
@@ -308,15 +286,14 @@ async fn an_order_on_what_is_no_deal_is_refused() {
 async fn an_acceptance_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, PATCH, change of state, update, commit.
     survives_every_crash(
-        async |world| received(world).await,
+        async |world| world.received(&InboundDeal::default()).await,
         |(opportunity, _)| json!({ "command": "accept", "opportunity": opportunity }),
         Some("is active in Partner Center"),
         |world, (opportunity, sent)| {
-            stands_at(world, &sent.referral, "Active", "Accepted");
+            world.stands_at(&sent.referral, "Active", "Accepted");
             assert_eq!(state(world, opportunity), (0, IN_PROGRESS));
             assert_in_step(world, opportunity, &sent.referral);
         },
-        5,
     )
     .await;
 }
@@ -325,8 +302,8 @@ async fn an_acceptance_survives_a_crash_behind_each_of_its_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restore_puts_the_loser_back_on_both_sides_and_again_does_nothing() {
-    let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let world = calm().await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     conflict(&world, &opportunity, &referral).await;
     let shown = order(&world, json!({ "command": "show", "opportunity": opportunity })).await;
     assert_eq!(shown["restorable"][0]["text"], "Said in the portal.", "{shown:#}");
@@ -367,8 +344,8 @@ async fn restore_puts_the_loser_back_on_both_sides_and_again_does_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_a_restore_overrules_unseen_is_recorded_as_lost() {
-    let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let world = calm().await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     conflict(&world, &opportunity, &referral).await;
     // Not yet seen by any poll.
     world.seller_edits(&opportunity, &json!({ "description": "Typed a moment ago." }));
@@ -396,7 +373,7 @@ async fn an_edit_that_a_restore_overrules_unseen_is_recorded_as_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_closed_referral_does_not_take_is_not_restored() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     let restore = json!({ "command": "restore", "opportunity": opportunity, "field": "notes" });
     is_refused(
         &world,
@@ -410,7 +387,7 @@ async fn what_a_closed_referral_does_not_take_is_not_restored() {
     is_refused(&world, other, "nothing_to_restore", &["there are notes of record"]).await;
     world.seller_wins(&opportunity);
     world.settle().await;
-    stands_at(&world, &referral, "Closed", "Won");
+    world.stands_at(&referral, "Closed", "Won");
     is_refused(
         &world,
         restore,
@@ -426,7 +403,7 @@ async fn a_restore_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, PATCH, update, commit.
     survives_every_crash(
         async |world| {
-            let (opportunity, referral) = shared(world).await;
+            let (opportunity, referral) = world.shared(&Sharing::default()).await;
             conflict(world, &opportunity, &referral).await;
             (opportunity, referral)
         },
@@ -437,7 +414,6 @@ async fn a_restore_survives_a_crash_behind_each_of_its_writes() {
             assert_eq!(notes(world, opportunity, referral), (back.clone(), back));
             assert_in_step(world, opportunity, referral);
         },
-        4,
     )
     .await;
 }
@@ -446,7 +422,7 @@ async fn a_restore_survives_a_crash_behind_each_of_its_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announced_restore_is_finished_by_the_next_look() {
     let world = calm().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     conflict(&world, &opportunity, &referral).await;
     let fault = Fault::RunAfterApply(world.sync.kill_switch());
     world.switchboard.plan(0, 1, fault, |exchange| {
@@ -482,7 +458,7 @@ fn is_apart(world: &World, opportunity: &str, referral: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_unlinked_stays_apart_until_it_is_linked_again() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     let unlink = json!({ "command": "unlink", "opportunity": opportunity });
     let answer = order(&world, unlink.clone()).await;
     assert_eq!(answer["outcome"], "written", "{answer:#}");
@@ -544,7 +520,7 @@ async fn what_was_unlinked_stays_apart_until_it_is_linked_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seller_who_takes_back_an_unlinked_deal_is_not_listed_any_more() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     order(&world, json!({ "command": "unlink", "referral": referral })).await;
     for (sync, listed) in [(true, 1), (false, 0)] {
         world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": sync }));
@@ -562,8 +538,8 @@ async fn a_seller_who_takes_back_an_unlinked_deal_is_not_listed_any_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_deals_exchange_their_records() {
     let world = World::start().await;
-    let (first, its_referral) = shared(&world).await;
-    let (second, other_referral) = shared(&world).await;
+    let (first, its_referral) = world.shared(&Sharing::default()).await;
+    let (second, other_referral) = world.shared(&Sharing::default()).await;
     let cross = json!({ "command": "link", "referral": its_referral, "opportunity": second });
     is_refused(&world, cross.clone(), "order_refused", &[&first, "unlink them first"]).await;
     order(&world, json!({ "command": "unlink", "opportunity": first })).await;
@@ -683,11 +659,10 @@ async fn a_row_that_could_not_be_shared_is_linked_to_a_referral_that_exists() {
 async fn unlinking_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, update, commit.
     survives_every_crash(
-        async |world| shared(world).await,
+        async |world| world.shared(&Sharing::default()).await,
         |(opportunity, _)| json!({ "command": "unlink", "opportunity": opportunity }),
         Some("unlinked already"),
         |world, (opportunity, referral)| is_apart(world, opportunity, referral),
-        3,
     )
     .await;
 }
@@ -697,7 +672,7 @@ async fn linking_survives_a_crash_behind_each_of_its_writes() {
     // Announcement, switch, commit; then the ordinary look: announcement, PATCH and update, commit.
     survives_every_crash(
         async |world| {
-            let (opportunity, referral) = shared(world).await;
+            let (opportunity, referral) = world.shared(&Sharing::default()).await;
             order(world, json!({ "command": "unlink", "opportunity": opportunity })).await;
             world.settle().await;
             (opportunity, referral)
@@ -705,7 +680,6 @@ async fn linking_survives_a_crash_behind_each_of_its_writes() {
         |(opportunity, referral)| json!({ "command": "link", "referral": referral, "opportunity": opportunity }),
         None,
         |world, (opportunity, referral)| assert_in_step(world, opportunity, referral),
-        6,
     )
     .await;
 }
@@ -723,7 +697,7 @@ async fn attention_lists_the_longest_waiting_first() {
     world.settle().await;
     let second = world.seller_enters(&unready);
     world.settle().await;
-    let (fine, _) = shared(&world).await;
+    let (fine, _) = world.shared(&Sharing::default()).await;
     let waits = order(&world, json!({ "command": "attention" })).await;
     let listed: Vec<&Value> = waits["deals"]
         .as_array()
@@ -744,7 +718,7 @@ async fn attention_lists_the_longest_waiting_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn resync_with_a_filter_has_those_deals_looked_at() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     let unready = world.seller_enters(&Sharing {
         solutions: None,
         ..Sharing::default()
@@ -808,18 +782,22 @@ async fn backfill_takes_in_what_is_older_than_the_first_look() {
     assert_eq!(answer["seen"], json!(6), "{answer:#}");
     let answer = order(&world, json!({ "command": "backfill", "all": true })).await;
     assert_eq!(answer["seen"], answer["hinted"], "{answer:#}");
-    let error = world
-        .invoke(json!({ "command": "backfill", "from": "somewhere" }))
-        .await
-        .unwrap_err();
-    assert_eq!(error.error_type, "invalid_place", "{error}");
+    for command in [
+        json!({ "command": "backfill", "from": "somewhere" }),
+        json!({ "command": "attention", "from": "somewhere" }),
+        json!({ "command": "resync", "filter": "due", "from": "2026-01-01 elsewhere" }),
+        json!({ "command": "resync", "filter": "all", "from": "somewhere" }),
+    ] {
+        let error = world.invoke(command.clone()).await.unwrap_err();
+        assert_eq!(error.error_type, "invalid_place", "{command}: {error}");
+    }
     is_at_rest(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn show_tells_of_halves_that_differ_and_of_what_would_be_done() {
     let world = World::start().await;
-    let (opportunity, _) = shared(&world).await;
+    let (opportunity, _) = world.shared(&Sharing::default()).await;
     // A name is not taken later, so both agree to differ.
     world.seller_edits(&opportunity, &json!({ "name": "Northbay phase two" }));
     world.settle().await;

@@ -67,16 +67,6 @@ fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_default().to_owned()
 }
 
-fn stands_at(world: &World, referral: &str, status: &str, substatus: &str) {
-    let record = world.referral(referral);
-    assert_eq!(
-        (text(&record, "status"), text(&record, "substatus")),
-        (status.to_owned(), substatus.to_owned()),
-        "{}",
-        world.state_of_affairs()
-    );
-}
-
 fn link(world: &World, lead: &str) -> Value {
     let found = world.links().into_iter().find(|link| link["lead"] == lead);
     assert!(found.is_some(), "no link of lead {lead}; {}", world.state_of_affairs());
@@ -123,18 +113,6 @@ fn is_linked_in_place(world: &World, lead: &str, referral: &str) -> Value {
     opportunity
 }
 
-/// Both polls, the comparison of everything, and nothing is written.
-async fn is_quiet(world: &World) {
-    world.settle().await;
-    let mark = world.switchboard.mark();
-    world.tick().await;
-    world.settle().await;
-    world.invoke(json!({ "run": "compare" })).await.unwrap();
-    world.settle().await;
-    let writes = world.vendor_writes_since(mark);
-    assert!(writes.is_empty(), "{writes:#?}");
-}
-
 // ---- arriving ---------------------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +152,7 @@ async fn a_referral_that_is_not_co_sell_arrives_as_one_lead_with_all_columns() {
     }
     assert!(text(&lead, "cosell_referrallink").contains(&referral));
     assert!(text(&lead, "cosell_audit").contains("the lead was created"), "{lead:#}");
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     assert_eq!(world.dataverse.rows("leads").len(), 1);
 
     // `show` knows it by each of its names.
@@ -208,7 +186,7 @@ async fn a_lead_that_was_accepted_already_arrives_as_an_opportunity() {
         (&opportunity["statecode"], &opportunity["statuscode"]),
         (&json!(0), &json!(1))
     );
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -222,7 +200,7 @@ async fn qualifying_a_lead_accepts_the_referral_and_links_the_opportunity_in_pla
     let mark = world.switchboard.mark();
     world.seller_qualifies(&lead);
     world.settle().await;
-    stands_at(&world, &referral, "Active", "Accepted");
+    world.stands_at(&referral, "Active", "Accepted");
     let opportunity = is_linked_in_place(&world, &lead, &referral);
     assert_eq!(link(&world, &lead)["id"], before["id"]);
     // What a qualification does not carry over stands on the opportunity all the same.
@@ -234,7 +212,7 @@ async fn qualifying_a_lead_accepts_the_referral_and_links_the_opportunity_in_pla
     assert_eq!(writes.len(), 2, "{writes:#?}");
     assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(52_000));
 
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.seller_edits(
         &text(&opportunity, "opportunityid"),
         &json!({ "description": "Pilot agreed." }),
@@ -267,7 +245,7 @@ async fn what_a_seller_typed_on_the_lead_travels_with_the_acceptance() {
     assert_eq!(record["details"]["notes"], "Two pilots.");
     let opportunity = is_linked_in_place(&world, &lead, &referral);
     assert_eq!(opportunity["estimatedclosedate"], json!("2027-07-01"));
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -286,7 +264,7 @@ async fn what_a_seller_typed_on_the_fresh_opportunity_is_an_edit() {
     let details = world.referral(&referral)["details"].clone();
     assert_eq!(details["dealValue"], json!(70_000));
     assert_eq!(details["closingDateTime"], "2027-08-15T00:00:00Z");
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -304,7 +282,7 @@ async fn sharing_the_fresh_opportunity_makes_no_second_referral() {
     world.settle().await;
     is_linked_in_place(&world, &lead, &referral);
     assert_eq!(world.partner_center.referrals().len(), 1);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -321,13 +299,13 @@ async fn disqualifying_a_lead_declines_the_referral_with_the_sellers_reason() {
         }
         world.seller_disqualifies(&lead, status);
         world.settle().await;
-        stands_at(&world, &referral, "Closed", "Declined");
+        world.stands_at(&referral, "Closed", "Declined");
         assert_eq!(world.referral(&referral)["statusReason"], expected);
         assert_eq!(world.lead(&lead)["statuscode"], json!(status));
         assert_eq!(link(&world, &lead)["attention"], Value::Null);
     }
     assert!(world.dataverse.opportunities().is_empty());
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -339,8 +317,8 @@ async fn a_lead_qualified_without_an_opportunity_asks_for_one_and_goes_on_with_i
     world.settle().await;
     let told = link(&world, &lead)["attention"].to_string();
     assert!(told.contains("create one from the lead"), "{told}");
-    stands_at(&world, &referral, "New", "Pending");
-    is_quiet(&world).await;
+    world.stands_at(&referral, "New", "Pending");
+    world.rounds_write_nothing().await;
 
     let row = json!({ "name": "Harvest", "originatingleadid@odata.bind": format!("/leads({lead})") });
     world.dataverse.seller_creates("opportunities", &row).unwrap();
@@ -349,9 +327,9 @@ async fn a_lead_qualified_without_an_opportunity_asks_for_one_and_goes_on_with_i
         .await
         .unwrap();
     world.settle().await;
-    stands_at(&world, &referral, "Active", "Accepted");
+    world.stands_at(&referral, "Active", "Accepted");
     is_linked_in_place(&world, &lead, &referral);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -382,11 +360,11 @@ async fn an_opportunity_made_by_hand_from_an_open_lead_waits_until_the_lead_is_q
         .await
         .unwrap();
     assert!(shown["attention"].to_string().contains("qualify the lead"), "{shown:#}");
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
 
     world.seller_edits(&lead, &json!({ "statecode": 1, "statuscode": 3 }));
     world.settle().await;
-    stands_at(&world, &referral, "Active", "Accepted");
+    world.stands_at(&referral, "Active", "Accepted");
     is_linked_in_place(&world, &lead, &referral);
     let waiting = world.invoke(json!({ "command": "attention" })).await.unwrap();
     assert_eq!(waiting["deals"], json!([]), "{waiting:#}");
@@ -396,7 +374,7 @@ async fn an_opportunity_made_by_hand_from_an_open_lead_waits_until_the_lead_is_q
         "{}",
         world.state_of_affairs()
     );
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -410,16 +388,16 @@ async fn a_lead_that_was_switched_off_is_followed_by_the_opportunity_that_is_sha
     assert_eq!(link(&world, &lead)["state"], "paused");
     world.seller_qualifies(&lead);
     world.settle().await;
-    stands_at(&world, &referral, "New", "Pending");
+    world.stands_at(&referral, "New", "Pending");
     let opportunity = text(&offspring(&world, &lead), "opportunityid");
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
 
     world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": true }));
     world.settle().await;
-    stands_at(&world, &referral, "Active", "Accepted");
+    world.stands_at(&referral, "Active", "Accepted");
     is_linked_in_place(&world, &lead, &referral);
     assert_eq!(world.partner_center.referrals().len(), referrals);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -455,7 +433,7 @@ async fn an_order_on_a_lead_is_refused_with_the_way_to_go() {
         assert!(error.message.contains(cure), "{order}: {error}");
     }
     assert_eq!((world.links(), world.audit()), before);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -468,9 +446,9 @@ async fn a_deleted_lead_is_not_brought_back() {
     assert_eq!(link(&world, &lead)["state"], "gone");
     let change = json!({ "details": { "notes": "Call them." } });
     world.partner_center.microsoft_edits(&referral, change).unwrap();
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     assert!(world.dataverse.rows("leads").is_empty());
-    stands_at(&world, &referral, "New", "Pending");
+    world.stands_at(&referral, "New", "Pending");
     world.close().await;
 }
 
@@ -497,7 +475,7 @@ async fn accepting_in_the_portal_qualifies_the_lead() {
     assert_eq!(accounts.len(), 1, "{accounts:#?}");
     assert_eq!(opportunity["_parentaccountid_value"], accounts[0]["accountid"]);
     assert_eq!(world.dataverse.rows("contacts").len(), 1);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -512,7 +490,7 @@ async fn accepting_in_the_portal_uses_the_account_that_is_there() {
     let opportunity = is_linked_in_place(&world, &lead, &referral);
     assert_eq!(opportunity["_parentaccountid_value"], json!(account.to_string()));
     assert_eq!(world.dataverse.rows("accounts").len(), 1);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -533,7 +511,7 @@ async fn winning_in_the_portal_qualifies_the_lead_and_wins_its_opportunity() {
         world.state_of_affairs()
     );
     assert!(world.losers().is_empty(), "{:#?}", world.losers());
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -554,10 +532,10 @@ async fn declining_or_expiring_in_the_portal_disqualifies_the_lead() {
     world.clock.advance(jiff::SignedDuration::from_hours(24 * 15));
     world.partner_center.expire_inbound();
     world.settle().await;
-    stands_at(&world, &referral, "Closed", "Expired");
+    world.stands_at(&referral, "Closed", "Expired");
     assert_eq!(world.lead(&expired)["statecode"], json!(2));
     assert!(world.dataverse.opportunities().is_empty());
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -565,7 +543,7 @@ async fn declining_or_expiring_in_the_portal_disqualifies_the_lead() {
 async fn an_edit_in_the_portal_reaches_the_lead_in_one_write() {
     let world = world_with(&[]).await;
     let (lead, referral) = received(&world).await;
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     let mark = world.switchboard.mark();
     let change = json!({ "details": { "dealValue": 48_000.25, "notes": "Smaller now.", "closingDateTime": "2027-06-30T00:00:00Z" } });
     world.partner_center.microsoft_edits(&referral, change).unwrap();
@@ -575,7 +553,7 @@ async fn an_edit_in_the_portal_reaches_the_lead_in_one_write() {
     assert_eq!(row["description"], "Smaller now.");
     assert_eq!(row["estimatedclosedate"], "2027-06-30");
     assert_eq!(world.vendor_writes_since(mark).len(), 1);
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -585,7 +563,7 @@ async fn an_edit_in_the_portal_reaches_the_lead_in_one_write() {
 async fn an_idle_tick_costs_one_call_for_each_followed_table() {
     let world = world_with(&[]).await;
     received(&world).await;
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     let mark = world.switchboard.mark();
     world.invoke(json!({ "run": "poll-dynamics" })).await.unwrap();
     let calls = world.switchboard.since(mark);
@@ -603,7 +581,7 @@ async fn without_change_tracking_changes_of_leads_are_found_by_their_time() {
     let (lead, referral) = received(&world).await;
     world.seller_disqualifies(&lead, CANCELED);
     world.settle().await;
-    stands_at(&world, &referral, "Closed", "Declined");
+    world.stands_at(&referral, "Closed", "Declined");
     world.close().await;
 }
 
@@ -662,7 +640,7 @@ async fn play(answer: Answer, crash: Option<usize>) -> (usize, BTreeMap<String, 
     // A poll that died keeps the others out until its lease ends.
     world.let_leases_lapse();
     world.settle().await;
-    stands_at(&world, &referral, "Active", "Accepted");
+    world.stands_at(&referral, "Active", "Accepted");
     is_linked_in_place(&world, &lead, &referral);
     let requests = world
         .switchboard
@@ -671,7 +649,7 @@ async fn play(answer: Answer, crash: Option<usize>) -> (usize, BTreeMap<String, 
         .filter(|call| is_on_the_way(call))
         .count();
     let effects = effects_since(&world, mark).business;
-    is_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
     (requests, effects)
 }

@@ -7,10 +7,10 @@
 
 use cosell_tests::dataverse::seed;
 use cosell_tests::lambda::FailureKind;
-use cosell_tests::partner_center::{Inbound, InboundDeal, InboundKind};
+use cosell_tests::partner_center::{InboundDeal, InboundKind};
 use cosell_tests::switchboard::Exchange;
-use cosell_tests::world::{Setup, Sharing, World};
-use serde_json::{Value, json};
+use cosell_tests::world::{Sharing, World};
+use serde_json::json;
 use uuid::Uuid;
 
 /// Choices of the sync state column.
@@ -26,50 +26,12 @@ const OUT_SOLD: i64 = 5;
 
 // ---- helpers ----------------------------------------------------------------------------------------------------------
 
-async fn world_with(settings: &[(&str, &str)]) -> World {
-    let settings = settings
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    World::start_with(Setup {
-        settings,
-        ..Setup::default()
-    })
-    .await
-    .unwrap()
-}
-
-/// A deal that a seller has shared with Microsoft invited, in step.
-async fn shared(world: &World) -> (String, String) {
-    let opportunity = world.seller_enters(&Sharing::default());
-    world.settle().await;
-    let referral = world.referral_of(&opportunity);
-    (opportunity, referral)
-}
-
-/// A deal that Microsoft has sent and nobody has answered, in step.
-async fn received(world: &World) -> (String, Inbound) {
-    let sent = world.microsoft_sends(&InboundDeal::default());
-    world.settle().await;
-    (world.opportunity_of(&sent.referral), sent)
-}
-
 async fn resync(world: &World, opportunity: &str) {
     world
         .invoke(json!({ "command": "resync", "opportunity": opportunity }))
         .await
         .unwrap();
     world.settle().await;
-}
-
-/// Codes and texts of what a person is told about a deal.
-fn attention(world: &World, opportunity: &str) -> Vec<(String, String)> {
-    let link = world.link_of(opportunity).unwrap_or_default();
-    let list = link["attention"].as_array().cloned().unwrap_or_default();
-    let text = |finding: &Value, member: &str| finding[member].as_str().unwrap_or_default().to_owned();
-    list.iter()
-        .map(|finding| (text(finding, "code"), text(finding, "text")))
-        .collect()
 }
 
 fn codes(attention: &[(String, String)]) -> Vec<&str> {
@@ -95,13 +57,6 @@ fn name(world: &World, opportunity: &str) -> String {
         .to_owned()
 }
 
-fn trail(world: &World, opportunity: &str) -> String {
-    world.opportunity(opportunity)["cosell_audit"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
-}
-
 /// The opportunity says that it is in step.
 fn is_in_step(world: &World, opportunity: &str) {
     assert_eq!(
@@ -115,7 +70,7 @@ fn is_in_step(world: &World, opportunity: &str) {
         "{}",
         name(world, opportunity)
     );
-    assert_eq!(attention(world, opportunity), []);
+    assert_eq!(world.attention(opportunity), []);
 }
 
 /// The opportunity asks its seller for something: cross mark, state Error, and these words in the trail.
@@ -132,30 +87,15 @@ fn asks_its_seller(world: &World, opportunity: &str, words: &str) {
         name(world, opportunity)
     );
     assert!(
-        trail(world, opportunity).contains(words),
+        world.trail(opportunity).contains(words),
         "{words} in {}",
-        trail(world, opportunity)
+        world.trail(opportunity)
     );
-}
-
-fn position(world: &World, referral: &str) -> (String, String) {
-    let record = world.referral(referral);
-    let text = |member: &str| record[member].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("substatus"))
 }
 
 fn state(world: &World, opportunity: &str) -> (i64, i64) {
     let row = world.opportunity(opportunity);
     (row["statecode"].as_i64().unwrap(), row["statuscode"].as_i64().unwrap())
-}
-
-fn stands_at(world: &World, referral: &str, status: &str, substatus: &str) {
-    assert_eq!(
-        position(world, referral),
-        (status.to_owned(), substatus.to_owned()),
-        "{}",
-        world.state_of_affairs()
-    );
 }
 
 // ---- sharing ----------------------------------------------------------------------------------------------------------
@@ -182,21 +122,21 @@ async fn is_shared_once_filled_in(
     for words in words {
         asks_its_seller(&world, &opportunity, words);
     }
-    let told = attention(&world, &opportunity);
+    let told = world.attention(&opportunity);
     assert_eq!(codes(&told), vec!["missing"; words.len()], "{told:?}");
 
     // Looking again says nothing twice.
-    let (before, mark) = (trail(&world, &opportunity), world.switchboard.mark());
+    let (before, mark) = (world.trail(&opportunity), world.switchboard.mark());
     world.invoke(json!({ "run": "compare" })).await.unwrap();
     world.settle().await;
-    assert_eq!(trail(&world, &opportunity), before);
+    assert_eq!(world.trail(&opportunity), before);
     assert!(world.vendor_writes_since(mark).is_empty());
 
     fill_in(&world, &opportunity);
     // What stands beside the opportunity is found by the daily comparison.
     world.invoke(json!({ "run": "compare" })).await.unwrap();
     world.settle().await;
-    stands_at(&world, &world.referral_of(&opportunity), "Active", "Accepted");
+    world.stands_at(&world.referral_of(&opportunity), "Active", "Accepted");
     is_in_step(&world, &opportunity);
     world.close().await;
 }
@@ -288,6 +228,8 @@ async fn a_deal_is_not_shared_before_its_seller_says_so() {
     });
     world.seller_edits(&opportunity, &json!({ "estimatedvalue": 7 }));
     world.settle().await;
+    // Not even if somebody asks for it.
+    resync(&world, &opportunity).await;
     assert!(
         world.partner_center.referrals().is_empty() && world.links().is_empty(),
         "{}",
@@ -299,7 +241,7 @@ async fn a_deal_is_not_shared_before_its_seller_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_microsoft_accepts_its_number_and_a_line_in_the_trail_appear() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     let engagement = world.referral(&referral)["engagementId"].as_str().unwrap().to_owned();
     world.partner_center.microsoft_accepts(&engagement).unwrap();
     world.settle().await;
@@ -310,29 +252,29 @@ async fn when_microsoft_accepts_its_number_and_a_line_in_the_trail_appear() {
         .unwrap();
     assert_eq!(world.opportunity(&opportunity)["cosell_microsoftcrmid"], json!(number));
     assert!(
-        trail(&world, &opportunity).contains("Microsoft's referral is active"),
+        world.trail(&opportunity).contains("Microsoft's referral is active"),
         "{}",
-        trail(&world, &opportunity)
+        world.trail(&opportunity)
     );
     is_in_step(&world, &opportunity);
 
     world.partner_center.microsoft_loses(&engagement, "Others").unwrap();
     world.settle().await;
     assert!(
-        trail(&world, &opportunity).contains("Microsoft's referral is lost"),
+        world.trail(&opportunity).contains("Microsoft's referral is lost"),
         "{}",
-        trail(&world, &opportunity)
+        world.trail(&opportunity)
     );
     // Microsoft leaving is no reason for the partner to stop.
     assert_eq!(state(&world, &opportunity), (0, IN_PROGRESS));
-    stands_at(&world, &referral, "Active", "Accepted");
+    world.stands_at(&referral, "Active", "Accepted");
     world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_changed_after_sharing_stays_in_dynamics_and_is_explained() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     world.seller_edits(&opportunity, &json!({ "name": "✔ Northbay, phase two" }));
     world.settle().await;
     assert_eq!(world.referral(&referral)["name"], "Northbay cold-chain monitoring");
@@ -353,7 +295,7 @@ async fn a_name_changed_after_sharing_stays_in_dynamics_and_is_explained() {
 #[tokio::test(flavor = "multi_thread")]
 async fn visibility_cannot_be_withdrawn() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     assert_eq!(
         world.opportunity(&opportunity)["cosell_referralvisibility"],
         json!(true)
@@ -376,9 +318,9 @@ async fn visibility_cannot_be_withdrawn() {
         audited(&world, "frozen")
     );
     assert!(
-        trail(&world, &opportunity).contains("stays visible"),
+        world.trail(&opportunity).contains("stays visible"),
         "{}",
-        trail(&world, &opportunity)
+        world.trail(&opportunity)
     );
     world.close().await;
 }
@@ -388,26 +330,26 @@ async fn visibility_cannot_be_withdrawn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_that_nobody_has_answered_sits_on_hold() {
     let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     assert_eq!(state(&world, &opportunity), (0, ON_HOLD));
-    stands_at(&world, &sent.referral, "New", "Pending");
+    world.stands_at(&sent.referral, "New", "Pending");
     is_in_step(&world, &opportunity);
     // Looking at it is not answering it.
     world.invoke(json!({ "run": "compare" })).await.unwrap();
     world.settle().await;
-    stands_at(&world, &sent.referral, "New", "Pending");
+    world.stands_at(&sent.referral, "New", "Pending");
     world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leaving_on_hold_accepts_the_deal_and_takes_value_and_date_along() {
     let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     let mark = world.switchboard.mark();
     let change = json!({ "statuscode": IN_PROGRESS, "estimatedvalue": 64_000.5, "estimatedclosedate": "2027-11-30" });
     world.seller_edits(&opportunity, &change);
     world.settle().await;
-    stands_at(&world, &sent.referral, "Active", "Accepted");
+    world.stands_at(&sent.referral, "Active", "Accepted");
     let record = world.referral(&sent.referral);
     assert_eq!(record["details"]["dealValue"], json!(64_000.5));
     assert_eq!(record["details"]["closingDateTime"], "2027-11-30T00:00:00Z");
@@ -421,7 +363,7 @@ async fn leaving_on_hold_accepts_the_deal_and_takes_value_and_date_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_waits_for_the_acceptance_survives_an_edit_of_microsoft() {
     let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     // The new name is settled at once, the notes have to wait.
     world.seller_edits(
         &opportunity,
@@ -438,7 +380,7 @@ async fn an_edit_that_waits_for_the_acceptance_survives_an_edit_of_microsoft() {
 
     world.seller_edits(&opportunity, &json!({ "statuscode": IN_PROGRESS }));
     world.settle().await;
-    stands_at(&world, &sent.referral, "Active", "Accepted");
+    world.stands_at(&sent.referral, "Active", "Accepted");
     // Both typed something else: Dynamics owns the notes, and what Microsoft typed is on record.
     assert_eq!(world.referral(&sent.referral)["details"]["notes"], "Call Tessa first.");
     assert_eq!(world.opportunity(&opportunity)["description"], "Call Tessa first.");
@@ -453,10 +395,10 @@ async fn an_edit_that_waits_for_the_acceptance_survives_an_edit_of_microsoft() {
 #[tokio::test(flavor = "multi_thread")]
 async fn winning_an_unanswered_deal_accepts_it_and_then_closes_it() {
     let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     world.seller_wins(&opportunity);
     world.settle().await;
-    stands_at(&world, &sent.referral, "Closed", "Won");
+    world.stands_at(&sent.referral, "Closed", "Won");
     let record = world.referral(&sent.referral);
     assert!(
         record["acceptedDateTime"].is_string(),
@@ -470,14 +412,14 @@ async fn winning_an_unanswered_deal_accepts_it_and_then_closes_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn canceling_an_unanswered_deal_declines_it_with_the_sellers_reason() {
     let world = World::start().await;
-    let (opportunity, sent) = received(&world).await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     world.seller_edits(
         &opportunity,
         &json!({ "cosell_closereason": "No capacity before harvest" }),
     );
     world.seller_loses(&opportunity, CANCELED);
     world.settle().await;
-    stands_at(&world, &sent.referral, "Closed", "Declined");
+    world.stands_at(&sent.referral, "Closed", "Declined");
     assert_eq!(
         world.referral(&sent.referral)["statusReason"],
         "No capacity before harvest"
@@ -491,11 +433,11 @@ async fn a_deal_that_nobody_answers_in_time_is_lost_on_both_sides() {
     let mut world = World::start().await;
     // After two weeks the delta link has expired as well, which is told with status 400.
     world.tolerate("dataverse");
-    let (opportunity, sent) = received(&world).await;
+    let (opportunity, sent) = world.received(&InboundDeal::default()).await;
     world.clock.advance(jiff::SignedDuration::from_hours(15 * 24));
     assert_eq!(world.partner_center.expire_inbound(), 1);
     world.settle().await;
-    stands_at(&world, &sent.referral, "Closed", "Expired");
+    world.stands_at(&sent.referral, "Closed", "Expired");
     assert_eq!(state(&world, &opportunity).0, 2);
     is_in_step(&world, &opportunity);
     world.close().await;
@@ -508,7 +450,7 @@ async fn leads_stay_out_unless_they_are_wanted() {
         ..InboundDeal::default()
     };
     for (cosell_only, wanted) in [("true", 0), ("false", 2)] {
-        let world = world_with(&[("SYNC_COSELL_ONLY", cosell_only)]).await;
+        let world = World::start_set(&[("SYNC_COSELL_ONLY", cosell_only)]).await;
         let leads =
             [InboundKind::QualifiedLead, InboundKind::MarketplaceLead].map(|kind| world.microsoft_sends(&lead(kind)));
         let deal = world.microsoft_sends(&InboundDeal::default());
@@ -528,18 +470,18 @@ async fn leads_stay_out_unless_they_are_wanted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn losing_a_shared_deal_gives_partner_center_the_reason_it_demands() {
     let world = World::start().await;
-    let (with_reason, first) = shared(&world).await;
+    let (with_reason, first) = world.shared(&Sharing::default()).await;
     world.seller_edits(&with_reason, &json!({ "cosell_closereason": "Price" }));
     world.seller_loses(&with_reason, OUT_SOLD);
     world.settle().await;
-    stands_at(&world, &first, "Closed", "Lost");
+    world.stands_at(&first, "Closed", "Lost");
     assert_eq!(world.referral(&first)["statusReason"], "Price");
     is_in_step(&world, &with_reason);
 
-    let (without, second) = shared(&world).await;
+    let (without, second) = world.shared(&Sharing::default()).await;
     world.seller_loses(&without, CANCELED);
     world.settle().await;
-    stands_at(&world, &second, "Closed", "Lost");
+    world.stands_at(&second, "Closed", "Lost");
     assert_eq!(world.referral(&second)["statusReason"], "Others");
     assert_eq!(state(&world, &without), (2, CANCELED));
     is_in_step(&world, &without);
@@ -549,7 +491,7 @@ async fn losing_a_shared_deal_gives_partner_center_the_reason_it_demands() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_won_in_the_portal_while_it_is_edited_in_dynamics_is_won_and_the_edit_explained() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     // The event is lost: the edit is seen first, and meets a referral that is closed already.
     world.partner_center.drop_deliveries(true);
     world.portal_edits(&referral, json!({ "status": "Closed", "substatus": "Won" }));
@@ -557,7 +499,7 @@ async fn a_deal_won_in_the_portal_while_it_is_edited_in_dynamics_is_won_and_the_
     world.seller_edits(&opportunity, &json!({ "estimatedvalue": 1 }));
     world.settle().await;
     assert_eq!(state(&world, &opportunity).0, 1);
-    stands_at(&world, &referral, "Closed", "Won");
+    world.stands_at(&referral, "Closed", "Won");
     assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(1.0));
     assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(125_000.5));
     let told = audited(&world, "frozen");
@@ -566,9 +508,9 @@ async fn a_deal_won_in_the_portal_while_it_is_edited_in_dynamics_is_won_and_the_
         "{told:?}"
     );
     assert!(
-        trail(&world, &opportunity).contains("after the referral was closed"),
+        world.trail(&opportunity).contains("after the referral was closed"),
         "{}",
-        trail(&world, &opportunity)
+        world.trail(&opportunity)
     );
     world.close().await;
 }
@@ -576,13 +518,13 @@ async fn a_deal_won_in_the_portal_while_it_is_edited_in_dynamics_is_won_and_the_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_won_in_the_portal_and_lost_in_dynamics_ends_as_the_referral_that_cannot_change() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     world.partner_center.drop_deliveries(true);
     world.portal_edits(&referral, json!({ "status": "Closed", "substatus": "Won" }));
     world.partner_center.drop_deliveries(false);
     world.seller_loses(&opportunity, CANCELED);
     world.settle().await;
-    stands_at(&world, &referral, "Closed", "Won");
+    world.stands_at(&referral, "Closed", "Won");
     assert_eq!(state(&world, &opportunity).0, 1);
     let losers = world.losers();
     assert!(
@@ -596,14 +538,14 @@ async fn a_deal_won_in_the_portal_and_lost_in_dynamics_ends_as_the_referral_that
 #[tokio::test(flavor = "multi_thread")]
 async fn reopening_after_partner_center_closed_is_explained_and_not_sent() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     world.portal_edits(&referral, json!({ "status": "Closed", "substatus": "Won" }));
     world.settle().await;
     assert_eq!(state(&world, &opportunity).0, 1);
     let mark = world.switchboard.mark();
     world.seller_reopens(&opportunity);
     world.settle().await;
-    let told = attention(&world, &opportunity);
+    let told = world.attention(&opportunity);
     assert_eq!(codes(&told), ["illegal_move"], "{told:?}");
     asks_its_seller(
         &world,
@@ -618,11 +560,11 @@ async fn reopening_after_partner_center_closed_is_explained_and_not_sent() {
     world.seller_edits(&opportunity, &json!({ "closeprobability": 80 }));
     world.invoke(json!({ "run": "compare" })).await.unwrap();
     world.settle().await;
-    assert_eq!(codes(&attention(&world, &opportunity)), ["illegal_move"]);
+    assert_eq!(codes(&world.attention(&opportunity)), ["illegal_move"]);
     world.seller_wins(&opportunity);
     world.settle().await;
     is_in_step(&world, &opportunity);
-    stands_at(&world, &referral, "Closed", "Won");
+    world.stands_at(&referral, "Closed", "Won");
     world.close().await;
 }
 
@@ -631,7 +573,7 @@ async fn reopening_after_partner_center_closed_is_explained_and_not_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn switching_sync_off_pauses_a_deal_and_switching_it_on_catches_up_on_both_sides() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": false }));
     world.settle().await;
     let row = world.opportunity(&opportunity);
@@ -662,11 +604,11 @@ async fn switching_sync_off_pauses_a_deal_and_switching_it_on_catches_up_on_both
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_opportunity_is_not_brought_back() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     let before = world.referral(&referral);
     world.seller_deletes(&opportunity);
     world.settle().await;
-    assert_eq!(codes(&attention(&world, &opportunity)), ["deleted"]);
+    assert_eq!(codes(&world.attention(&opportunity)), ["deleted"]);
     assert_eq!(world.referral(&referral), before);
 
     world.portal_edits(&referral, json!({ "details": { "notes": "Where has it gone?" } }));
@@ -678,7 +620,7 @@ async fn a_deleted_opportunity_is_not_brought_back() {
         world.dataverse.opportunities()
     );
     assert_eq!(world.referrals_of(&opportunity).len(), 1);
-    assert_eq!(codes(&attention(&world, &opportunity)), ["deleted"]);
+    assert_eq!(codes(&world.attention(&opportunity)), ["deleted"]);
     world.close().await;
 }
 
@@ -687,8 +629,8 @@ async fn a_write_that_a_plug_in_refuses_is_listed_with_its_words_and_the_others_
     let mut world = World::start().await;
     // The refusals are what this is about.
     world.tolerate("dataverse");
-    let (stubborn, refused) = shared(&world).await;
-    let (willing, other) = shared(&world).await;
+    let (stubborn, refused) = world.shared(&Sharing::default()).await;
+    let (willing, other) = world.shared(&Sharing::default()).await;
     let id: Uuid = stubborn.parse().unwrap();
     world.dataverse.plugin(move |table, row, _| match (table, row == id) {
         ("opportunity", true) => Err("Locked by Finance until Monday.".to_owned()),
@@ -700,7 +642,7 @@ async fn a_write_that_a_plug_in_refuses_is_listed_with_its_words_and_the_others_
     world.settle().await;
     assert_eq!(world.opportunity(&willing)["description"], "New plan.");
     is_in_step(&world, &willing);
-    let told = attention(&world, &stubborn);
+    let told = world.attention(&stubborn);
     assert_eq!(codes(&told), ["refused"], "{told:?}");
     assert!(told[0].1.contains("Locked by Finance until Monday."), "{told:?}");
     assert!(
@@ -721,7 +663,7 @@ async fn a_write_that_a_plug_in_refuses_is_listed_with_its_words_and_the_others_
 async fn a_refused_write_leaves_no_intent_open_and_no_edit_behind() {
     let mut world = World::start().await;
     world.tolerate("dataverse");
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     let id: Uuid = opportunity.parse().unwrap();
     world.seller_edits(&opportunity, &json!({ "estimatedvalue": 90_000 }));
     world.dataverse.plugin(
@@ -744,7 +686,7 @@ async fn a_refused_write_leaves_no_intent_open_and_no_edit_behind() {
         world.state_of_affairs()
     );
     assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(125_000.5));
-    assert_eq!(codes(&attention(&world, &opportunity)), ["refused"]);
+    assert_eq!(codes(&world.attention(&opportunity)), ["refused"]);
     world.close().await;
 }
 
@@ -755,7 +697,7 @@ async fn an_expired_delta_token_costs_a_full_look_and_makes_no_duplicates() {
     let mut world = World::start().await;
     // The expiry is told with status 400.
     world.tolerate("dataverse");
-    let (first, _) = shared(&world).await;
+    let (first, _) = world.shared(&Sharing::default()).await;
     let mark = world.switchboard.mark();
     world.dataverse.expire_delta_tokens();
     world.seller_edits(&first, &json!({ "estimatedvalue": 77_000 }));
@@ -793,7 +735,7 @@ async fn without_change_tracking_changes_are_found_by_their_time() {
     // Asking for tracked changes is refused with status 400.
     world.tolerate("dataverse");
     world.dataverse.change_tracking(false);
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     world.seller_edits(&opportunity, &json!({ "estimatedvalue": 88_000 }));
     world.settle().await;
     assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(88_000));
@@ -807,7 +749,7 @@ async fn without_change_tracking_changes_are_found_by_their_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn resync_brings_a_deal_into_step_at_once_and_show_writes_nothing() {
     let world = World::start().await;
-    let (opportunity, referral) = shared(&world).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     world.partner_center.drop_deliveries(true);
     world.portal_edits(&referral, json!({ "details": { "notes": "Nobody was told." } }));
     world.partner_center.drop_deliveries(false);
@@ -861,7 +803,7 @@ async fn resync_brings_a_deal_into_step_at_once_and_show_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_says_what_it_would_do_and_writes_to_neither_vendor() {
-    let world = world_with(&[("DRY_RUN", "true")]).await;
+    let world = World::start_set(&[("DRY_RUN", "true")]).await;
     let mark = world.switchboard.mark();
     let opportunity = world.seller_enters(&Sharing::default());
     let unready = world.seller_enters(&Sharing {
@@ -898,10 +840,10 @@ async fn a_dry_run_says_what_it_would_do_and_writes_to_neither_vendor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_check_marks_names_stay_as_people_wrote_them() {
-    let world = world_with(&[("DISPLAY_CHECKMARK", "false")]).await;
-    let (opportunity, referral) = shared(&world).await;
+    let world = World::start_set(&[("DISPLAY_CHECKMARK", "false")]).await;
+    let (opportunity, referral) = world.shared(&Sharing::default()).await;
     assert_eq!(name(&world, &opportunity), "Northbay cold-chain monitoring");
-    let (inbound, _) = received(&world).await;
+    let (inbound, _) = world.received(&InboundDeal::default()).await;
     assert_eq!(name(&world, &inbound), "Harvest forecasting");
     let unready = world.seller_enters(&Sharing {
         solutions: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cosell_tests::partner_center::Release;
-use cosell_tests::switchboard::Exchange;
+use cosell_tests::switchboard::lines;
 use cosell_tests::world::{Setup, Sharing, World};
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,13 +18,6 @@ async fn world_with_a_shared_deal() -> (World, String, String) {
     world.settle().await;
     let referral = world.referral_of(&opportunity);
     (world, opportunity, referral)
-}
-
-fn list(calls: &[Exchange]) -> Vec<String> {
-    calls
-        .iter()
-        .map(|call| format!("{} {} {}", call.api, call.method, call.target))
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +93,7 @@ async fn a_change_of_an_opportunity_costs_one_read_and_one_write() {
         })
         .await;
     assert!(world.source.idle(LAG).await);
-    let calls = list(&world.vendor_calls_since(mark));
+    let calls = lines(&world.vendor_calls_since(mark));
     assert_eq!(calls.len(), 2, "{calls:#?}");
     assert!(
         calls[0].starts_with("dataverse GET") && calls[1].starts_with("partner_center PATCH"),
@@ -118,7 +111,7 @@ async fn a_change_of_a_referral_costs_one_read_and_one_write() {
     world.portal_edits(&referral, json!({"details": {"dealValue": 77_000}}));
     assert!(world.partner_center.quiet(LAG).await && world.source.idle(LAG).await);
     assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(77_000.0));
-    let calls = list(&world.vendor_calls_since(mark));
+    let calls = lines(&world.vendor_calls_since(mark));
     assert_eq!(calls.len(), 2, "{calls:#?}");
     assert!(
         calls[0].starts_with("partner_center GET") && calls[1].starts_with("dataverse PATCH"),
@@ -139,7 +132,7 @@ async fn an_echo_costs_at_most_one_read_and_writes_nothing() {
     let tick = world.invoke(json!({"run": "poll-dynamics"})).await.unwrap();
     assert_eq!(tick["hinted"], 1, "{tick}");
     assert!(world.source.idle(LAG).await);
-    let calls = list(&world.vendor_calls_since(mark));
+    let calls = lines(&world.vendor_calls_since(mark));
     assert_eq!(calls.len(), 1, "{calls:#?}");
     assert!(world.vendor_writes_since(mark).is_empty());
     assert_eq!(world.audit().len(), audited, "an echo leaves no record");
@@ -175,7 +168,7 @@ async fn an_idle_poll_is_one_call_per_followed_table_however_many_deals_there_ar
             .into_iter()
             .filter(|call| call.api == api)
             .collect();
-        assert_eq!(calls.len(), tables, "{:#?}", list(&calls));
+        assert_eq!(calls.len(), tables, "{:#?}", lines(&calls));
     }
     world.close().await;
 }
@@ -205,7 +198,7 @@ async fn once_both_sides_agree_polls_and_redeliveries_write_nothing() {
     }
     world.invoke(json!({"run": "compare"})).await.unwrap();
     world.settle().await;
-    let writes = list(&world.vendor_writes_since(mark));
+    let writes = lines(&world.vendor_writes_since(mark));
     assert!(writes.is_empty(), "{writes:#?}");
     assert_eq!(versions(&world), before);
     assert_eq!(

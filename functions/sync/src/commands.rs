@@ -1,7 +1,8 @@
 //! The commands of an operator: one deal, or many.
 //!
-//! Knows: what each command is answered. Refuses to decide anything about a deal. Guarantee: an order that was refused,
-//! by us or by a vendor, is an error that names what stands in its way, and nothing was done for it.
+//! Knows: what each command is answered. Refuses to decide anything about a deal. Guarantee: an order that we refuse is an
+//! error that names what stands in its way, and nothing was done for it. What a vendor refuses is an error as well; where
+//! the other side had taken it before, the deal is listed with what was refused.
 
 use connector::commands::Loser;
 use connector::connector::Connector;
@@ -16,6 +17,9 @@ use cosell::reconcile::Report;
 use serde_json::{Value, json};
 
 use crate::{Command, Counted, Error, now};
+
+/// The code of an order that was refused.
+pub(crate) const REFUSED: &str = "order_refused";
 
 /// Does what a command says, and answers it.
 pub(crate) async fn obey(
@@ -101,7 +105,7 @@ fn taken(report: Report) -> Result<Report, Error> {
     if let Some(Finding { text, .. }) = refusal {
         return Err(Error::Fault(Fault {
             class: Class::Permanent,
-            code: "order_refused",
+            code: REFUSED,
             message: text.clone(),
             in_doubt: false,
         }));

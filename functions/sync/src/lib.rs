@@ -56,6 +56,11 @@ impl Error {
             Self::Answer(_) => "invalid_answer",
         }
     }
+
+    /// Whether an order was refused, which is no failure of ours.
+    fn is_refusal(&self) -> bool {
+        self.code() == commands::REFUSED
+    }
 }
 
 impl From<Error> for Diagnostic {
@@ -111,7 +116,12 @@ pub async fn handle(connector: &Connector, payload: Value, request: &str, run: &
     let outcome = match &result {
         Ok(_) => counted.outcome,
         Err(error) => {
-            tracing::error!(outcome = error.code(), %error, "the invocation failed");
+            if error.is_refusal() {
+                // Whoever gave the order is told why; the words may be a customer's.
+                tracing::warn!(outcome = error.code(), "an order was refused");
+            } else {
+                tracing::error!(outcome = error.code(), %error, "the invocation failed");
+            }
             counted.failed(error);
             error.code()
         }

@@ -249,7 +249,7 @@ both.",
 pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) deal: Deal,
-    /// Which field: name, value, close_date, notes, stage, visibility or solutions.
+    /// Which field, as `cosell show` names it: for instance value, close_date or notes.
     #[arg(long, value_name = "FIELD")]
     pub(crate) field: String,
     /// Number of the audit record.

@@ -397,13 +397,13 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Text as it stands; nothing for what is none.
 /// A member of an answer, null when it is not there.
 fn part<'a>(value: &'a Value, place: &str) -> &'a Value {
     const NULL: &Value = &Value::Null;
     value.pointer(place).unwrap_or(NULL)
 }
 
+/// Text as it stands; nothing for what is none.
 fn said(value: &Value) -> String {
     value.as_str().map(str::to_owned).unwrap_or_default()
 }

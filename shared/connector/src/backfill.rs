@@ -4,7 +4,7 @@
 //! vendor; records that a deal holds already are passed over unless everything is wanted; where it stops for want of
 //! time, it says where to go on.
 
-use cosell::fault::{Class, Fault};
+use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::OpportunityId;
 use cosell::link::Link;
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::connector::Connector;
+use crate::ledger;
 use crate::poll::{RESERVE, Tick};
 use crate::queue::Keyed;
 
@@ -58,12 +59,7 @@ impl Connector {
     pub async fn backfill(&self, order: &Backfill, tick: Tick<'_>) -> Result<Filled, Fault> {
         let mut place = match order.from.as_deref() {
             None => Place::Beginning,
-            Some(from) => serde_json::from_str(from).map_err(|_| Fault {
-                class: Class::Permanent,
-                code: "invalid_place",
-                message: "\"from\" is not a place that backfill answered as \"next\"".to_owned(),
-                in_doubt: false,
-            })?,
+            Some(from) => serde_json::from_str(from).map_err(|_| ledger::Error::NoPlace)?,
         };
         let mut filled = Filled::default();
         loop {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::connector::Connector;
-use crate::ledger::{Listed, PageToken};
+use crate::ledger::{self, Listed, PageToken};
 use crate::poll::{RESERVE, Tick};
 use crate::queue::Keyed;
 
@@ -159,12 +159,8 @@ impl Connector {
     }
 
     async fn scanned(&self, from: Option<&str>) -> Result<(Vec<Subject>, Option<String>), Fault> {
-        let from = from.map(serde_json::from_str::<PageToken>).transpose().map_err(|_| {
-            refused(
-                "invalid_place",
-                "\"from\" is not a place that this command answered as \"next\"".to_owned(),
-            )
-        })?;
+        let from = from.map(serde_json::from_str::<PageToken>).transpose();
+        let from = from.map_err(|_| ledger::Error::NoPlace)?;
         let page = self.ledger.scan_links(from).await?;
         for error in &page.broken {
             tracing::error!(%error, "a link cannot be read");

@@ -9,7 +9,7 @@ use cosell::fault::{Class, Fault};
 use cosell::ids::{CurrencyId, Etag, LeadId, OpportunityId};
 use cosell::mapping::AccountColumns;
 use cosell::opportunity::{Cell, Row, RowChange};
-use cosell::reconcile::call::{Close, Qualify};
+use cosell::reconcile::call::{Close, MOST_FOUND, Qualify};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderName, IF_NONE_MATCH};
@@ -40,9 +40,6 @@ const ROW_AFTERWARDS: &str =
 /// 500 rows keep a page well below the limit for answers and a first sync of 100,000 rows below 200 calls.
 const TRACKED: &str = "odata.track-changes,odata.maxpagesize=500";
 const PAGED: &str = "odata.maxpagesize=500";
-
-/// Rows of a search: enough to tell several from one, and to list them for a person.
-const MOST_FOUND: usize = 10;
 
 /// Escapes everything but what RFC 3986 calls unreserved.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -389,7 +386,7 @@ impl Dataverse {
         }
     }
 
-    /// The opportunities that came of a lead, the oldest first; at most two.
+    /// The opportunities that came of a lead, the oldest first; at most [`MOST_FOUND`].
     ///
     /// # Errors
     /// As [`Dataverse::read`].
@@ -430,7 +427,7 @@ impl Dataverse {
     }
 
     /// Active accounts whose web site names a domain or whose mail address is in it. A name that merely contains the
-    /// domain is among them: look at each.
+    /// domain is among them: look at each. At [`MOST_FOUND`] there may be more than were listed.
     ///
     /// # Errors
     /// As [`Dataverse::read`].

@@ -12,7 +12,7 @@
 //! | `pk` | `sk` | attributes |
 //! |---|---|---|
 //! | `LINK#<id>` | `LINK` | `version` N, `writer`, `body` (JSON of the whole link), `referral`, `opportunity`, `microsoft`; `due_shard` and `due_at` while due, `attention_shard` and `attention_since` while a person is waited for |
-//! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link`; once it was let go `parted` instead, the link that held it last |
+//! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `LEAD#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link`; once it was let go `parted` instead, the link that held it last |
 //! | `CURSOR#<system>` | `CURSOR` | `value`, `version` N |
 //! | `LEASE#<name>` | `LEASE` | `holder`, `until` |
 //! | `BREAKER#<api>` | `BREAKER` | `open_until` |
@@ -123,6 +123,9 @@ pub enum Error {
         /// Of all of them.
         bytes: usize,
     },
+    /// Where a list is to go on is no place of it.
+    #[error("\"from\" is not a place that this command answered as \"next\"")]
+    NoPlace,
     /// The audit already says something else of this version.
     #[error("the audit of link {link} has an entry for version {version} already; its link was restored or deleted")]
     AuditExists {
@@ -144,6 +147,7 @@ impl Error {
             | Self::Dangling { .. }
             | Self::TooLarge { .. }
             | Self::TooMuchAtOnce { .. }
+            | Self::NoPlace
             | Self::AuditExists { .. } => Class::Permanent,
         }
     }
@@ -158,6 +162,7 @@ impl Error {
             Self::Dangling { .. } => "ledger_pointer_dangling",
             Self::TooLarge { .. } => "ledger_item_too_large",
             Self::TooMuchAtOnce { .. } => "ledger_write_too_large",
+            Self::NoPlace => "invalid_place",
             Self::AuditExists { .. } => "ledger_audit_exists",
         }
     }

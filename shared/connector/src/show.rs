@@ -60,12 +60,9 @@ impl Connector {
     /// # Errors
     /// When the ledger or a vendor does not answer.
     pub async fn show(&self, subject: Subject, trace: &str, now: Timestamp, run: &Run) -> Result<Option<Shown>, Fault> {
-        let kept = match self.ledger.find(subject).await? {
-            Some(link) => Some(link),
-            // What waits for another deal's link is kept under its own id alone.
-            None => self.ledger.get(subject.own_link()).await?,
+        let Some(link) = self.ledger.find(subject).await? else {
+            return Ok(None);
         };
-        let Some(link) = kept else { return Ok(None) };
         // A link that was let go by one of its records may not name the one that was asked for.
         let referral = match subject {
             Subject::Referral(id) => link.referral.or(Some(id)),

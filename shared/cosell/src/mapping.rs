@@ -44,6 +44,9 @@ const MARK_ROOM: usize = 2;
 /// Fields that Partner Center demands of every deal.
 const REQUIRED: [Field; 3] = [Field::Name, Field::Value, Field::CloseDate];
 
+/// Fields that no creation in Partner Center carries: that a PATCH takes them is documented, that a creation does is not.
+pub(crate) const FOLLOWING: [Field; 3] = [Field::SalesStage, Field::Campaign, Field::Program];
+
 /// UTF-16 units that the column of the closing reason holds.
 const CLOSE_REASON_ROOM: usize = 200;
 
@@ -443,14 +446,6 @@ impl Mapping {
     pub fn constants(&self, table: Table) -> RowChange {
         self.constants.get(&table).cloned().unwrap_or_default()
     }
-}
-
-/// Digits after the point that the CRM keeps for a row's currency.
-#[must_use]
-pub fn money_digits(row: &Row) -> Option<u32> {
-    row.row("transactioncurrencyid")?
-        .integer("currencyprecision")
-        .and_then(|digits| u32::try_from(digits).ok())
 }
 
 #[cfg(test)]

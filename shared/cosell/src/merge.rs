@@ -145,8 +145,8 @@ impl Input<'_> {
                     amount: base,
                     currency: None,
                 },
-                Term::Money { amount: now, .. },
-            ) => base != now,
+                Term::Money { amount: now, currency },
+            ) => base != now || currency.as_ref().is_some_and(|now| self.has_entered(field, now)),
             // A reason that stands there, or is added, after the deal was lost without one: nobody can take it any more.
             (
                 Side::Dynamics,
@@ -157,6 +157,17 @@ impl Input<'_> {
                 Term::Stage { stage: now, .. },
             ) => base != now,
             (_, base, now) => base != now,
+        }
+    }
+
+    /// Whether the currency of a row that had none is a person's: it is another than was agreed on, or none was and the
+    /// CRM gives rows none by itself.
+    fn has_entered(&self, field: Field, now: &Currency) -> bool {
+        match self.base.map(|base| base.referral.get(field)) {
+            Some(Term::Money {
+                currency: Some(agreed), ..
+            }) => agreed != now,
+            _ => !self.mapping.gives_currency(),
         }
     }
 
@@ -199,6 +210,12 @@ pub(crate) fn no_choice(value: &Term, label: &str) -> String {
     format!(
         "Partner Center says {value}, for which {label:?} has no choice; add it to the values of the mapping, and to the CRM"
     )
+}
+
+/// What is said of something that an unanswered referral does not take.
+pub(crate) fn deferred(field: Field, label: &str) -> Finding {
+    let text = format!("{label} is sent to Partner Center once the deal is accepted");
+    Finding::field(Code::Deferred, field, text).on(Side::PartnerCenter)
 }
 
 fn told_duration(duration: SignedDuration) -> String {
@@ -472,9 +489,6 @@ impl Merge<'_> {
                     "{label} changed in Dynamics to {value} after the referral was closed; Partner Center keeps what it has"
                 ),
             ),
-            (Side::Dynamics, _) if !fitted.is_readable() => {
-                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
-            }
             (_, _) if !self.input.mapping.update(field).allows(toward) && self.input.base.is_some() => shut(
                 Code::Frozen,
                 format!(
@@ -482,6 +496,9 @@ impl Merge<'_> {
                     self.now(toward).get(field)
                 ),
             ),
+            (Side::Dynamics, _) if !fitted.is_readable() => {
+                Gate::Later(Finding::field(Code::UnknownValue, field, no_choice(value, label)).on(toward.other()))
+            }
             (Side::PartnerCenter, Field::Name) => shut(
                 Code::Frozen,
                 format!("{label} differs: Partner Center takes a name only when a deal is created"),
@@ -542,10 +559,7 @@ impl Merge<'_> {
                     {
                         Gate::Open
                     }
-                    _ => later(
-                        Code::Deferred,
-                        format!("{label} is sent to Partner Center once the deal is accepted"),
-                    ),
+                    _ => Gate::Later(deferred(field, label)),
                 }
             }
             (Side::Dynamics, Field::Name) if fitted == &Term::Nothing => shut(
@@ -908,6 +922,78 @@ mod tests {
         let merged = merged(DEFAULT, &before, &[], &[(Field::Value, money("7", "EUR"))]);
         assert_eq!(merged.changes, []);
         assert!(merged.silent.contains(&Field::Value));
+    }
+
+    #[test]
+    fn a_field_that_does_not_travel_to_dynamics_asks_for_no_further_choice_there() {
+        let of = |update: &str| {
+            DEFAULT.replace(
+                "[people]",
+                &format!(
+                    "[[field]]\ndeal = \"campaign\"\ncolumn = \"@campaign\"\nlabel = \"Campaign\"\nkind = \"choice\"\n\
+                     values = {{ Spring = 1 }}\ncreate = \"none\"\nupdate = {update:?}\nowner = \"dynamics\"\nrequired = false\n\
+                     [people]"
+                ),
+            )
+        };
+        let referral = [(Field::Campaign, text("Autumn"))];
+        for (update, code) in [
+            ("both", Code::UnknownValue),
+            ("toward_partner_center", Code::Frozen),
+            ("none", Code::Frozen),
+        ] {
+            let merged = merged(&of(update), &[(Field::Campaign, text("Spring"))], &referral, &[]);
+            assert_eq!(codes(&merged), [code], "{update}");
+            assert!(!merged.writes_to(Side::Dynamics), "{update}");
+        }
+    }
+
+    #[test]
+    fn a_currency_that_is_entered_later_is_an_edit() {
+        // Shared as 7 EUR by the default, or received without a currency, while the row has none.
+        let bare = |amount: &str| Term::Money {
+            amount: amount.parse().unwrap(),
+            currency: None,
+        };
+        let lookup = "kind = \"lookup\"\ncolumn = \"transactioncurrencyid\"";
+        let texts = DEFAULT.replace(lookup, "kind = \"text\"\ncolumn = \"@currency\"");
+        for (mapping, agreed, now, carried) in [
+            (DEFAULT, money("7", "EUR"), money("7", "EUR"), None),
+            (DEFAULT, money("7", "EUR"), money("7", "USD"), Some(money("7", "USD"))),
+            // Rows that point to currencies get one by themselves.
+            (DEFAULT, bare("7"), money("7", "USD"), None),
+            (&texts, money("7", "EUR"), bare("7"), None),
+            (&texts, money("7", "EUR"), money("7", "EUR"), None),
+            (&texts, money("7", "EUR"), money("7", "USD"), Some(money("7", "USD"))),
+            (&texts, bare("7"), money("7", "USD"), Some(money("7", "USD"))),
+            (&texts, bare("7"), money("8", "USD"), Some(money("8", "USD"))),
+        ] {
+            let mut base = Base {
+                referral: with(&[(Field::Value, agreed.clone())]),
+                opportunity: with(&[(Field::Value, bare("7"))]),
+            };
+            let merged = merge(Input {
+                close_delay: None,
+                answerable: true,
+                mapping: &Mapping::parse(mapping).unwrap(),
+                base: Some(&base),
+                referral: &base.referral,
+                opportunity: &with(&[(Field::Value, now.clone())]),
+                money_digits: 2,
+                digits_of: &BTreeMap::new(),
+                marked: true,
+                solution_rows: true,
+                missing_currencies: &BTreeSet::new(),
+                paused: None,
+            });
+            let sent = Some(merged.toward_referral.get(Field::Value)).filter(|sent| *sent != &Term::Nothing);
+            assert_eq!(sent, carried.as_ref(), "{agreed} and then {now}");
+            if carried.is_some() {
+                base.referral.set(Field::Value, now.clone());
+                base.opportunity.set(Field::Value, now.clone());
+            }
+            assert_eq!(merged.base, base, "{agreed} and then {now}");
+        }
     }
 
     #[test]

@@ -106,6 +106,18 @@ fn refused(field: Field, text: impl Into<String>) -> Finding {
 /// What stands in the way; then nothing is to be done for the order.
 pub(crate) fn merge(input: Input<'_>, field: Field, value: &Term) -> Result<Merged, Finding> {
     let (mapping, label) = (input.mapping, input.mapping.label(field));
+    if matches!(field, Field::Team | Field::Contacts) {
+        let text = format!(
+            "{label} only grows in Partner Center, so an earlier list is not put back; take people off in Partner Center"
+        );
+        return Err(refused(field, text));
+    }
+    if field == Field::Visibility && value == &Term::Flag(false) {
+        return Err(refused(
+            field,
+            "what Microsoft could see once cannot be hidden from it again",
+        ));
+    }
     if field != Field::Stage && mapping.rule(field).is_none() {
         let text = format!("{label} is not mapped, so it is neither side's business; add it to the mapping");
         return Err(refused(field, text));

@@ -147,8 +147,8 @@ enum Invitation {
     Wanted,
     /// It cannot, for these reasons.
     Impossible(Vec<Finding>),
-    /// It cannot, and never will for this wish.
-    Never(Finding),
+    /// It cannot, and never will for this wish; what there is to say of it.
+    Never(Option<Finding>),
 }
 
 /// Whether the seller wants help that Microsoft was not asked for. An invitation is the creation of Microsoft's half;
@@ -165,23 +165,41 @@ fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Re
     let particulars = mapping.particulars(row);
     let asked = picture.link.asked.as_ref();
     let is_new = asked.map_or(particulars.help.is_some(), |asked| asked.help != particulars.help);
-    if picture.link.microsoft.is_some() || picture.microsoft.is_some() {
-        // What was asked before this was written down is not known.
-        let text = match (asked, &particulars.help) {
-            (Some(Asked { refused: None, .. }), Some(help)) if is_new => {
-                format!(
-                    "Microsoft is asked for help once; that {} is wanted now, tell it in the notes",
-                    help.0
-                )
-            }
-            (Some(Asked { refused: None, .. }), None) if is_new => {
-                "Microsoft was asked for help, which cannot be taken back".to_owned()
-            }
-            _ => return Ok(Invitation::Unwanted),
+    let has_half = picture.link.microsoft.is_some() || picture.microsoft.is_some();
+    let never = |text: &str| Invitation::Never(Some(Finding::new(Code::Frozen, text).on(Side::Dynamics)));
+    let is_wanted = particulars.help.is_some();
+    if is_new && (is_wanted || has_half) || is_wanted && picture.insists {
+        let referral = picture.referral.ok_or(Need::Referral)?;
+        let sent = if referral.is_invited_by_microsoft() {
+            Some("Microsoft sent this deal itself, so there is nobody to ask for help")
+        } else if referral.is_from_another_partner() {
+            Some("another partner sent this deal; help from Microsoft is for that partner to ask for")
+        } else {
+            None
         };
-        return Ok(Invitation::Never(Finding::new(Code::Frozen, text).on(Side::Dynamics)));
+        if let Some(text) = sent {
+            return Ok(if is_wanted {
+                never(text)
+            } else {
+                Invitation::Never(None)
+            });
+        }
     }
-    if particulars.help.is_none() {
+    if has_half {
+        return Ok(match (asked, &particulars.help) {
+            _ if !is_new => Invitation::Unwanted,
+            (Some(Asked { refused: None, .. }), Some(help)) => never(&format!(
+                "Microsoft is asked for help once; that {} is wanted now, tell it in the notes",
+                help.0
+            )),
+            (Some(Asked { refused: None, .. }), None) => {
+                never("Microsoft was asked for help, which cannot be taken back")
+            }
+            // What was asked before this was written down is not known.
+            _ => Invitation::Never(None),
+        });
+    }
+    if !is_wanted {
         return Ok(Invitation::Unwanted);
     }
     if !is_new && !picture.insists {
@@ -190,20 +208,7 @@ fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Re
             None => Invitation::Unwanted,
         });
     }
-    let Some(referral) = picture.referral else {
-        return Err(Need::Referral);
-    };
-    let never = |text: &str| Invitation::Never(Finding::new(Code::Frozen, text).on(Side::Dynamics));
-    if referral.is_invited_by_microsoft() {
-        return Ok(never(
-            "Microsoft sent this deal itself, so there is nobody to ask for help",
-        ));
-    }
-    if referral.is_from_another_partner() {
-        return Ok(never(
-            "another partner sent this deal; help from Microsoft is for that partner to ask for",
-        ));
-    }
+    let referral = picture.referral.ok_or(Need::Referral)?;
     if base.referral.stage().is_closed() || Terms::from_referral(referral).stage().is_closed() {
         return Ok(never(
             "the referral is closed, so Microsoft cannot be asked for help any more",
@@ -224,18 +229,31 @@ fn invitation(picture: &Picture<'_>, opportunity: &Terms, policy: &Policy) -> Re
 }
 
 impl Plan {
-    fn follow(&mut self, invitation: Invitation, picture: &Picture<'_>, mapping: &Mapping) {
+    fn follow(&mut self, invitation: Invitation, picture: &Picture<'_>, policy: &Policy) {
         match invitation {
             Invitation::Unwanted => {}
             Invitation::Wanted => self.invites = true,
             Invitation::Impossible(findings) => self.findings.extend(findings),
             Invitation::Never(finding) => {
-                self.findings.push(finding);
-                self.asked = picture.opportunity.map(|row| Asked {
-                    help: mapping.particulars(row).help,
-                    refused: None,
-                });
+                let help = picture.opportunity.and_then(|row| policy.mapping.particulars(row).help);
+                let asked = Some(Asked { help, refused: None });
+                if finding.is_some() && policy.paused == Some(Side::Dynamics) && asked != self.asked {
+                    let text = merge::held_back("what there is to say of the help wanted", Side::Dynamics);
+                    self.findings.push(Finding::new(Code::Paused, text).on(Side::Dynamics));
+                } else {
+                    self.findings.extend(finding);
+                    self.asked = asked;
+                }
             }
+        }
+    }
+
+    /// Has the trail written, should nothing else be that it goes with.
+    fn write_trail(&mut self, mapping: &Mapping) {
+        if self.opportunity.is_empty() {
+            let mut change = RowChange::default();
+            change.set(mapping.columns.audit.clone(), Cell::Null);
+            self.opportunity.push(OpportunityRequest::Update(change));
         }
     }
 }
@@ -371,7 +389,8 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         asked: picture.link.asked.clone(),
         ..Plan::default()
     };
-    plan.follow(invitation, picture, mapping);
+    let is_answered = matches!(invitation, Invitation::Never(Some(_)));
+    plan.follow(invitation, picture, policy);
     plan.closing = closing(picture, &opportunity, merged.closing, &mut plan.findings);
     plan.money_digits = match merged.toward_opportunity.get(Field::Value) {
         Term::Money {
@@ -396,6 +415,10 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         plan.findings.push(Finding::new(Code::Paused, text).on(Side::Dynamics));
     }
     plan_opportunity(&mut plan, picture, &merged, &opportunity, base, policy)?;
+    if is_answered && plan.asked != picture.link.asked {
+        // Whoever wants help reads there why there is none.
+        plan.write_trail(mapping);
+    }
     plan.merged = merged;
     Ok(plan)
 }
@@ -587,27 +610,17 @@ fn operations(
         (Field::Campaign, Term::Nothing) => optional("/campaignId", ""),
         (Field::Program, Term::Text(program)) => optional("/referralProgram", program),
         (Field::Program, Term::Nothing) => optional("/referralProgram", ""),
-        (Field::Team, Term::People(people)) => {
+        (Field::Team | Field::Contacts, Term::People(people)) => {
             let is_empty = match (there, referral) {
                 (Term::People(_), _) => false,
                 (_, Some(_)) => true,
                 (_, None) => return None,
             };
-            join("/team", "/team/-", people, there, is_empty)
-        }
-        (Field::Contacts, Term::People(people)) => {
-            let is_empty = match (there, referral) {
-                (Term::People(_), _) => false,
-                (_, Some(_)) => true,
-                (_, None) => return None,
+            let (whole, one) = match field {
+                Field::Team => ("/team", "/team/-"),
+                _ => ("/customerProfile/team", "/customerProfile/team/-"),
             };
-            join(
-                "/customerProfile/team",
-                "/customerProfile/team/-",
-                people,
-                there,
-                is_empty,
-            )
+            join(whole, one, people, there, is_empty)
         }
         (Field::Solutions, Term::Solutions(ids)) => {
             // The whole list is replaced; what stays keeps the members we do not know.
@@ -1288,10 +1301,12 @@ pub fn shared_base(terms: &Terms, mapping: &Mapping) -> Base {
     for field in Field::ALL.into_iter().filter(|field| !is_sent(*field, mapping)) {
         base.referral.set(field, Term::Nothing);
     }
-    // These follow with the next look: that a PATCH takes them is documented, that a creation does is not.
-    for field in [Field::SalesStage, Field::Campaign, Field::Program] {
+    // These follow with the next look, if they are to be sent at all.
+    for field in mapping::FOLLOWING {
         base.referral.set(field, Term::Nothing);
-        base.opportunity.set(field, Term::Nothing);
+        if is_sent(field, mapping) {
+            base.opportunity.set(field, Term::Nothing);
+        }
     }
     base
 }

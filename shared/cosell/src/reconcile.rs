@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use self::call::{Answer, Call};
+use self::call::{Answer, Call, MOST_FOUND};
 use self::draft::{Draft, Step, field_of, is_of_state};
 use self::lead::Succession;
 use crate::deal::{Currency, Field, Help, Side, Term, Terms};
@@ -37,6 +37,7 @@ use crate::order::Order;
 use crate::plan::{self, KnownCurrency, Need, OpportunityRequest, Picture};
 use crate::policy::Policy;
 use crate::referral::{Reading, Referral};
+use crate::stage::Stage;
 
 /// How often a run starts over after somebody else was faster, before it leaves the deal for later.
 const RESTARTS: u32 = 3;
@@ -539,6 +540,7 @@ impl<'p> Reconcile<'p> {
             self.refuse(refusal);
         }
         self.leave_out_refused(&mut plan, base.as_ref());
+        self.leave_out_unaccepted(&mut plan, &link, base.as_ref());
         let qualify = match self.qualification(&link, &mut plan) {
             Ok(qualify) => qualify,
             Err(call) => return Decision::Ask(call),
@@ -767,6 +769,14 @@ impl<'p> Reconcile<'p> {
             plan.merged.toward_referral.set(*field, Term::Nothing);
             if matches!(field, Field::Team | Field::Contacts) {
                 // Whether a shared deal takes further people is not documented: the two agree to differ.
+                let there = match (self.referral.seen(), base) {
+                    (Some(referral), _) => Terms::from_referral(referral).get(*field).clone(),
+                    (None, Some(base)) => base.referral.get(*field).clone(),
+                    (None, None) => Term::Nothing,
+                };
+                plan.merged.base.referral.set(*field, there);
+                plan.findings
+                    .retain(|finding| (finding.field, finding.code) != (Some(*field), Code::Carried));
                 let text = format!("{}; the people there stay as they are", text.clone());
                 plan.findings
                     .push(Finding::field(Code::Frozen, *field, text).on(Side::PartnerCenter));
@@ -781,6 +791,37 @@ impl<'p> Reconcile<'p> {
                 list.retain(|finding| finding.field != Some(*field));
                 list.push(finding.clone());
             }
+        }
+    }
+
+    /// What was to travel with an acceptance that was refused, or behind it, waits: a referral that is not answered takes
+    /// the answer only.
+    fn leave_out_unaccepted(&self, plan: &mut plan::Plan, link: &Link, base: Option<&Base>) {
+        let stage = self.referral.seen().map(|seen| Terms::from_referral(seen).stage());
+        let is_refused = self.refused.iter().any(|(field, _)| *field == Field::Stage);
+        if !is_refused || stage != Some(Stage::Unanswered) {
+            return;
+        }
+        let mapping = self.rules(link);
+        plan.referral.clear();
+        plan.referenced = link.referenced;
+        let left_out: Vec<Field> = plan
+            .merged
+            .writes(Side::PartnerCenter)
+            .map(|(field, _)| field)
+            .collect();
+        for field in left_out {
+            plan.merged.toward_referral.set(field, Term::Nothing);
+            plan.merged.cleared.remove(&(Side::PartnerCenter, field));
+            plan.merged
+                .changes
+                .retain(|change| (change.field, change.side) != (field, Side::PartnerCenter));
+            for side in [Side::PartnerCenter, Side::Dynamics] {
+                let term = base.map(|base| base.side(side).get(field).clone()).unwrap_or_default();
+                plan.merged.base.side_mut(side).set(field, term);
+            }
+            plan.findings.retain(|finding| finding.field != Some(field));
+            plan.findings.push(merge::deferred(field, mapping.label(field)));
         }
     }
 
@@ -1057,8 +1098,16 @@ impl<'p> Reconcile<'p> {
                     .seen()
                     .map(|seen| seen.customer_profile.address.country.clone());
                 let country = country.unwrap_or_default();
-                rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
-                self.account = one(&rows, "accountid", None, AccountId::new);
+                let is_cut = rows.len() >= MOST_FOUND;
+                if !is_cut {
+                    rows.retain(|row| self.policy.mapping.is_at_home(row, &domain, &country));
+                }
+                // The one that is meant may be among those that were not listed.
+                self.account = if is_cut {
+                    Match::Several
+                } else {
+                    one(&rows, "accountid", None, AccountId::new)
+                };
                 self.candidates = self.names_of(&rows);
             }
             (Call::FindContact { .. }, Answer::Rows(rows)) => {

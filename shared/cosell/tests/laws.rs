@@ -84,7 +84,7 @@ impl Deal {
     }
 
     fn digits(&self) -> u32 {
-        mapping::money_digits(&self.row.shown()).unwrap_or(2)
+        MAPPING.money_digits(&self.row.shown()).unwrap_or(2)
     }
 
     /// What `side` would show of a value.
@@ -192,17 +192,24 @@ impl Deal {
 }
 
 /// Whether a side shows something else than the base. What the base could not know does not count: the currency that
-/// Dynamics gives to a value without one, and a reason beside a deal that was lost without one.
-fn has_moved(base: &Base, side: Side, field: Field, now: &Terms) -> bool {
-    match (side, base.side(side).get(field), now.get(field)) {
+/// Dynamics gives to a value without one, unless another was agreed on, and a reason beside a deal that was lost without one.
+fn has_moved(agreed: &Base, side: Side, field: Field, now: &Terms) -> bool {
+    match (side, agreed.side(side).get(field), now.get(field)) {
         (
             Side::Dynamics,
             Term::Money {
                 amount: base,
                 currency: None,
             },
-            Term::Money { amount: now, .. },
-        ) => base != now,
+            Term::Money { amount: now, currency },
+        ) => {
+            let agreed = match agreed.referral.get(field) {
+                Term::Money { currency, .. } => currency.as_ref(),
+                _ => None,
+            };
+            let is_agreed = agreed.zip(currency.as_ref()).is_none_or(|(agreed, now)| agreed == now);
+            base != now || !is_agreed
+        }
         (
             Side::Dynamics,
             Term::Stage {

@@ -13,14 +13,17 @@ mod vendors;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cosell::deal::{Field, Side, Term, Terms};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId, SolutionId};
 use cosell::link::{Link, Outcome, State, SyncStatus};
+use cosell::mapping::{self, Mapping};
 use cosell::opportunity::Cell;
 use cosell::order::Order;
+use cosell::policy::Policy;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -771,6 +774,97 @@ fn a_permanent_refusal_parks_only_its_own_deal() {
     assert!(world.find(Subject::Referral(referral)).unwrap().attention.is_empty());
 }
 
+/// Where every new row wants help, by the mapping's constants, that is no wish of a seller's.
+#[test]
+fn only_a_seller_is_told_that_microsoft_sent_the_deal_itself() {
+    let wants = "[constants]\n\"@howcanmicrosofthelp\" = 727000000";
+    let mapping = Mapping::parse(&mapping::DEFAULT.replacen("[constants]", wants, 1)).unwrap();
+    let policy = Policy {
+        mapping: Arc::new(mapping),
+        ..world::POLICY.clone()
+    };
+    let policies = [None, Some(&*Box::leak(Box::new(policy)))];
+    for (policy, has_half) in policies
+        .into_iter()
+        .flat_map(|policy| [(policy, false), (policy, true)])
+    {
+        let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+        world.policy = policy;
+        edit_referral(&mut world, REFERRAL, |referral| referral.inviter = Some("msft"));
+        if has_half {
+            let id = ReferralId::new(Uuid::from_u128(0xA2));
+            let microsofts = true;
+            let own = world.referrals[&REFERRAL].clone();
+            world.referrals.insert(id, ReferralRecord { id, microsofts, ..own });
+            world.hints.push_back(from_referral(id, Cause::RelatedReferralCreated));
+        }
+        world.deliver(&hint);
+        world.settle();
+        world.assert_in_step(1);
+        let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+        let look = from_row(opportunity);
+        let told = |world: &World| {
+            let findings = world.audit.iter().flat_map(|entry| &entry.findings);
+            let told = findings.filter(|finding| finding.text.starts_with("Microsoft sent this deal itself"));
+            let row = world.rows[&opportunity].shown();
+            let trail = row.text("cosell_audit").unwrap().to_owned();
+            (told.count(), trail.matches("Microsoft sent this deal itself").count())
+        };
+        assert_eq!(told(&world), (0, 0));
+        edit_row(
+            &mut world,
+            opportunity,
+            "cosell_howcanmicrosofthelp",
+            number(727_000_003),
+        );
+        for _ in 0..2 {
+            let writes = world.vendor_writes;
+            for hint in [&look, &hint, &from_referral(REFERRAL, Cause::Operator)] {
+                world.deliver(hint);
+                world.settle();
+            }
+            assert_eq!(told(&world), (1, 1));
+            world.assert_in_step(1);
+            assert!(world.vendor_writes <= writes + 1);
+        }
+        let referrals = world.referrals.len();
+        assert_eq!(referrals, if has_half { 2 } else { 1 }, "nobody was asked");
+    }
+}
+
+#[test]
+fn what_there_is_to_say_of_help_waits_for_the_end_of_a_pause() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    edit_referral(&mut world, REFERRAL, |referral| referral.inviter = Some("msft"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_row(
+        &mut world,
+        opportunity,
+        "cosell_howcanmicrosofthelp",
+        number(727_000_003),
+    );
+    world.paused = Some(Side::Dynamics);
+    for _ in 0..3 {
+        world.deliver(&from_row(opportunity));
+    }
+    world.look_at_held();
+    let trail = |world: &World| {
+        world.rows[&opportunity]
+            .shown()
+            .text("cosell_audit")
+            .unwrap()
+            .to_owned()
+    };
+    assert!(!trail(&world).contains("Microsoft sent this deal itself"));
+    world.paused = None;
+    world.look_at_held();
+    world.settle();
+    assert_eq!(trail(&world).matches("Microsoft sent this deal itself").count(), 1);
+    world.assert_in_step(1);
+}
+
 #[test]
 fn a_refused_field_keeps_no_other_back() {
     let (mut world, referral, opportunity) = in_step(true);
@@ -802,6 +896,97 @@ fn a_refused_field_keeps_no_other_back() {
             .attention
             .is_empty()
     );
+}
+
+#[test]
+fn people_who_are_refused_are_not_told_to_have_joined() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let id = Uuid::from_u128(4);
+    let person = [
+        ("firstname", "Lu"),
+        ("lastname", "D"),
+        ("internalemailaddress", "lu@partner.example"),
+        ("mobilephone", "3"),
+    ];
+    let cells = person.map(|(column, value)| (column.to_owned(), text(value)));
+    world.people.insert(("systemusers", id), cells.into());
+    world.refused_path = Some("/team/-");
+    world.echoes = false;
+    let audited = world.audit.len();
+    edit_row(
+        &mut world,
+        opportunity,
+        "owninguser",
+        text(&format!("/systemusers({id})")),
+    );
+    edit_row(&mut world, opportunity, "description", text("Lu takes over"));
+    world.deliver(&from_row(opportunity));
+    let shown = world.referrals[&referral].shown();
+    assert_eq!(shown.details.notes.as_deref(), Some("Lu takes over"));
+    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+    assert_eq!(
+        link.base.as_ref().map(|base| &base.referral),
+        Some(&Terms::from_referral(&shown))
+    );
+    let told = world.audit[audited..].iter().flat_map(|entry| &entry.findings);
+    let told: Vec<_> = told.map(|finding| (finding.code, finding.field)).collect();
+    assert_eq!(
+        told,
+        [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(Field::Team))]
+    );
+    let lines = link.journal.iter().filter(|line| line.contains("lu@partner.example"));
+    assert_eq!(lines.collect::<Vec<_>>(), Vec::<&String>::new());
+    // The two agree to differ.
+    world.deliver(&from_referral(referral, Cause::Compare));
+    world.settle();
+    assert_eq!(
+        world.find(Subject::Opportunity(opportunity)).unwrap().version,
+        link.version
+    );
+}
+
+#[test]
+fn what_travels_with_an_acceptance_waits_for_it() {
+    for won in [false, true] {
+        let (mut world, referral, opportunity) = waiting();
+        world.refused_path = Some("/status");
+        let (state, status) = if won { (1, 3) } else { (0, 1) };
+        edit_row(&mut world, opportunity, "statecode", number(state));
+        edit_row(&mut world, opportunity, "statuscode", number(status));
+        edit_row(&mut world, opportunity, "description", Cell::Null);
+        edit_row(&mut world, opportunity, "estimatedclosedate", text("2026-11-11"));
+        let (before, audited) = (world.referrals[&referral].clone(), world.audit.len());
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        // A referral that is not answered takes the answer only, and was not bothered with anything else.
+        assert_eq!(world.refusals, Vec::<String>::new());
+        assert_eq!(world.referrals[&referral], before);
+        let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+        let open: Vec<_> = link
+            .attention
+            .iter()
+            .map(|finding| (finding.code, finding.field))
+            .collect();
+        assert_eq!(open, [(Code::Refused, Some(Field::Stage))]);
+        assert!(!link.referenced);
+        let entries = &world.audit[audited..];
+        let told = entries.iter().flat_map(|entry| &entry.findings);
+        let is_carried = |code| [Code::Carried, Code::Conflict].contains(&code);
+        assert!(told.clone().all(|finding| !is_carried(finding.code)), "{entries:#?}");
+        for field in [Field::Notes, Field::CloseDate] {
+            let mut told = told.clone();
+            assert!(
+                told.any(|finding| (finding.code, finding.field) == (Code::Deferred, Some(field))),
+                "{field}"
+            );
+        }
+        assert!(entries.iter().all(|entry| entry.changes.is_empty()), "{entries:#?}");
+        world.refused_path = None;
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        world.assert_in_step(1);
+        assert_eq!(world.referrals[&referral].notes.as_deref(), Some(""));
+    }
 }
 
 #[test]

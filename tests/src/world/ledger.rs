@@ -92,14 +92,15 @@ impl World {
             .find(|link| string(link, "opportunity") == opportunity)
     }
 
-    /// How many deals wait for another look that comes within a scenario's time.
+    /// How many deals wait for another look. One whose closing waits for hours is at rest until then.
     #[must_use]
     pub fn open_due(&self) -> usize {
         let horizon = self.clock.now() + SignedDuration::from_hours(1);
-        let comes = |due: &Value| due["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok()) <= Some(horizon);
+        let is_far = |due: &Value| string(due, "at").parse::<Timestamp>().is_ok_and(|at| at > horizon);
+        let waits = |due: &Value| !due.is_null() && (string(due, "why") != "closing" || !is_far(due));
         self.links()
             .iter()
-            .filter(|link| link.get("due").is_some_and(|due| !due.is_null() && comes(due)))
+            .filter(|link| link.get("due").is_some_and(waits))
             .count()
     }
 

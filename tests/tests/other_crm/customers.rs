@@ -103,6 +103,25 @@ async fn several_accounts_that_may_be_the_customer_are_listed_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_accounts_of_a_domain_than_are_listed_are_left_to_a_person() {
+    let world = World::start().await;
+    // Each merely contains the domain; the customer's own account may be behind them.
+    for number in 0..12 {
+        let site = format!("https://not{number}sableridge.example");
+        let account = json!({ "name": format!("Reseller {number}"), "websiteurl": site });
+        world.dataverse.seller_creates("accounts", &account).unwrap();
+    }
+    let referral = arrives(&world, "Sable Ridge Clinics", "97201", "una.moss@sableridge.example");
+    world.settle().await;
+    assert_eq!(account_of(&world, &referral), Value::Null, "nobody guesses");
+    assert_eq!(count(&world, "accounts"), 12, "none is made that may be there already");
+    let links = world.links();
+    let link = links.iter().find(|link| link["referral"] == json!(referral)).unwrap();
+    assert_eq!(link["attention"][0]["code"], "ambiguous", "{link:#}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_deals_of_a_new_customer_at_once_make_one_account_and_one_contact() {
     let world = World::start().await;
     let referrals: Vec<String> = (0..2)

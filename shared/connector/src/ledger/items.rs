@@ -347,7 +347,9 @@ pub(super) fn of_place(key: &Item, sorted_by: &str) -> String {
 
 /// The key that a place in a list stands for.
 pub(super) fn place(text_of_place: &str, shard: &str, sorted_by: &str) -> Option<Item> {
-    let (at, pk) = text_of_place.split_once(' ')?;
+    let (at, pk) = text_of_place
+        .split_once(' ')
+        .filter(|(at, pk)| !at.is_empty() && pk.starts_with(LINK_PREFIX))?;
     let key = Key {
         pk: pk.to_owned(),
         sk: LINK_SORT.to_owned(),

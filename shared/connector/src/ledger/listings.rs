@@ -122,7 +122,7 @@ impl Ledger {
     /// Some of the deals that wait for a person, the longest waiting first, and where the next ones begin.
     ///
     /// # Errors
-    /// As [`Ledger::due`].
+    /// As [`Ledger::due`], and when `from` is no place of this list.
     pub async fn attention_page(
         &self,
         from: Option<&str>,
@@ -140,7 +140,7 @@ impl Ledger {
     /// Some of the deals that are due by `now`, the longest overdue first, and where the next ones begin.
     ///
     /// # Errors
-    /// As [`Ledger::due`].
+    /// As [`Ledger::attention_page`].
     pub async fn due_page(
         &self,
         now: Timestamp,
@@ -158,8 +158,8 @@ impl Ledger {
         from: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Listed>, Option<String>), Error> {
-        // What is not a place of this list is the beginning of it.
-        let start = from.and_then(|from| items::place(from, shard, at));
+        let start = from.map(|from| items::place(from, shard, at).ok_or(Error::NoPlace));
+        let start = start.transpose()?;
         let answer = self.page(&listing, limit, start, None).await?;
         let next = answer.last_evaluated_key.as_ref().map(|key| items::of_place(key, at));
         let items = answer.items.unwrap_or_default();

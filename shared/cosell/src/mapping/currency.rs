@@ -62,6 +62,14 @@ impl CurrencyRule {
         }
     }
 
+    /// The currency of a value that is shared without one.
+    pub(super) const fn assumed(&self) -> Option<&Currency> {
+        match &self.kind {
+            CurrencyKind::Constant(only) => Some(only),
+            CurrencyKind::Lookup | CurrencyKind::Text | CurrencyKind::Choice(_) => self.default.as_ref(),
+        }
+    }
+
     /// Writes a currency; `id` is its row, where rows point to currencies.
     pub(super) fn write(&self, code: &Currency, id: CurrencyId, change: &mut RowChange) {
         match &self.kind {
@@ -102,6 +110,14 @@ impl Mapping {
             CurrencyKind::Text => Some(true),
             CurrencyKind::Choice(values) => Some(values.iter().any(|(listed, _)| listed == code.as_str())),
             CurrencyKind::Constant(only) => Some(only == code),
+        }
+    }
+
+    /// Whether values have a currency without anybody entering one.
+    pub(crate) const fn gives_currency(&self) -> bool {
+        match &self.currency.kind {
+            CurrencyKind::Lookup | CurrencyKind::Constant(_) => true,
+            CurrencyKind::Text | CurrencyKind::Choice(_) => false,
         }
     }
 

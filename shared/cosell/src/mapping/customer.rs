@@ -169,17 +169,27 @@ impl Mapping {
                 .map(|owner| self.owner.member(owner))
                 .into_iter()
                 .collect(),
-            help: row.integer(&self.columns.help).map(|value| {
-                let code = self
-                    .help
-                    .iter()
-                    .find(|(_, number)| **number == value)
-                    .map(|(code, _)| code.clone());
-                Help(code.unwrap_or_else(|| value.to_string()))
-            }),
+            help: self.help_of(row.cell(&self.columns.help)),
             message: row.text(&self.columns.message).map(ToOwned::to_owned),
             solutions: self.solution_rows(row),
         }
+    }
+
+    fn help_of(&self, cell: &Cell) -> Option<Help> {
+        let Cell::Number(number) = cell else { return None };
+        let value = i64::try_from(number.decimal()).ok()?;
+        let mut codes = self.help.iter();
+        let code = codes
+            .find(|(_, number)| **number == value)
+            .map(|(code, _)| code.clone());
+        Some(Help(code.unwrap_or_else(|| value.to_string())))
+    }
+
+    /// The help that every new opportunity wants, which is no seller's wish.
+    pub(crate) fn constant_help(&self) -> Option<Help> {
+        let constants = self.constants.get(&Table::Opportunity)?;
+        let (_, cell) = constants.cells().find(|(column, _)| *column == self.columns.help)?;
+        self.help_of(cell)
     }
 
     /// The two-letter code of an account's country, or what stands there when nobody knows its code; blank when empty.

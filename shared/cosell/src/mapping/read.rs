@@ -260,6 +260,18 @@ fn read_field(section: &mut Section<'_>, field: Option<Field>, prefix: &str, pro
             "name cannot travel toward_partner_center on update: the API does not take it",
         );
     }
+    if let Some(field) = field.filter(|field| super::FOLLOWING.contains(field))
+        && create.toward_partner_center
+        && !update.toward_partner_center
+    {
+        problems.add(
+            section.span(),
+            format!(
+                "{field} is to travel toward_partner_center on create and not on update, but a creation does not carry \
+                 {field}, the change behind it does: let update travel there as well, or neither"
+            ),
+        );
+    }
     let (owner_text, owner_span) = section.text("owner", problems);
     let owner = match owner_text.as_str() {
         "dynamics" => Owner::Side(Side::Dynamics),
@@ -323,6 +335,16 @@ fn read_default(section: &mut Section<'_>, field: Option<Field>, problems: &mut 
         Some(Field::Solutions) => Some(lines(&text)),
         Some(Field::Visibility) => {
             problems.add(&span, "visibility has no default: an empty column means no");
+            return None;
+        }
+        Some(field) if super::FOLLOWING.contains(&field) => {
+            problems.add(
+                &span,
+                format!(
+                    "{field} has no default, so {text:?} would never be sent: a creation does not carry {field}; leave the \
+                     default out, or give the column one in Dynamics"
+                ),
+            );
             return None;
         }
         Some(_) | None => Some(Term::text(Some(&text))),

@@ -261,6 +261,63 @@ fn defaults_fill_what_is_empty_when_a_deal_is_shared() {
 }
 
 #[test]
+fn a_default_value_without_a_currency_takes_the_mappings() {
+    let value = ("deal = \"value\"", "deal = \"value\"\ndefault = \"1000\"");
+    for currency in [
+        "kind = \"lookup\"\ndefault = \"EUR\"",
+        "kind = \"constant\"\nconstant = \"EUR\"",
+    ] {
+        let mapping = other(&[value, ("kind = \"lookup\"", currency)]);
+        let shared = mapping.with_defaults(&Terms::default());
+        assert_eq!(shared.get(Field::Value).to_string(), "1000 EUR", "{currency}");
+    }
+}
+
+/// The default mapping with a campaign; `rules` are its own.
+fn with_campaign(rules: &str) -> String {
+    let field = format!(
+        "[[field]]\ndeal = \"campaign\"\ncolumn = \"@campaign\"\nlabel = \"Campaign\"\nkind = \"text\"\nowner = \"dynamics\"\n\
+         required = false\n{rules}\n[people]"
+    );
+    DEFAULT.replacen("[people]", &field, 1)
+}
+
+#[test]
+fn what_a_creation_does_not_carry_has_no_default_and_is_not_sent_by_create_alone() {
+    let told = |rules: &str| match Mapping::parse(&with_campaign(rules)) {
+        Ok(_) => String::new(),
+        Err(InvalidMapping(problems)) => problems[0].text.clone(),
+    };
+    let told_default = told("create = \"both\"\nupdate = \"both\"\ndefault = \"Spring\"");
+    assert!(told_default.contains("campaign has no default"), "{told_default}");
+    assert!(told_default.contains("\"Spring\""), "{told_default}");
+    let told_create = told("create = \"both\"\nupdate = \"toward_dynamics\"");
+    assert!(
+        told_create.contains("a creation does not carry campaign"),
+        "{told_create}"
+    );
+    assert_eq!(told("create = \"both\"\nupdate = \"toward_partner_center\""), "");
+}
+
+#[test]
+fn what_is_not_sent_on_creation_is_not_sent_behind_it() {
+    let mut terms = Terms::default();
+    terms.set(Field::Campaign, Term::text(Some("Spring")));
+    for (create, follows) in [
+        ("both", true),
+        ("toward_partner_center", true),
+        ("toward_dynamics", false),
+        ("none", false),
+    ] {
+        let mapping = Mapping::parse(&with_campaign(&format!("create = {create:?}\nupdate = \"both\""))).unwrap();
+        let base = crate::plan::shared_base(&terms, &mapping);
+        assert_eq!(base.referral.get(Field::Campaign), &Term::Nothing, "{create}");
+        let is_moved = base.opportunity.get(Field::Campaign) != terms.get(Field::Campaign);
+        assert_eq!(is_moved, follows, "{create}");
+    }
+}
+
+#[test]
 fn domains_are_compared_whole() {
     let mapping = Mapping::parse(DEFAULT).unwrap();
     let account = |site: &str, mail: &str, country: &str| {

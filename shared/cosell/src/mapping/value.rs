@@ -121,16 +121,18 @@ impl Mapping {
     pub fn with_defaults(&self, terms: &Terms) -> Terms {
         let mut shared = terms.clone();
         for (field, rule) in &self.fields {
-            match (terms.get(*field), &rule.default) {
-                (Term::Nothing, Some(default)) if rule.create.toward_partner_center => {
-                    shared.set(*field, default.clone());
-                }
-                (Term::Money { amount, currency: None }, _) => {
-                    let (amount, currency) = (*amount, self.currency.default.clone());
-                    shared.set(*field, Term::Money { amount, currency });
-                }
-                _ => {}
-            }
+            let said = match (terms.get(*field), &rule.default) {
+                (Term::Nothing, Some(default)) if rule.create.toward_partner_center => default,
+                (said, _) => said,
+            };
+            let said = match said {
+                Term::Money { amount, currency: None } => Term::Money {
+                    amount: *amount,
+                    currency: self.currency.assumed().cloned(),
+                },
+                said => said.clone(),
+            };
+            shared.set(*field, said);
         }
         shared
     }

@@ -396,3 +396,53 @@ fn nobody_is_taken_off_a_list_of_people() {
         );
     }
 }
+
+#[test]
+fn help_wanted_on_a_deal_that_microsoft_sent_is_explained_once() {
+    let by = |organisation: &str| {
+        let sent =
+            format!(r#","organizationId":"us","inviteContext":{{"invitedBy":{{"organizationId":{organisation:?}}}}}"#);
+        referral(ACTIVE, &sent)
+    };
+    let before = row(&[]);
+    let wanted = row(&[("cosell_howcanmicrosofthelp", number(727_000_003))]);
+    for (sender, half, told) in [
+        ("msft", true, "Microsoft sent this deal itself"),
+        ("msft", false, "Microsoft sent this deal itself"),
+        ("them", true, "another partner sent this deal"),
+        // What was asked for this one, before that was written down, is not known.
+        ("us", true, ""),
+    ] {
+        let sent = by(sender);
+        let mut link = link();
+        link.etags.referral = sent.etag.clone();
+        link.microsoft = half.then_some(sent.id);
+        let need = planned((&sent, &before), (None, Some(&wanted)), &link).unwrap_err();
+        assert_eq!(need, Need::Referral, "{sender}");
+        let plan = planned((&sent, &before), (Some(&sent), Some(&wanted)), &link).unwrap();
+        let texts: Vec<_> = plan.findings.iter().map(|finding| finding.text.as_str()).collect();
+        assert_eq!(texts.len(), usize::from(!told.is_empty()), "{sender}: {texts:?}");
+        assert!(texts.iter().all(|text| text.starts_with(told)), "{sender}: {texts:?}");
+        // The seller reads it in the trail, which is written by itself, and that once.
+        assert_eq!(plan.opportunity.len(), texts.len(), "{sender}");
+        link.asked = plan.asked;
+        let again = planned((&sent, &before), (Some(&sent), Some(&wanted)), &link).unwrap();
+        assert_eq!(
+            (again.findings, again.opportunity),
+            (Vec::new(), Vec::new()),
+            "{sender}"
+        );
+        if !told.is_empty() {
+            // Nor does any later look need the referral for it.
+            let later = planned((&sent, &before), (None, Some(&wanted)), &link).unwrap();
+            assert_eq!(later.asked, link.asked, "{sender}");
+            // A wish that is withdrawn was never one that somebody was asked for.
+            let withdrawn = planned((&sent, &before), (Some(&sent), Some(&before)), &link).unwrap();
+            assert_eq!(
+                (withdrawn.findings, withdrawn.opportunity),
+                (Vec::new(), Vec::new()),
+                "{sender}"
+            );
+        }
+    }
+}

@@ -14,6 +14,9 @@ use crate::link::{Link, LinkWrite, Pointer};
 use crate::opportunity::{Row, RowChange};
 use crate::referral::{NewReferral, PatchOperation, Referral};
 
+/// Rows that a search lists at most: enough to tell several from one, and to list them for a person.
+pub const MOST_FOUND: usize = 10;
+
 /// A table of the CRM in which we create rows whose ids we choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
@@ -221,7 +224,7 @@ pub enum Answer {
     /// To `ReadRecord`: none when there is none. To `CreateRow`, `AddSolution`, `UpdateRecord`: the row afterwards,
     /// perhaps with few columns.
     Row(Option<Box<Row>>),
-    /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: a few.
+    /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: up to [`MOST_FOUND`].
     Rows(Vec<Row>),
     /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is. To `RemoveSolution`: it is
     /// gone.

@@ -366,6 +366,15 @@ impl Reconcile<'_> {
         }
     }
 
+    /// What is said when nobody but a person can tell which account is the customer's.
+    pub(super) fn several_accounts(&self, customer: &str) -> Finding {
+        let text = format!(
+            "several accounts may be the customer {customer:?}: {}; choose the right one on the opportunity",
+            self.candidates.join(", ")
+        );
+        Finding::new(Code::Ambiguous, text).on(Side::Dynamics)
+    }
+
     /// The look-up of the customer's contact, unless it was made.
     pub(super) fn find_contact(&self, referral: &Referral) -> Option<Call> {
         let email = referral.customer_profile.team.first()?.email.trim();
@@ -431,12 +440,7 @@ impl Reconcile<'_> {
         };
         let mut attention = Vec::new();
         if self.account == Match::Several && !as_lead {
-            let text = format!(
-                "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
-                customer.name,
-                self.candidates.join(", ")
-            );
-            attention.push(Finding::new(Code::Ambiguous, text).on(Side::Dynamics));
+            attention.push(self.several_accounts(&customer.name));
             findings.extend(attention.iter().cloned());
         }
         let (mut change, base, notes) = plan::new_opportunity(
@@ -474,6 +478,14 @@ impl Reconcile<'_> {
         next.mapping_version = self.policy.mapping.version;
         if let Some(currency) = currency {
             next.money_digits = currency.digits;
+        }
+        if referral.is_invited_by_microsoft() && !as_lead {
+            // The mapping's own wish for help is not answered.
+            let help = policy.mapping.constant_help();
+            next.asked = help.map(|help| Asked {
+                help: Some(help),
+                refused: None,
+            });
         }
         next.shown.referral = Some(referral.id);
         // Rows are created as in step: the name's mark is then right from the start, and nothing has to follow.

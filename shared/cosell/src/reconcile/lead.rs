@@ -104,9 +104,6 @@ impl Reconcile<'_> {
         if self.rules(link).is_qualified(row) {
             return Some(self.take_over(link.clone()));
         }
-        if !self.looked_for_stub {
-            return Some(Decision::Ask(Call::ReadLink(id.into())));
-        }
         let text = "the opportunity was made from a lead that is not qualified, and the lead is what is shared; qualify the lead, and the opportunity takes its place";
         let kept = self.stub.take().unwrap_or_else(|| Link::new(id.into()));
         self.subject = Subject::Opportunity(id);
@@ -275,12 +272,7 @@ impl Reconcile<'_> {
         match self.account {
             Match::One(id) if !has_account => binds.bind("parentaccountid", "accounts", id.uuid()),
             Match::Several if !has_account => {
-                let text = format!(
-                    "several accounts may be the customer {:?}: {}; choose the right one on the opportunity",
-                    referral.customer_profile.name,
-                    self.candidates.join(", ")
-                );
-                let finding = Finding::new(Code::Ambiguous, text).on(Side::Dynamics);
+                let finding = self.several_accounts(&referral.customer_profile.name);
                 plan.attention.push(finding.clone());
                 plan.findings.push(finding);
             }

@@ -80,6 +80,8 @@ pub(crate) struct ReferralRecord {
     pub(crate) engagement: EngagementId,
     /// Microsoft's half rather than the partner's own.
     pub(crate) microsofts: bool,
+    /// The organisation that sent it.
+    pub(crate) inviter: Option<&'static str>,
     pub(crate) kind: String,
     pub(crate) name: Option<String>,
     pub(crate) reference: Option<String>,
@@ -112,6 +114,7 @@ impl ReferralRecord {
             id,
             engagement: EngagementId::new(Uuid::from_u128(id.uuid().as_u128() ^ (0xE << 120))),
             microsofts: false,
+            inviter: None,
             kind: "Shared".to_owned(),
             name: Some("Fabrikam renewal".to_owned()),
             reference: None,
@@ -149,7 +152,7 @@ impl ReferralRecord {
         let text = format!(
             r#"{{"id":{},"engagementId":{},"name":{},"organizationId":{},"externalReferenceId":{},"createdDateTime":{},
                 "updatedDateTime":{},"status":{},"substatus":{},"statusReason":{},"qualification":"SalesQualified","type":{},
-                "eTag":{},"target":{target},"customerProfile":{},"consent":{{"consentToShareReferralWithMicrosoftSellers":{}}},
+                "eTag":{},"target":{target},"inviteContext":{{"invitedBy":{{"organizationId":{}}}}},"customerProfile":{},"consent":{{"consentToShareReferralWithMicrosoftSellers":{}}},
                 "details":{{"notes":{},"dealValue":{},"currency":{},"closingDateTime":{},
                 "requirements":{{"solutions":[{}]}}}},"referralProgram":{},"campaignId":{},"salesStage":{},"team":[{}]}}"#,
             json(&self.id),
@@ -164,6 +167,7 @@ impl ReferralRecord {
             json(&self.reason),
             json(&self.kind),
             json(&self.etag()),
+            json(&self.inviter),
             self.customer,
             self.visible,
             json(&self.notes),
