@@ -5,7 +5,7 @@
 //! Assumes: one run of a kind at a time, which the lease sees to; a run that loses its lease loses the cursor's
 //! compare-and-set as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
@@ -240,7 +240,7 @@ impl Connector {
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.hint_page(table, &page.rows, polled).await?;
+            self.hint_page(table, &page.rows, tick, polled).await?;
             let Some(link) = page.next.clone().or_else(|| page.delta.clone()) else {
                 return Ok(());
             };
@@ -288,7 +288,7 @@ impl Connector {
                         .unwrap_or(newest),
                 );
             }
-            self.hint_page(table, &page.rows, polled).await?;
+            self.hint_page(table, &page.rows, tick, polled).await?;
             let Some(next) = page.next.take() else { break };
             if tick.run.deadline().left() < RESERVE {
                 polled.unfinished = true;
@@ -304,17 +304,33 @@ impl Connector {
         Ok(())
     }
 
-    async fn hint_page(&self, table: &Followed<'_>, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
+    async fn hint_page(
+        &self,
+        table: &Followed<'_>,
+        rows: &[Row],
+        tick: Tick<'_>,
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
         match table.rows {
             Rows::Records(subject) => self.hint_rows(table.key, subject, rows, polled).await,
-            Rows::Solutions(solutions) => self.hint_solutions(solutions, rows, polled).await,
+            Rows::Solutions(solutions) => self.hint_solutions(solutions, rows, tick, polled).await,
         }
     }
 
     /// A solution row concerns the deal it belongs to, and the one it was last seen with: it may have been moved, and of a
     /// deleted row only its key is told.
-    async fn hint_solutions(&self, table: &SolutionTable, rows: &[Row], polled: &mut Polled) -> Result<(), Fault> {
-        let mut hints: BTreeMap<OpportunityId, Keyed> = BTreeMap::new();
+    ///
+    /// A deal is hinted once for all of its rows of a page, told apart by what each of them says: a row that changes
+    /// before the page is read again is another hint. A key is used again where a row is made anew after its deletion, so a
+    /// deletion is told apart by the run.
+    async fn hint_solutions(
+        &self,
+        table: &SolutionTable,
+        rows: &[Row],
+        tick: Tick<'_>,
+        polled: &mut Polled,
+    ) -> Result<(), Fault> {
+        let mut changed: BTreeMap<OpportunityId, (Option<Timestamp>, BTreeSet<String>)> = BTreeMap::new();
         for row in rows {
             let Some(key) = row.guid(&table.key).or_else(|| row.guid("id")) else {
                 tracing::warn!("a row of the change list has no id and was skipped");
@@ -331,16 +347,25 @@ impl Connector {
             {
                 deals.push(owner);
             }
-            let version = row.etag.as_ref().map_or("deleted", |etag| etag.0.as_str());
+            let version = row.etag.as_ref().map_or(tick.name, |etag| etag.0.as_str());
+            let at: Option<Timestamp> = row.text("modifiedon").and_then(|text| text.parse().ok());
             for deal in deals {
-                let mut hint = Hint::new(Subject::Opportunity(deal), Cause::DynamicsPoll);
-                if let Some(at) = row.text("modifiedon").and_then(|text| text.parse().ok()) {
-                    hint = hint.changed_at(at);
-                }
-                hints.insert(deal, Keyed::new(hint, format!("{key} {version}")));
+                let (oldest, versions) = changed.entry(deal).or_default();
+                *oldest = (*oldest).into_iter().chain(at).min();
+                versions.insert(format!("{key} {version}"));
             }
         }
-        let hints: Vec<Keyed> = hints.into_values().collect();
+        let hints: Vec<Keyed> = changed
+            .into_iter()
+            .map(|(deal, (oldest, versions))| {
+                let hint = Hint::new(Subject::Opportunity(deal), Cause::DynamicsPoll);
+                let hint = match oldest {
+                    Some(at) => hint.changed_at(at),
+                    None => hint,
+                };
+                Keyed::new(hint, versions.into_iter().collect::<Vec<_>>().join(" "))
+            })
+            .collect();
         self.queue.send(&hints).await?;
         polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
         Ok(())
