@@ -38,7 +38,7 @@ pub(crate) async fn misfits(metadata: &Metadata, mapping: &Mapping) -> Result<(V
     let wants = mapping.wants();
     let mut by_table: BTreeMap<&str, Vec<&Want>> = BTreeMap::new();
     for want in &wants {
-        by_table.entry(want.table).or_default().push(want);
+        by_table.entry(&want.table).or_default().push(want);
     }
     let mut misfits = Vec::new();
     let mut looked = 0;

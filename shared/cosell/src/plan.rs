@@ -57,6 +57,8 @@ pub struct Picture<'a> {
     pub taken: &'a BTreeSet<Uuid>,
     /// Solutions of which the CRM refused a row for good in this run, with what is said of it.
     pub refused_rows: &'a BTreeMap<SolutionId, Finding>,
+    /// Whether a move of the row that the CRM refused for good is tried again though nothing was changed since.
+    pub tries_again: bool,
     /// Now: whether a closing has waited long enough.
     pub now: Timestamp,
     /// A person asked for this look: what a vendor refused for good is tried once more.
@@ -382,6 +384,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         merged.changes.push(change);
     }
     solutions::leave_out(&mut merged, opportunity.get(Field::Solutions), picture.refused_rows);
+    leave_out_refused_move(&mut merged, picture);
     let mut plan = Plan {
         refusal,
         findings: merged.findings.clone(),
@@ -421,6 +424,38 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
     }
     plan.merged = merged;
     Ok(plan)
+}
+
+/// What is said of a move of the row that the CRM refused for good.
+pub(crate) fn refused_move(why: &str) -> Finding {
+    let text = format!("Dynamics refused the move: {why}");
+    Finding::field(Code::Refused, Field::Stage, text).on(Side::Dynamics)
+}
+
+/// Leaves out a closing, a reopening or a qualification that the CRM refused for good, as long as the row is the one it
+/// refused: the trail is written before each try, so trying at every look would never end.
+fn leave_out_refused_move(merged: &mut Merged, picture: &Picture<'_>) {
+    let is_it = |finding: &&Finding| {
+        (finding.field, finding.code, finding.side) == (Some(Field::Stage), Code::Refused, Some(Side::Dynamics))
+    };
+    let Some(refused) = picture.link.attention.iter().find(is_it) else {
+        return;
+    };
+    let version = picture.opportunity.and_then(|row| row.etag.as_ref());
+    let is_as_refused = version.is_some() && version == picture.link.etags.opportunity.as_ref();
+    if picture.tries_again || !is_as_refused || merged.toward_opportunity.get(Field::Stage) == &Term::Nothing {
+        return;
+    }
+    merged.toward_opportunity.set(Field::Stage, Term::Nothing);
+    merged
+        .changes
+        .retain(|change| (change.field, change.side) != (Field::Stage, Side::Dynamics));
+    for side in [Side::PartnerCenter, Side::Dynamics] {
+        let agreed = picture.base.map(|base| base.side(side).get(Field::Stage).clone());
+        merged.base.side_mut(side).set(Field::Stage, agreed.unwrap_or_default());
+    }
+    merged.findings.retain(|finding| finding.field != Some(Field::Stage));
+    merged.findings.push(refused.clone());
 }
 
 fn plan_referral(

@@ -526,6 +526,7 @@ impl<'p> Reconcile<'p> {
             currencies: &self.currencies,
             taken: &self.taken,
             refused_rows: &self.refused_rows,
+            tries_again: self.thorough,
             now: self.trigger.now,
             insists: self.trigger.hint.cause == Cause::Operator && self.trigger.order.is_none(),
         };
@@ -1287,7 +1288,11 @@ impl<'p> Reconcile<'p> {
         } else {
             Code::Waiting
         };
-        let finding = Finding::new(code, fault.message.clone());
+        let finding = if permanent && draft.is_move_in_question() {
+            plan::refused_move(&fault.message)
+        } else {
+            Finding::new(code, fault.message.clone())
+        };
         if permanent && matches!(announced.pending, Some(Pending::Update { .. })) {
             let mut next = draft.refused_link();
             let mut attention = next.attention.clone();

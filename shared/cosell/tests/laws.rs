@@ -114,6 +114,7 @@ impl Deal {
                 refused_rows: &BTreeMap::new(),
                 now: jiff::Timestamp::UNIX_EPOCH,
                 insists: false,
+                tries_again: false,
             };
             match plan::plan(&picture, &self.policy) {
                 Err(Need::Currency(code)) => {

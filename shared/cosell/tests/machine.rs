@@ -1129,6 +1129,42 @@ fn the_trail_that_went_before_a_refused_closing_is_remembered() {
         trail,
         "the ledger knows the trail that stands there"
     );
+    // It is shown once; then nothing is written until somebody acts.
+    world.settle();
+    assert_rests(&mut world, opportunity);
+    assert_eq!(told(&world), [Code::Refused]);
+    let is_open = |world: &World| world.rows[&opportunity].cells["statecode"] == number(0);
+    assert!(is_open(&world));
+    // The plug-in is content by now, and the seller saves the row.
+    world.refused_close = false;
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    assert!(is_open(&world), "nobody has touched it");
+    edit_row(&mut world, opportunity, "description", text("Complete now"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert!(!is_open(&world));
+    assert_eq!(told(&world), []);
+}
+
+#[test]
+fn a_closing_that_was_refused_is_tried_again_when_somebody_asks() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused_close = true;
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_rests(&mut world, opportunity);
+    world.refused_close = false;
+    world.deliver(&Hint::new(Subject::Referral(REFERRAL), Cause::Compare));
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(1), "won");
+    assert_eq!(told(&world), []);
+    world.assert_in_step(1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use connector::dataverse::{self, Dataverse};
 use connector::entra::Tokens;
 use connector::http::{self, Budget, Deadline, Http, Limits, Run, Vendor};
 use connector::secrets::Secrets;
-use cosell::mapping::{self, Mapping};
+use cosell::mapping::{self, Mapping, SolutionTable};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use uuid::Uuid;
@@ -203,8 +203,9 @@ async fn user(sheet: &mut Sheet, metadata: &Metadata) -> Option<Uuid> {
 
 /// The table of solution rows, where the mapping has one; its primary key is called after it.
 fn solution_table(mapping: Option<&Mapping>) -> Option<&str> {
-    let table = mapping.and_then(Mapping::solution_table)?;
-    Some(table.key.strip_suffix("id").unwrap_or(&table.key))
+    mapping
+        .and_then(Mapping::solution_table)
+        .map(SolutionTable::logical_name)
 }
 
 async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>, mapping: Option<&Mapping>) {

@@ -100,6 +100,12 @@ impl SolutionTable {
         Some(table)
     }
 
+    /// Its logical name, as metadata spells it: every table's primary key is called after it.
+    #[must_use]
+    pub fn logical_name(&self) -> &str {
+        self.key.strip_suffix("id").unwrap_or(&self.key)
+    }
+
     /// The column that shows which opportunity a row belongs to.
     #[must_use]
     pub fn opportunity_column(&self) -> String {

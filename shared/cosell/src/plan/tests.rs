@@ -103,6 +103,7 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         refused_rows: &BTreeMap::new(),
         now: Timestamp::UNIX_EPOCH,
         insists: false,
+        tries_again: false,
     };
     plan(&picture, &policy())
 }
@@ -324,6 +325,7 @@ fn another_currency_brings_its_own_digits() {
             refused_rows: &BTreeMap::new(),
             now: Timestamp::UNIX_EPOCH,
             insists: false,
+            tries_again: false,
         };
         plan(&picture, &policy())
     };

@@ -191,14 +191,17 @@ impl Draft {
     }
 
     /// The link when a vendor has refused a call for good: what landed before it counts, what our own columns show among
-    /// it, nothing is under way any more, and the versions are forgotten, since a side that was not written may show
-    /// anything.
+    /// it, and nothing is under way any more. The referral's version is forgotten, since it may show anything; the row's
+    /// tells whether somebody has changed it since.
     pub(super) fn refused_link(&self) -> Link {
         let told = if self.has_shown { &self.after } else { &self.before };
         Link {
             base: self.base_so_far(),
             pending: None,
-            etags: Etags::default(),
+            etags: Etags {
+                opportunity: self.after.etags.opportunity.clone(),
+                ..Etags::default()
+            },
             due: None,
             attention: self.after.attention.clone(),
             shown: told.shown.clone(),
@@ -212,6 +215,15 @@ impl Draft {
         match &self.last {
             Some(Effect::Solution(request)) => Some(request.solution().clone()),
             _ => None,
+        }
+    }
+
+    /// Whether the last call was to close, reopen or qualify the row.
+    pub(super) fn is_move_in_question(&self) -> bool {
+        match &self.last {
+            Some(Effect::CloseOpportunity(_) | Effect::QualifyLead(_)) => true,
+            Some(Effect::UpdateOpportunity(change)) => is_of_state(change),
+            _ => false,
         }
     }
 
