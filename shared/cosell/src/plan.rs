@@ -49,6 +49,8 @@ pub struct Picture<'a> {
     pub microsoft: Option<&'a Referral>,
     /// Currencies that were looked up.
     pub currencies: &'a BTreeMap<Currency, Option<KnownCurrency>>,
+    /// Whether a move of the row that the CRM refused for good is tried again though nobody has changed the row since.
+    pub tries_again: bool,
     /// Now: whether a closing has waited long enough.
     pub now: Timestamp,
     /// A person asked for this look: what a vendor refused for good is tried once more.
@@ -239,11 +241,10 @@ impl Plan {
     }
 
     /// Has the trail written, should nothing else be that it goes with.
-    fn write_trail(&mut self, mapping: &Mapping) {
+    fn write_trail(&mut self) {
         if self.opportunity.is_empty() {
-            let mut change = RowChange::default();
-            change.set(mapping.columns.audit.clone(), Cell::Null);
-            self.opportunity.push(OpportunityRequest::Update(change));
+            // Every update of a row carries its trail.
+            self.opportunity.push(OpportunityRequest::Update(RowChange::default()));
         }
     }
 }
@@ -370,6 +371,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         merged.toward_opportunity.set(Field::Visibility, Term::Flag(true));
         merged.changes.push(change);
     }
+    leave_out_refused_move(&mut merged, picture);
     let mut plan = Plan {
         refusal,
         findings: merged.findings.clone(),
@@ -399,10 +401,41 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
     plan_opportunity(&mut plan, picture, &merged, &opportunity, base, policy)?;
     if is_answered && plan.asked != picture.link.asked {
         // Whoever wants help reads there why there is none.
-        plan.write_trail(mapping);
+        plan.write_trail();
     }
     plan.merged = merged;
     Ok(plan)
+}
+
+/// What is said of a move of the row that the CRM refused for good.
+pub(crate) fn refused_move(why: &str) -> Finding {
+    Finding::field(Code::Refused, Field::Stage, why).on(Side::Dynamics)
+}
+
+/// Leaves out a closing, a reopening or a qualification that the CRM refused for good, as long as the row is the one it
+/// refused: the trail is written before each try, so that trying at every look would never end.
+fn leave_out_refused_move(merged: &mut Merged, picture: &Picture<'_>) {
+    let is_it = |finding: &&Finding| {
+        (finding.field, finding.code, finding.side) == (Some(Field::Stage), Code::Refused, Some(Side::Dynamics))
+    };
+    let Some(refused) = picture.link.attention.iter().find(is_it) else {
+        return;
+    };
+    let version = picture.opportunity.and_then(|row| row.etag.as_ref());
+    let is_as_refused = version.is_some() && version == picture.link.etags.opportunity.as_ref();
+    if picture.tries_again || !is_as_refused || merged.toward_opportunity.get(Field::Stage) == &Term::Nothing {
+        return;
+    }
+    merged.toward_opportunity.set(Field::Stage, Term::Nothing);
+    merged
+        .changes
+        .retain(|change| (change.field, change.side) != (Field::Stage, Side::Dynamics));
+    for side in [Side::PartnerCenter, Side::Dynamics] {
+        let agreed = picture.base.map(|base| base.side(side).get(Field::Stage).clone());
+        merged.base.side_mut(side).set(Field::Stage, agreed.unwrap_or_default());
+    }
+    merged.findings.retain(|finding| finding.field != Some(Field::Stage));
+    merged.findings.push(refused.clone());
 }
 
 fn plan_referral(

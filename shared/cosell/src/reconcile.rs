@@ -507,6 +507,7 @@ impl<'p> Reconcile<'p> {
             opportunity: self.opportunity.seen().map(AsRef::as_ref),
             microsoft: self.microsoft.seen().map(AsRef::as_ref),
             currencies: &self.currencies,
+            tries_again: self.thorough,
             now: self.trigger.now,
             insists: self.trigger.hint.cause == Cause::Operator && self.trigger.order.is_none(),
         };
@@ -1191,7 +1192,11 @@ impl<'p> Reconcile<'p> {
         } else {
             Code::Waiting
         };
-        let finding = Finding::new(code, fault.message.clone());
+        let finding = if permanent && draft.is_move_in_question() {
+            plan::refused_move(&fault.message)
+        } else {
+            Finding::new(code, fault.message.clone())
+        };
         if permanent && matches!(announced.pending, Some(Pending::Update { .. })) {
             let mut next = draft.refused_link();
             let mut attention = next.attention.clone();
@@ -1341,7 +1346,6 @@ impl<'p> Reconcile<'p> {
         }));
     }
 
-    /// Id of the link that is kept for the record the hint names.
     /// Writes down which record a new link is about.
     fn identify(&self, link: &mut Link) {
         match self.subject {

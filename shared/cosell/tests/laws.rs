@@ -108,6 +108,7 @@ impl Deal {
                 currencies: &currencies,
                 now: jiff::Timestamp::UNIX_EPOCH,
                 insists: false,
+                tries_again: false,
             };
             match plan::plan(&picture, &self.policy) {
                 Err(Need::Currency(code)) => {

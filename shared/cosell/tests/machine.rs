@@ -19,7 +19,7 @@ use cosell::deal::{Field, Side, Term, Terms};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
-use cosell::link::Outcome;
+use cosell::link::{Outcome, SyncStatus};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::Cell;
 use cosell::policy::Policy;
@@ -965,4 +965,60 @@ fn a_deal_that_lacks_something_is_shared_once_it_is_filled_in() {
     world.deliver(&hint);
     world.settle();
     world.assert_in_step(1);
+}
+
+/// Won in the portal, while a plug-in of the CRM refuses each closing.
+fn refused_closing() -> (World, OpportunityId) {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused_close = true;
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    // Its own writes are announced to it; then it has to rest.
+    for _ in 0..3 {
+        world.deliver(&from_row(opportunity));
+    }
+    let (before, audited) = (world.vendor_writes, world.audit.len());
+    for _ in 0..3 {
+        world.deliver(&from_row(opportunity));
+        world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    }
+    assert_eq!((world.vendor_writes, world.audit.len()), (before, audited));
+    let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+    assert_eq!(link.pending, None);
+    let codes: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::Refused]);
+    assert_eq!(link.shown.status, Some(SyncStatus::Error));
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(0));
+    world.refused_close = false;
+    (world, opportunity)
+}
+
+fn is_won(world: &World, opportunity: OpportunityId) {
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(1));
+    let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+    assert_eq!(link.attention, []);
+    world.assert_in_step(1);
+}
+
+#[test]
+fn a_closing_that_is_refused_is_tried_again_once_the_row_is_changed() {
+    let (mut world, opportunity) = refused_closing();
+    // A column of the plug-in's, of which the mapping knows nothing.
+    edit_row(&mut world, opportunity, "partner_lossreport", text("Complete now"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    is_won(&world, opportunity);
+}
+
+#[test]
+fn a_closing_that_is_refused_is_tried_again_by_the_daily_comparison() {
+    let (mut world, opportunity) = refused_closing();
+    world.deliver(&Hint::new(Subject::Referral(REFERRAL), Cause::Compare));
+    world.settle();
+    is_won(&world, opportunity);
 }

@@ -101,6 +101,7 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
         now: Timestamp::UNIX_EPOCH,
         insists: false,
+        tries_again: false,
     };
     plan(&picture, &policy())
 }
@@ -320,6 +321,7 @@ fn another_currency_brings_its_own_digits() {
             currencies: &currencies,
             now: Timestamp::UNIX_EPOCH,
             insists: false,
+            tries_again: false,
         };
         plan(&picture, &policy())
     };

@@ -74,6 +74,8 @@ pub(super) struct Draft {
     changes: Vec<Change>,
     created: Option<Referral>,
     has_written: bool,
+    /// The row shows the trail and what else is ours on it as they will be.
+    has_shown: bool,
     goes_on: bool,
     pointers: bool,
     open: Vec<Side>,
@@ -97,6 +99,7 @@ impl Draft {
             changes: Vec::new(),
             created: None,
             has_written: false,
+            has_shown: false,
             goes_on: false,
             pointers: true,
             open: Vec::new(),
@@ -177,15 +180,30 @@ impl Draft {
     }
 
     /// The link when a vendor has refused a call for good: what landed before it counts, nothing is under way any more,
-    /// and the versions are forgotten, since a side that was not written may show anything.
+    /// and the referral's version is forgotten, since it may show anything; the row's tells whether it was changed since.
     pub(super) fn refused_link(&self) -> Link {
+        let told = if self.has_shown { &self.after } else { &self.before };
         Link {
             base: self.base_so_far(),
             pending: None,
-            etags: Etags::default(),
+            etags: Etags {
+                opportunity: self.after.etags.opportunity.clone(),
+                ..Etags::default()
+            },
             due: None,
             attention: self.after.attention.clone(),
+            shown: told.shown.clone(),
+            journal: told.journal.clone(),
             ..self.before.clone()
+        }
+    }
+
+    /// Whether the last call was to close, reopen or qualify the row.
+    pub(super) fn is_move_in_question(&self) -> bool {
+        match &self.last {
+            Some(Effect::CloseOpportunity(_) | Effect::QualifyLead(_)) => true,
+            Some(Effect::UpdateOpportunity(change)) => is_of_state(change),
+            _ => false,
         }
     }
 
@@ -209,10 +227,7 @@ impl Draft {
             Effect::PatchReferral { fields, .. } => {
                 Some((Side::PartnerCenter, Some(fields), fields.contains(&Field::Stage)))
             }
-            Effect::UpdateOpportunity(change) => {
-                let moves = change.cells().any(|(column, _)| column == "statecode");
-                Some((Side::Dynamics, None, moves))
-            }
+            Effect::UpdateOpportunity(change) => Some((Side::Dynamics, None, is_of_state(change))),
             Effect::CloseOpportunity(_) | Effect::QualifyLead(_) => Some((Side::Dynamics, None, true)),
             Effect::CreateRow { .. } | Effect::CreateReferral { .. } => None,
         }
@@ -313,7 +328,7 @@ impl Draft {
 
     /// Adds an update; the trail goes with it unless it is a change of state, which travels alone.
     pub(super) fn update_opportunity(&mut self, mut change: RowChange, mapping: &Mapping) {
-        if change.cells().all(|(column, _)| column != "statecode") {
+        if !is_of_state(&change) {
             plan::show_journal(&mut change, &self.after.journal, mapping);
         }
         self.effects.push_back(Effect::UpdateOpportunity(change));
@@ -519,8 +534,11 @@ impl Draft {
             (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
                 self.after.etags.referral = referral.and_then(|referral| referral.etag);
             }
-            (Effect::UpdateOpportunity(_), Answer::Row(row))
-            | (
+            (Effect::UpdateOpportunity(change), Answer::Row(row)) => {
+                self.has_shown |= !is_of_state(&change);
+                self.after.etags.opportunity = row.and_then(|row| row.etag);
+            }
+            (
                 Effect::CreateRow {
                     table: Table::Opportunity | Table::Lead,
                     ..
@@ -680,6 +698,11 @@ impl Draft {
             }
         }
     }
+}
+
+/// Whether it changes the state of a row, which travels alone.
+fn is_of_state(change: &RowChange) -> bool {
+    change.cells().any(|(column, _)| column == "statecode")
 }
 
 /// The field that a path of a PATCH belongs to.

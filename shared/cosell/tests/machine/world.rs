@@ -113,6 +113,8 @@ pub(crate) struct World {
     pub(crate) refusals: Vec<String>,
     /// A plug-in that refuses every change of this row.
     pub(crate) plugin: Option<OpportunityId>,
+    /// A plug-in takes no closing.
+    pub(crate) refused_close: bool,
     /// A path that Partner Center refuses.
     pub(crate) refused_path: Option<&'static str>,
     /// Which calls go wrong, counted over all runs.
@@ -146,6 +148,7 @@ impl World {
             echoes: true,
             refusals: Vec::new(),
             plugin: None,
+            refused_close: false,
             refused_path: None,
             mishaps: BTreeMap::new(),
             calls: 0,
@@ -621,6 +624,7 @@ impl World {
                     Err(why) => self.refuse(call, &why),
                 }
             }
+            Call::CloseOpportunity { .. } if self.refused_close => permanent("a plug-in of this CRM says no"),
             Call::CloseOpportunity { id, close } => {
                 let Some(row) = self.rows.get_mut(id) else {
                     return Answer::Gone;
