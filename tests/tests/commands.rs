@@ -138,6 +138,7 @@ async fn survives_every_crash<S>(
         .iter()
         .filter(|exchange| is_write(exchange))
         .count();
+    assert!(writes >= 3, "an announcement, a write and a commit at least: {writes}");
     world.source.resume();
     world.settle().await;
     is_done(&world, &deal);

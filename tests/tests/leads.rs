@@ -432,6 +432,13 @@ async fn an_order_on_a_lead_is_refused_with_the_way_to_go() {
         assert_eq!(error.error_type, "order_refused", "{order}: {error}");
         assert!(error.message.contains(cure), "{order}: {error}");
     }
+    // A lead and its referral are a pair as well: backfill passes them over, and show calls the fields as the lead does.
+    let answer = world.invoke(json!({ "command": "backfill" })).await.unwrap();
+    assert_eq!(answer["hinted"], json!(0), "{answer:#}");
+    let shown = world.invoke(json!({ "command": "show", "lead": lead })).await.unwrap();
+    let fields = shown["fields"].as_array().unwrap();
+    let value = fields.iter().find(|field| field["field"] == "value").unwrap();
+    assert_eq!(value["label"], "Est. Value", "{shown:#}");
     assert_eq!((world.links(), world.audit()), before);
     world.rounds_write_nothing().await;
     world.close().await;

@@ -57,7 +57,7 @@ pub struct Picture<'a> {
     pub taken: &'a BTreeSet<Uuid>,
     /// Solutions of which the CRM refused a row for good in this run, with what is said of it.
     pub refused_rows: &'a BTreeMap<SolutionId, Finding>,
-    /// Whether a move of the row that the CRM refused for good is tried again though nothing was changed since.
+    /// Whether a move of the row that the CRM refused for good is tried again though nobody has changed the row since.
     pub tries_again: bool,
     /// Now: whether a closing has waited long enough.
     pub now: Timestamp,
@@ -251,11 +251,10 @@ impl Plan {
     }
 
     /// Has the trail written, should nothing else be that it goes with.
-    fn write_trail(&mut self, mapping: &Mapping) {
+    fn write_trail(&mut self) {
         if self.opportunity.is_empty() {
-            let mut change = RowChange::default();
-            change.set(mapping.columns.audit.clone(), Cell::Null);
-            self.opportunity.push(OpportunityRequest::Update(change));
+            // Every update of a row carries its trail.
+            self.opportunity.push(OpportunityRequest::Update(RowChange::default()));
         }
     }
 }
@@ -420,7 +419,7 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
     plan_opportunity(&mut plan, picture, &merged, &opportunity, base, policy)?;
     if is_answered && plan.asked != picture.link.asked {
         // Whoever wants help reads there why there is none.
-        plan.write_trail(mapping);
+        plan.write_trail();
     }
     plan.merged = merged;
     Ok(plan)
@@ -428,12 +427,11 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
 
 /// What is said of a move of the row that the CRM refused for good.
 pub(crate) fn refused_move(why: &str) -> Finding {
-    let text = format!("Dynamics refused the move: {why}");
-    Finding::field(Code::Refused, Field::Stage, text).on(Side::Dynamics)
+    Finding::field(Code::Refused, Field::Stage, why).on(Side::Dynamics)
 }
 
 /// Leaves out a closing, a reopening or a qualification that the CRM refused for good, as long as the row is the one it
-/// refused: the trail is written before each try, so trying at every look would never end.
+/// refused: the trail is written before each try, so that trying at every look would never end.
 fn leave_out_refused_move(merged: &mut Merged, picture: &Picture<'_>) {
     let is_it = |finding: &&Finding| {
         (finding.field, finding.code, finding.side) == (Some(Field::Stage), Code::Refused, Some(Side::Dynamics))

@@ -1447,7 +1447,6 @@ impl<'p> Reconcile<'p> {
         }));
     }
 
-    /// Id of the link that is kept for the record the hint names.
     /// Writes down which record a new link is about.
     fn identify(&self, link: &mut Link) {
         match self.subject {

@@ -586,22 +586,14 @@ impl Reconcile<'_> {
                 let text = format!(
                     "the opportunity carries the id of referral {referral}, which an operator unlinked; `link` joins the two, or clear the id to share the deal anew"
                 );
-                let link = stub.unwrap_or_else(|| Link::new(id.into()));
-                let link = Link {
-                    opportunity: Some(id),
-                    ..link
-                };
+                let link = kept_for(id, stub);
                 return self.park(link, Finding::new(Code::Unlinked, text).on(Side::Dynamics));
             }
             Some(Some(link)) if link.opportunity.is_some() => {
                 let text = format!(
                     "the opportunity carries the id of referral {referral}, which belongs to another opportunity; clear it to share this one"
                 );
-                let link = stub.unwrap_or_else(|| Link::new(id.into()));
-                let link = Link {
-                    opportunity: Some(id),
-                    ..link
-                };
+                let link = kept_for(id, stub);
                 return self.park(link, Finding::new(Code::AlreadyLinked, text).on(Side::Dynamics));
             }
             Some(_) => {}
@@ -612,11 +604,7 @@ impl Reconcile<'_> {
                 let text = format!(
                     "the opportunity carries the id of referral {referral}, which is not to be seen in Partner Center; clear it to share the deal anew"
                 );
-                let link = stub.unwrap_or_else(|| Link::new(id.into()));
-                let link = Link {
-                    opportunity: Some(id),
-                    ..link
-                };
+                let link = kept_for(id, stub);
                 self.park(link, Finding::new(Code::ReferenceNamesNothing, text).on(Side::Dynamics))
             }
             Sight::Seen(found) => {
@@ -902,5 +890,13 @@ fn is_awaited(referral: &Referral, half: Half, link: &Link) -> bool {
         Half::Microsofts => {
             referral.is_microsofts() && referral.engagement_id.is_some() && referral.engagement_id == link.engagement
         }
+    }
+}
+
+/// The link that is kept for an opportunity which cannot be linked yet.
+pub(super) fn kept_for(id: OpportunityId, stub: Option<Link>) -> Link {
+    Link {
+        opportunity: Some(id),
+        ..stub.unwrap_or_else(|| Link::new(id.into()))
     }
 }

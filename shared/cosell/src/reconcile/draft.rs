@@ -77,6 +77,8 @@ pub(super) struct Draft {
     changes: Vec<Change>,
     created: Option<Referral>,
     has_written: bool,
+    /// The row shows the trail and what else is ours on it as they will be.
+    has_shown: bool,
     goes_on: bool,
     pointers: bool,
     open: Vec<Side>,
@@ -85,8 +87,6 @@ pub(super) struct Draft {
     planned: bool,
     /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
     lacks_rows: bool,
-    /// The columns of our own show by now what they shall.
-    has_shown: bool,
     /// The records are released with the commit.
     parts: bool,
 }
@@ -104,13 +104,13 @@ impl Draft {
             changes: Vec::new(),
             created: None,
             has_written: false,
+            has_shown: false,
             goes_on: false,
             pointers: true,
             open: Vec::new(),
             unwritten: BTreeSet::new(),
             planned: false,
             lacks_rows: false,
-            has_shown: false,
             parts: false,
         }
     }
@@ -190,9 +190,8 @@ impl Draft {
         Some(base)
     }
 
-    /// The link when a vendor has refused a call for good: what landed before it counts, what our own columns show among
-    /// it, and nothing is under way any more. The referral's version is forgotten, since it may show anything; the row's
-    /// tells whether somebody has changed it since.
+    /// The link when a vendor has refused a call for good: what landed before it counts, nothing is under way any more,
+    /// and the referral's version is forgotten, since it may show anything; the row's tells whether it was changed since.
     pub(super) fn refused_link(&self) -> Link {
         let told = if self.has_shown { &self.after } else { &self.before };
         Link {

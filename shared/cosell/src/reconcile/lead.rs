@@ -9,6 +9,7 @@
 //! still taking over, and what it lacks is filled in from the lead.
 
 use super::call::{Call, Qualify};
+use super::create::kept_for;
 use super::draft::Draft;
 use super::{Decision, Match, Reconcile, Sight};
 use crate::deal::{Field, Side, Term};
@@ -105,12 +106,8 @@ impl Reconcile<'_> {
             return Some(self.take_over(link.clone()));
         }
         let text = "the opportunity was made from a lead that is not qualified, and the lead is what is shared; qualify the lead, and the opportunity takes its place";
-        let kept = self.stub.take().unwrap_or_else(|| Link::new(id.into()));
+        let kept = kept_for(id, self.stub.take());
         self.subject = Subject::Opportunity(id);
-        let kept = Link {
-            opportunity: Some(id),
-            ..kept
-        };
         let decision = self.park(kept, Finding::new(Code::Missing, text).on(Side::Dynamics));
         Some(match decision {
             Decision::Act(mut draft) => {
