@@ -273,12 +273,9 @@ async fn an_event_that_nobody_knows_is_answered_and_ignored() {
             .is_answered(&scene.world.partner_center.sign_post(&body).unwrap(), 200)
             .await;
     }
-    let logs = scene.world.webhook.logs();
-    assert!(
-        logs.iter()
-            .any(|line| line.contains("referral-renamed") && line.contains("ignored")),
-        "{logs:#?}"
-    );
+    let is_it = |line: &String| line.contains("referral-renamed") && line.contains("ignored");
+    let logs = scene.world.webhook.logs_once(|lines| lines.iter().any(is_it)).await;
+    assert!(logs.iter().any(is_it), "{logs:#?}");
     scene.end().await;
 }
 

@@ -5,6 +5,7 @@
 //! invocation has a type of a bounded set and a text that says what would be right.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,6 @@ use cosell_tests::switchboard::Exchange;
 use cosell_tests::world::{EVENTS, Setup, TENANT, World};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-/// Longer than a process takes to end and to have its last words read.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 // ---- starting ---------------------------------------------------------------------------------------------------------
 
@@ -46,19 +44,13 @@ async fn refuses_to_start(name: &str, environment: &[(&str, &str)], words: &[&st
     let function = function(name, environment);
     let error = function.invoke(json!({})).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Init, "{error}");
-    let said = || function.logs().join("\n");
-    let has_all = || words.iter().all(|word| said().contains(word));
-    // The last words of a process are read a moment after its end.
-    let _ = tokio::time::timeout(PATIENCE, async {
-        while !has_all() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let is_said = |word: &&str, lines: &VecDeque<String>| lines.iter().any(|line| line.contains(word));
+    let logs = function.logs_once(|lines| words.iter().all(|word| is_said(word, lines)));
+    let said = logs.await.join("\n");
     for word in words {
-        assert!(said().contains(word), "{word} is not in: {}", said());
+        assert!(said.contains(word), "{word} is not in: {said}");
     }
-    said()
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -425,11 +417,8 @@ async fn a_test_event_that_does_not_arrive_is_reported_with_its_attempts() {
     assert_eq!(report["done"]["outcome"], "undelivered", "{report:#}");
     assert_eq!(report["done"]["delivery"]["status"], "failed");
     assert_eq!(report["done"]["delivery"]["attempts"].as_array().unwrap().len(), 10);
-    let logs = world.registration.logs();
-    assert!(
-        logs.iter()
-            .any(|line| line.contains("ERROR") && line.contains("undelivered")),
-        "{logs:#?}"
-    );
+    let is_it = |line: &String| line.contains("ERROR") && line.contains("undelivered");
+    let logs = world.registration.logs_once(|lines| lines.iter().any(is_it)).await;
+    assert!(logs.iter().any(is_it), "{logs:#?}");
     world.close().await;
 }

@@ -3,7 +3,7 @@
 //! Guarantee shown: alarms see what they are for, also and above all when a run fails, and recover by themselves.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use cosell_tests::lambda::Function;
 use cosell_tests::switchboard::Fault;
@@ -12,29 +12,22 @@ use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// Longer than it takes to read what a process printed.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 const POLL_DYNAMICS: &str = "poll-dynamics";
 const POLL_PARTNER_CENTER: &str = "poll-partner-center";
 
-fn records(function: &Function) -> Vec<Value> {
-    let lines = function.logs();
+fn records(lines: &VecDeque<String>) -> Vec<Value> {
     let read = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     read.filter(|line| line["_aws"].is_object()).collect()
 }
 
 /// Invokes a function and returns its answer and the record it left.
 async fn measured(function: &Function, payload: Value) -> (bool, Value) {
-    let before = records(function).len();
+    let before = records(&function.logs().into()).len();
     let succeeded = function.invoke(payload).await.is_ok();
-    let read = tokio::time::timeout(PATIENCE, async {
-        while records(function).len() == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    read.await.unwrap();
-    (succeeded, records(function).pop().unwrap())
+    let logs = function.logs_once(|lines| records(lines).len() > before).await;
+    let mut left = records(&logs.into());
+    assert!(left.len() > before, "it left no record");
+    (succeeded, left.pop().unwrap())
 }
 
 /// The vendor is out of order.
@@ -142,7 +135,7 @@ async fn writes_are_counted_by_their_direction() {
     world.settle().await;
     let referral = world.referral_of(&opportunity);
     let sums = |world: &World| {
-        let all = records(&world.sync);
+        let all = records(&world.sync.logs().into());
         let sum = |name: &str| all.iter().filter_map(|record| record[name].as_u64()).sum::<u64>();
         [
             sum("WritesTowardDynamics"),

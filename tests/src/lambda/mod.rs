@@ -12,6 +12,7 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -199,10 +200,16 @@ impl Function {
         Arc::new(move || function.kill())
     }
 
-    /// The newest lines the function printed, oldest first.
+    /// The newest lines the function printed, oldest first, as far as they were read: what a process printed is read a
+    /// moment after it has answered, or ended.
     #[must_use]
     pub fn logs(&self) -> Vec<String> {
         self.inner.logs.lines()
+    }
+
+    /// [`Function::logs`] as soon as they are as they should be, or after a patient wait.
+    pub async fn logs_once(&self, are_there: impl FnMut(&VecDeque<String>) -> bool) -> Vec<String> {
+        self.inner.logs.lines_once(are_there).await
     }
 }
 

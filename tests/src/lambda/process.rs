@@ -27,10 +27,13 @@ use crate::aws::REGION;
 /// Lines kept in memory for each function; older ones are in the log file, if there is one.
 const MAX_LINES: usize = 10_000;
 
+/// Longer than it takes to read what a process printed.
+const MOST_LATE: Duration = Duration::from_secs(5);
+
 /// What the copies of a function printed. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Logs {
-    lines: Arc<Mutex<VecDeque<String>>>,
+    lines: watch::Sender<VecDeque<String>>,
     file: Arc<Mutex<Option<File>>>,
 }
 
@@ -39,18 +42,20 @@ impl Logs {
     pub(super) fn new(path: Option<PathBuf>) -> Self {
         let file = path.and_then(|path| File::options().create(true).append(true).open(path).ok());
         Self {
-            lines: Arc::default(),
+            lines: watch::Sender::default(),
             file: Arc::new(Mutex::new(file)),
         }
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.lines.borrow().iter().cloned().collect()
+    }
+
+    /// The lines, as soon as they are as they should be, or after [`MOST_LATE`].
+    pub(super) async fn lines_once(&self, mut are_there: impl FnMut(&VecDeque<String>) -> bool) -> Vec<String> {
+        let mut coming = self.lines.subscribe();
+        let _ = tokio::time::timeout(MOST_LATE, coming.wait_for(|lines| are_there(lines))).await;
+        self.lines()
     }
 
     fn push(&self, line: String) {
@@ -58,11 +63,12 @@ impl Logs {
             // A full disk must not change what the function does.
             let _ = writeln!(file, "{line}");
         }
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == MAX_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(line);
+        self.lines.send_modify(|lines| {
+            if lines.len() == MAX_LINES {
+                lines.pop_front();
+            }
+            lines.push_back(line);
+        });
     }
 
     fn follow(&self, output: Option<impl AsyncRead + Unpin + Send + 'static>) {

@@ -96,7 +96,8 @@ async fn a_function_answers_again_and_again_from_one_process() {
             Ok(json!({ "number": number }))
         );
     }
-    assert_eq!(deployed.function.logs(), ["started echo hello"]);
+    let logs = deployed.function.logs_once(|lines| !lines.is_empty()).await;
+    assert_eq!(logs, ["started echo hello"]);
     assert_eq!(
         std::fs::read_to_string(deployed.directory.join("log")).unwrap(),
         "started echo hello\n"
@@ -109,7 +110,7 @@ async fn copies_run_side_by_side_up_to_the_concurrency() {
     let invoke = |number: u32| deployed.function.invoke(json!(number));
     let answers = tokio::join!(invoke(1), invoke(2), invoke(3), invoke(4));
     assert_eq!(answers, (Ok(json!(1)), Ok(json!(2)), Ok(json!(3)), Ok(json!(4))));
-    assert_eq!(deployed.function.logs().len(), 2);
+    assert_eq!(deployed.function.logs_once(|lines| lines.len() >= 2).await.len(), 2);
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn a_reported_error_keeps_the_process() {
             (FailureKind::Function, "stale")
         );
     }
-    assert_eq!(deployed.function.logs().len(), 1);
+    assert_eq!(deployed.function.logs_once(|lines| !lines.is_empty()).await.len(), 1);
 }
 
 #[tokio::test]
@@ -142,9 +143,8 @@ async fn a_kill_ends_an_invocation_at_once() {
     let deployed = deploy(&format!("echo working; {HANG}"));
     let kill = deployed.function.kill_switch();
     let killed = async {
-        while !deployed.function.logs().iter().any(|line| line == "working") {
-            tokio::task::yield_now().await;
-        }
+        let working = |line: &String| line == "working";
+        deployed.function.logs_once(|lines| lines.iter().any(working)).await;
         kill();
     };
     let (outcome, ()) = tokio::join!(deployed.function.invoke(json!({})), killed);
@@ -284,7 +284,7 @@ async fn the_mapping_deletes_what_succeeded_and_buries_what_keeps_failing() {
     assert!(source.idle(PATIENCE).await);
     let dead = aws.dead_letters(&queue);
     assert_eq!((dead.len(), dead[0].body.as_str(), dead[0].receives), (1, "poison", 2));
-    let log = deployed.function.logs();
+    let log = deployed.function.logs_once(|lines| lines.len() >= 4).await;
     let events: Vec<Value> = log.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(events.len(), 3);
     let record = &events[0]["Records"][0];
@@ -307,7 +307,7 @@ async fn a_message_the_function_does_not_name_counts_as_done_even_after_a_failed
     assert!(source.idle(PATIENCE).await);
     let dead = aws.dead_letters(&queue);
     assert_eq!((dead.len(), dead[0].body.as_str()), (1, "poison"));
-    assert_eq!(deployed.function.logs().len(), 2);
+    assert_eq!(deployed.function.logs_once(|lines| lines.len() >= 2).await.len(), 2);
 }
 
 #[tokio::test]
@@ -354,11 +354,7 @@ async fn a_schedule_runs_by_itself_and_by_hand() {
         Duration::from_millis(50),
     );
     assert_eq!(schedule.fire_once().await, Ok(json!({ "run": "compare" })));
-    let ran_by_itself = async {
-        while deployed.function.logs().len() < 4 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, ran_by_itself).await.unwrap();
+    let logs = deployed.function.logs_once(|lines| lines.len() >= 4).await;
+    assert!(logs.len() >= 4, "{logs:?}");
     schedule.stop();
 }
