@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use cosell_tests::partner_center::{InboundDeal, Release};
-use cosell_tests::switchboard::Exchange;
+use cosell_tests::switchboard::lines;
 use cosell_tests::world::{Sharing, World};
 use serde_json::{Value, json};
 
@@ -65,17 +65,6 @@ fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_default().to_owned()
 }
 
-fn list(calls: &[Exchange]) -> Vec<String> {
-    let line = |call: &Exchange| format!("{} {} {}", call.api, call.method, call.target);
-    calls.iter().map(line).collect()
-}
-
-fn attention(world: &World, opportunity: &str) -> Vec<String> {
-    let link = world.link_of(opportunity).unwrap_or_default();
-    let found = link["attention"].as_array().cloned().unwrap_or_default();
-    found.iter().map(|finding| text(finding, "text")).collect()
-}
-
 /// A deal that a seller shared with one solution row.
 async fn world_with_a_row() -> (World, String, String) {
     let world = World::start().await;
@@ -91,17 +80,6 @@ async fn world_with_a_row() -> (World, String, String) {
     (world, opportunity, referral)
 }
 
-/// Nothing moves any more: full rounds of polls write nothing.
-async fn assert_quiet(world: &World) {
-    let mark = world.switchboard.mark();
-    for _ in 0..2 {
-        world.tick().await;
-        world.settle().await;
-    }
-    let writes = list(&world.vendor_writes_since(mark));
-    assert!(writes.is_empty(), "{writes:#?}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_shared_with_name_and_publisher() {
     let (world, opportunity, referral) = world_with_a_row().await;
@@ -115,7 +93,7 @@ async fn rows_are_shared_with_name_and_publisher() {
     assert_eq!(sent.len(), 1, "{sent:#?}");
     assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -128,7 +106,7 @@ async fn a_deal_without_rows_waits_for_the_first() {
     });
     world.settle().await;
     assert!(world.referrals_of(&opportunity).is_empty());
-    assert!(attention(&world, &opportunity)[0].contains("Solutions"));
+    assert!(world.attention(&opportunity)[0].1.contains("Solutions"));
     // The row alone changes, not the opportunity.
     world.seller_adds_solution(&opportunity, &row(INSIGHT, "Fleet Insight"));
     world.settle().await;
@@ -160,7 +138,7 @@ async fn a_row_that_is_added_or_deleted_reaches_the_referral_with_the_next_poll(
         (&json!("Sensors"), &json!("Aldermoor Systems Ltd"))
     );
     // As for any change: one read of the opportunity, one of the referral whose list is replaced whole, one PATCH.
-    let calls = list(&world.vendor_calls_since(mark));
+    let calls = lines(&world.vendor_calls_since(mark));
     assert_eq!(calls.len(), 3, "{calls:#?}");
     assert_eq!(world.vendor_writes_since(mark).len(), 1, "{calls:#?}");
 
@@ -176,7 +154,7 @@ async fn a_row_that_is_added_or_deleted_reaches_the_referral_with_the_next_poll(
     world.partner_center.release(Release::InOrder);
     world.settle().await;
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -205,15 +183,15 @@ async fn what_the_portal_adds_or_removes_makes_or_deletes_a_row() {
     );
     assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
 
     let mark = world.switchboard.mark();
     world.portal_edits(&referral, with_solutions(&[entry(INSIGHT, "Fleet Insight")]));
     world.settle().await;
     assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT]);
     let writes = world.vendor_writes_since(mark);
-    let deletions: Vec<&Exchange> = writes.iter().filter(|call| call.method == "DELETE").collect();
-    assert_eq!(deletions.len(), 1, "{:#?}", list(&writes));
+    let deletions: Vec<_> = writes.iter().filter(|call| call.method == "DELETE").collect();
+    assert_eq!(deletions.len(), 1, "{:#?}", lines(&writes));
     assert!(deletions[0].headers.contains_key("if-match"));
     assert_eq!(
         key_of(&world, &opportunity, INSIGHT),
@@ -226,7 +204,7 @@ async fn what_the_portal_adds_or_removes_makes_or_deletes_a_row() {
         (&json!(12), &json!(99.5))
     );
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -248,7 +226,7 @@ async fn solutions_changed_on_both_sides_keep_the_owners_and_record_the_others()
     assert_eq!(losers.len(), 1, "{losers:#?}");
     assert_eq!(losers[0]["old"]["solutions"], json!([INSIGHT, CRATES]));
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -268,14 +246,14 @@ async fn an_old_record_keeps_to_its_memo_until_the_portal_changes_it() {
     assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT, CRATES]);
     assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
 
     // Whoever goes on writing there is heard, and takes nothing away by it.
     world.seller_edits(&opportunity, &json!({ "cosell_solutions": SENSORS }));
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, SENSORS, CRATES]);
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -295,7 +273,7 @@ async fn an_inbound_deal_gets_rows() {
     }
     assert_eq!(world.opportunity(&opportunity)["cosell_solutions"], Value::Null);
     assert_in_step(&world, &opportunity, &sent.referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -305,37 +283,38 @@ async fn a_deal_is_not_emptied_of_solutions() {
     world.seller_deletes(&key_of(&world, &opportunity, INSIGHT));
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
-    let said = attention(&world, &opportunity);
-    assert!(said.len() == 1 && said[0].contains("emptied"), "{said:?}");
+    let said = world.attention(&opportunity);
+    assert!(said.len() == 1 && said[0].1.contains("emptied"), "{said:?}");
     world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral), [SENSORS]);
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_without_an_id_is_named_and_two_with_the_same_count_once() {
     let (world, opportunity, referral) = world_with_a_row().await;
+    let first = key_of(&world, &opportunity, INSIGHT);
     let blank = world.seller_adds_solution(&opportunity, &json!({ "cosell_name": "Something new" }));
     let twin = world.seller_adds_solution(&opportunity, &row(INSIGHT, "Fleet Insight again"));
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
-    let said = attention(&world, &opportunity);
-    assert!(said.len() == 1 && said[0].contains("Something new"), "{said:?}");
-    assert_quiet(&world).await;
+    let said = world.attention(&opportunity);
+    assert!(said.len() == 1 && said[0].1.contains("Something new"), "{said:?}");
+    world.rounds_write_nothing().await;
     // Deleted, the row is told by its key alone, and still leads to its deal.
     world.seller_deletes(&blank);
     world.settle().await;
     assert_in_step(&world, &opportunity, &referral);
-    world.seller_deletes(&key_of(&world, &opportunity, INSIGHT));
+    world.seller_deletes(&first);
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral), [INSIGHT], "one of the two is left");
     world.seller_edits(&twin, &json!({ "cosell_solutionid": SENSORS }));
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral), [SENSORS]);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -377,7 +356,7 @@ async fn a_row_that_is_moved_to_another_deal_leaves_the_first() {
     assert_eq!(ids_of_rows(&world, &another), [INSIGHT, SENSORS, CRATES]);
     assert_in_step(&world, &opportunity, &referral);
     assert_in_step(&world, &another, &other);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 
@@ -391,8 +370,8 @@ async fn what_partner_center_does_not_take_keeps_no_other_field_back() {
     world.settle().await;
     assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(77_000));
     assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
-    let said = attention(&world, &opportunity);
-    assert!(said.len() == 1 && said[0].contains("refused"), "{said:?}");
+    let said = world.attention(&opportunity);
+    assert!(said.len() == 1 && said[0].1.contains("refused"), "{said:?}");
     world.seller_deletes(&wrong);
     world.settle().await;
     assert_in_step(&world, &opportunity, &referral);
@@ -404,12 +383,12 @@ async fn what_partner_center_does_not_take_keeps_no_other_field_back() {
     world.seller_edits(&opportunity, &json!({ "estimatedvalue": 78_000 }));
     world.settle().await;
     assert_eq!(world.referral(&referral)["details"]["dealValue"], json!(78_000));
-    let said = attention(&world, &opportunity);
-    assert!(said.len() == 1 && said[0].contains("51 solutions"), "{said:?}");
+    let said = world.attention(&opportunity);
+    assert!(said.len() == 1 && said[0].1.contains("51 solutions"), "{said:?}");
     world.seller_deletes(&many[0]);
     world.settle().await;
     assert_eq!(ids_in_portal(&world, &referral).len(), 50);
     assert_in_step(&world, &opportunity, &referral);
-    assert_quiet(&world).await;
+    world.rounds_write_nothing().await;
     world.close().await;
 }
