@@ -392,3 +392,27 @@ async fn what_partner_center_does_not_take_keeps_no_other_field_back() {
     world.rounds_write_nothing().await;
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_goes_over_several_pages_is_read_to_its_end() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    world.dataverse.list_page(2);
+    let more = ["SOL-50001-PGS", "SOL-50002-PGS", "SOL-50003-PGS", "SOL-50004-PGS"];
+    for id in more {
+        world.seller_adds_solution(&opportunity, &row(id, "One of five"));
+    }
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral).len(), 5, "two, two and one");
+    let mark = world.switchboard.mark();
+    let kept = [entry(INSIGHT, "Fleet Insight"), entry(more[3], "One of five")];
+    world.portal_edits(&referral, with_solutions(&kept));
+    world.settle().await;
+    assert_eq!(ids_of_rows(&world, &opportunity).len(), 2);
+    let posts = lines(&world.vendor_writes_since(mark));
+    assert!(!posts.iter().any(|line| line.contains(" PUT ")), "{posts:#?}");
+    let deleted = posts.iter().filter(|line| line.contains(" DELETE ")).count();
+    assert_eq!(deleted, 3, "{posts:#?}");
+    assert_in_step(&world, &opportunity, &referral);
+    world.rounds_write_nothing().await;
+    world.close().await;
+}

@@ -93,7 +93,7 @@ fn help() -> Value {
         "POST /_control/switches": {
             "expire_delta_tokens": true, "expired_status": 410, "change_tracking": false,
             "repeat_rows_in_delta": true, "reverse_delta": true, "delta_link_before_value": true,
-            "omit_delta_link": true, "plugin_refuses": "a text, or null to stop", "plugin_bumps_version": true,
+            "omit_delta_link": true, "list_page": 2, "plugin_refuses": "a text, or null to stop", "plugin_bumps_version": true,
             "member": false, "stale_reads_ms": 2000, "trims_text": true, "closed_rows_read_only": true,
             "roles": { "System Customizer": false }, "privileges": { "prvReadOpportunity": "Basic" },
             "key_index_fails": true, "break_keys": ["opportunity"], "remove_keys": ["opportunity"],
@@ -133,6 +133,10 @@ fn switch(dataverse: &Dataverse, wanted: &Value) -> Result<Value, Refusal> {
             "reverse_delta" => dataverse.reverse_delta(flag()?),
             "delta_link_before_value" => dataverse.delta_link_before_value(flag()?),
             "omit_delta_link" => dataverse.omit_delta_link(flag()?),
+            "list_page" => {
+                let rows = value.as_u64().and_then(|rows| usize::try_from(rows).ok());
+                dataverse.list_page(rows.filter(|rows| *rows > 0).ok_or_else(unfit)?);
+            }
             "plugin_refuses" => match value.as_str().map(str::to_owned) {
                 Some(text) => dataverse.plugin(move |_, _, _| Err(text.clone())),
                 None => dataverse.no_plugin(),

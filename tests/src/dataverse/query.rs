@@ -134,6 +134,8 @@ pub(super) struct ListExpansion {
     /// The look-up that points here.
     pub(super) column: &'static str,
     pub(super) projection: Projection,
+    /// Its options, as sent.
+    pub(super) query: String,
 }
 
 impl Projection {
@@ -190,7 +192,7 @@ impl Environment {
     }
 
     /// A list is expanded with `$select` alone; the documents say no more of it than that it has limits.
-    fn list_expansion(&self, table: &Table, text: &str) -> Result<Option<ListExpansion>, Refusal> {
+    pub(super) fn list_expansion(&self, table: &Table, text: &str) -> Result<Option<ListExpansion>, Refusal> {
         let (name, inside) = text.split_once('(').unwrap_or((text, ")"));
         let Some((many, column)) = self.many(table, name) else {
             return Ok(None);
@@ -213,6 +215,7 @@ impl Environment {
             table: many.name,
             column: column.name,
             projection,
+            query: inside.to_owned(),
         }))
     }
 

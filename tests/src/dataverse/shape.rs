@@ -4,11 +4,13 @@
 //! present, null or not, and annotations appear only when they were asked for.
 
 use rust_decimal::Decimal;
+use uuid::Uuid;
 
 use super::Environment;
 use super::cell::{Cell, Object};
+use super::paging::appended;
 use super::prefer::Annotations;
-use super::query::Projection;
+use super::query::{ListExpansion, Projection};
 use super::rows::{Row, View};
 use super::schema::{Column, Kind, Table};
 
@@ -64,18 +66,41 @@ impl Environment {
             object.put(expansion.target.navigation, &shaped);
         }
         for list in &projection.lists {
-            let points_here = |other: &Row| matches!(other.get(list.column), Some(Cell::Link { table: to, id }) if *to == table.name && *id == row.id);
-            let Ok(many) = self.schema.get(list.table) else {
-                continue;
-            };
-            let shaped: Vec<Object> = view
-                .table(list.table)
-                .filter(|other| points_here(other))
-                .map(|other| self.shape(view, &many, other, &list.projection, annotations, Object::default()))
-                .collect();
+            let (shaped, next) = self.list_page(view, table, row.id, list, 0, annotations);
             object.put(list.navigation.as_str(), &shaped);
+            if let Some(next) = next {
+                object.put(format!("{}@odata.nextLink", list.navigation), &next);
+            }
         }
         object
+    }
+
+    /// One page of the rows that point to a row, and the link to the next.
+    pub(super) fn list_page(
+        &self,
+        view: &View<'_>,
+        table: &Table,
+        one: Uuid,
+        list: &ListExpansion,
+        from: usize,
+        annotations: &Annotations,
+    ) -> (Vec<Object>, Option<String>) {
+        let Ok(many) = self.schema.get(list.table) else {
+            return (Vec::new(), None);
+        };
+        let points_here = |other: &Row| matches!(other.get(list.column), Some(Cell::Link { table: to, id }) if *to == table.name && *id == one);
+        let mut rows = view.table(list.table).filter(|other| points_here(other)).skip(from);
+        let shaped: Vec<Object> = rows
+            .by_ref()
+            .take(self.switches.list_page)
+            .map(|other| self.shape(view, &many, other, &list.projection, annotations, Object::default()))
+            .collect();
+        let next = rows.next().map(|_| {
+            let token = format!("%3Ccookie%20offset=%22{}%22%20/%3E", from + shaped.len());
+            let query = appended(&list.query, "$skiptoken", &token);
+            format!("{}/{}({one})/{}?{query}", self.root(), table.set, list.navigation)
+        });
+        (shaped, next)
     }
 
     #[expect(

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Dataverse;
 use super::body::Changes;
+use super::prefer::LARGEST_PAGE;
 use super::rows::Row;
 use super::schema::{Column, Index, Kind, Table};
 use super::status;
@@ -27,6 +28,7 @@ pub(super) struct Switches {
     pub(super) reverse_delta: bool,
     pub(super) delta_link_before_value: bool,
     pub(super) omit_delta_link: bool,
+    pub(super) list_page: usize,
     pub(super) plugin: Option<Plugin>,
     pub(super) plugin_bumps_version: bool,
     pub(super) member: bool,
@@ -49,6 +51,7 @@ impl Default for Switches {
             reverse_delta: false,
             delta_link_before_value: false,
             omit_delta_link: false,
+            list_page: LARGEST_PAGE,
             plugin: None,
             plugin_bumps_version: false,
             member: true,
@@ -109,6 +112,11 @@ impl Dataverse {
     /// Whether last pages come without their delta link.
     pub fn omit_delta_link(&self, enabled: bool) {
         self.environment().switches.omit_delta_link = enabled;
+    }
+
+    /// Most rows of a list on one page, be it expanded in a row or followed by itself.
+    pub fn list_page(&self, rows: usize) {
+        self.environment().switches.list_page = rows;
     }
 
     /// Installs a plug-in that sees every create, update and close (by anyone) before it is checked.

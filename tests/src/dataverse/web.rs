@@ -268,6 +268,14 @@ impl Environment {
                     &self.qualify(Author::Application, &table, id, call.body)?,
                 ))
             }
+            (Some(arguments), [list]) if self.many(&table, &list.name).is_some() => {
+                only(call.method, &Method::GET, &list.name)?;
+                call.condition.refuse_any()?;
+                Ok(Answer::json(
+                    StatusCode::OK,
+                    &self.list_of(call, &table, arguments, &list.name)?,
+                ))
+            }
             (Some(arguments), [property]) => self.property(call, &table, arguments, &property.name),
             (Some(arguments), [navigation, reference]) if reference.name == "$ref" => {
                 only(call.method, &Method::DELETE, "$ref")?;
@@ -339,6 +347,42 @@ impl Environment {
         let object = Object::default().with("@odata.context", &context);
         let object = self.shape(&view, table, row, &projection, &call.preferences.annotations, object);
         Ok(Answer::json(StatusCode::OK, &object).with("etag", etag))
+    }
+
+    /// The rows of a list of one row, a page of them.
+    fn list_of(&self, call: &Call<'_>, table: &Table, arguments: &Arguments, name: &str) -> Result<Object, Refusal> {
+        let options = Options::read(call.query, &["$select", "$skiptoken"])?;
+        let key = self.key(table, arguments)?;
+        let view = self.view();
+        let one = self.find(&view, table, &key).ok_or_else(|| key.missing(table))?;
+        let inside = options
+            .select
+            .map(|select| format!("$select={select}"))
+            .unwrap_or_default();
+        let list = self
+            .list_expansion(table, &format!("{name}({inside})"))?
+            .ok_or_else(|| Refusal::no_segment(name))?;
+        let offset = |token: &str| {
+            token
+                .strip_prefix("<cookie offset=\"")?
+                .strip_suffix("\" />")?
+                .parse()
+                .ok()
+        };
+        let from = match options.skip_token.as_deref().map(offset) {
+            None => 0,
+            Some(Some(from)) => from,
+            Some(None) => return Err(Refusal::query("The paging link is not one that was issued.")),
+        };
+        let (rows, next) = self.list_page(&view, table, one, &list, from, &call.preferences.annotations);
+        let many = self.schema.get(list.table)?;
+        let mut answer = Object::default()
+            .with("@odata.context", &self.context(&many, &list.projection))
+            .with("value", &rows);
+        if let Some(next) = next {
+            answer.put("@odata.nextLink", &next);
+        }
+        Ok(answer)
     }
 
     fn post(&mut self, call: &Call<'_>, table: &Table) -> Result<Answer, Refusal> {

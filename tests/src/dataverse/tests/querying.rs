@@ -312,3 +312,31 @@ async fn definitions_tell_what_writes_enforce() {
         .await;
     assert_eq!(organization.json()["value"][0]["expirechangetrackingindays"], 7);
 }
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages_of_its_own() {
+    let bench = Bench::new().await;
+    let [deal, other] = ["Deal", "Other"].map(|name| bench.opportunity(name));
+    for (deal, name) in [(deal, "One"), (other, "None"), (deal, "Two"), (deal, "Three")] {
+        let row = json!({ "cosell_name": name, "cosell_OpportunityId@odata.bind": format!("/opportunities({deal})") });
+        bench.dataverse.seller_creates("cosell_dealsolution", &row).unwrap();
+    }
+    let list = "cosell_opportunity_dealsolution";
+    let whole = format!("opportunities({deal})?$select=name&$expand={list}($select=cosell_name)");
+    let read = bench.get(&whole).await.json();
+    assert_eq!(read[list].as_array().unwrap().len(), 3);
+    assert_eq!(read.get(format!("{list}@odata.nextLink")), None);
+    bench.dataverse.list_page(2);
+    let read = bench.get(&whole).await.json();
+    let mut seen: Vec<Value> = read[list].as_array().unwrap().clone();
+    assert_eq!(seen.len(), 2);
+    let link = read[format!("{list}@odata.nextLink")].as_str().unwrap();
+    let rest = bench.get(link).await.json();
+    seen.extend(rest["value"].as_array().unwrap().iter().cloned());
+    assert_eq!(rest.get("@odata.nextLink"), None);
+    let mut names: Vec<&str> = seen.iter().map(|row| row["cosell_name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["One", "Three", "Two"]);
+    let rebuilt = link.replace("offset", "page");
+    assert_eq!(bench.get(&rebuilt).await.status, 400);
+}
