@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connector::http;
 use cosell::mapping::{Mapping, Type, Want};
+use reqwest::StatusCode;
 
 use crate::columns::shown_type;
 use crate::metadata::{Class, Metadata};
@@ -49,7 +50,16 @@ pub(crate) async fn misfits(metadata: &Metadata, mapping: &Mapping) -> Result<(V
         let names: BTreeSet<String> = wants.iter().map(|want| want.column.clone()).collect();
         let names: Vec<String> = names.into_iter().collect();
         looked += names.len();
-        let found = Found::read(metadata, table, &names).await?;
+        let found = match Found::read(metadata, table, &names).await {
+            Err(error) if error.has_status(StatusCode::NOT_FOUND) => {
+                misfits.push(Misfit {
+                    text: format!("there is no table {table}"),
+                    is_missing: true,
+                });
+                continue;
+            }
+            read => read?,
+        };
         for want in wants {
             let misfit = found.judge(want);
             misfits.extend(misfit.map(|(text, is_missing)| {

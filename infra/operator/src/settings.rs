@@ -11,6 +11,7 @@ use connector::settings::{
     SettingsError, WEBHOOK_EVENTS, WebhookUrl,
 };
 use cosell::ids::TenantId;
+use cosell::mapping::Mapping;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -249,6 +250,8 @@ pub(crate) struct Everything {
     pub(crate) mapping_file: Option<PathBuf>,
     /// Whether nothing is written at either vendor, and no webhook wanted.
     pub(crate) is_dry_run: bool,
+    /// Whether referrals that are not co-sell stay out.
+    cosell_only: bool,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -272,6 +275,7 @@ impl Everything {
         let events = reader.or_default("WEBHOOK_EVENTS", WEBHOOK_EVENTS, settings::event_names);
         let mapping_file = reader.optional("MAPPING_FILE", |text| Ok(PathBuf::from(text)));
         let is_dry_run = reader.or_default("DRY_RUN", "false", settings::flag);
+        let cosell_only = reader.or_default("SYNC_COSELL_ONLY", "true", settings::flag);
         let problems = match reader.finish(|| Some(())) {
             Err(SettingsError::Settings(problems)) => problems,
             Ok(()) | Err(SettingsError::Transport(_)) => Vec::new(),
@@ -292,8 +296,14 @@ impl Everything {
             webhook_events: events.unwrap_or_default(),
             mapping_file,
             is_dry_run: is_dry_run.unwrap_or_default(),
+            cosell_only: cosell_only.unwrap_or(true),
             problems,
         }
+    }
+
+    /// Whether what is not co-sell waits for its answer as a lead.
+    pub(crate) fn wants_leads(&self, mapping: Option<&Mapping>) -> bool {
+        !self.cosell_only && mapping.is_some_and(|mapping| mapping.leads().is_some())
     }
 
     /// What the registration is looked at with, if all of it can be read.

@@ -59,6 +59,17 @@ impl Trouble {
         }
     }
 
+    /// Several troubles of one kind of thing as one: every message, and every cure once. None when there is none.
+    pub(crate) fn joined(troubles: Vec<Self>) -> Option<Self> {
+        troubles.into_iter().reduce(|mut all, next| {
+            all.message = format!("{}; {}", all.message, next.message);
+            if !all.cure.contains(&next.cure) {
+                all.cure = format!("{}; {}", all.cure, next.cure);
+            }
+            all
+        })
+    }
+
     /// The same with another cure: the one in front of the person may know more.
     pub(crate) fn cured_by(self, cure: impl Into<String>) -> Self {
         let cure = cure.into();

@@ -9,7 +9,7 @@ use connector::dataverse::{self, Dataverse};
 use connector::entra::Tokens;
 use connector::http::{self, Budget, Deadline, Http, Limits, Run, Vendor};
 use connector::secrets::Secrets;
-use cosell::mapping::{self, Mapping, SolutionTable};
+use cosell::mapping::{self, Mapping};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use crate::settings::Everything;
 use crate::trouble::Trouble;
 
 const TABLE: &str = "opportunity";
+const LEADS: &str = "lead";
 
 /// Where the settings take the mapping's file from.
 const NAME_MAPPING: &str = "name the file in `mapping` of infra/environments/ENV.tfvars";
@@ -82,7 +83,8 @@ pub(super) async fn examine(
         return;
     };
     let user = user(sheet, &metadata).await;
-    privileges(sheet, &metadata, user, mapping.as_ref()).await;
+    let wanted = wanted_privileges(settings, mapping.as_ref());
+    privileges(sheet, &metadata, user, &wanted).await;
     read(sheet, &dataverse, user.is_some(), clock).await;
     if user.is_none() {
         for (id, what) in [
@@ -96,7 +98,8 @@ pub(super) async fn examine(
     }
     columns(sheet, &metadata, mapping.as_ref()).await;
     key(sheet, &metadata, mapping.as_ref()).await;
-    tracking(sheet, &metadata, &dataverse, mapping.as_ref()).await;
+    let tables = followed(settings, mapping.as_ref());
+    tracking(sheet, &metadata, &dataverse, &tables).await;
 }
 
 /// The mapping that is deployed: the settings name its file, or none for the built-in one.
@@ -201,14 +204,25 @@ async fn user(sheet: &mut Sheet, metadata: &Metadata) -> Option<Uuid> {
     }
 }
 
-/// The table of solution rows, where the mapping has one; its primary key is called after it.
-fn solution_table(mapping: Option<&Mapping>) -> Option<&str> {
-    mapping
-        .and_then(Mapping::solution_table)
-        .map(SolutionTable::logical_name)
+/// The privileges that the deployed settings and the mapping take.
+fn wanted_privileges(settings: &Everything, mapping: Option<&Mapping>) -> Vec<String> {
+    let on = |table: &str, verbs: [&str; 5]| verbs.map(|verb| format!("prv{verb}{table}"));
+    let mut wanted: Vec<String> = PRIVILEGES.map(str::to_owned).into();
+    // Append: the opportunity.
+    if let Some(table) = mapping.and_then(Mapping::solution_table) {
+        wanted.extend(on(
+            table.logical_name(),
+            ["Create", "Read", "Write", "Delete", "Append"],
+        ));
+    }
+    // Append: its currency. AppendTo: the opportunity that it becomes.
+    if settings.wants_leads(mapping) {
+        wanted.extend(on("Lead", ["Create", "Read", "Write", "Append", "AppendTo"]));
+    }
+    wanted
 }
 
-async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>, mapping: Option<&Mapping>) {
+async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>, wanted: &[String]) {
     let (id, what) = ("privileges", "the application user's privileges");
     let Some(user) = user else {
         sheet.skipped(id, what, "the application user");
@@ -243,15 +257,9 @@ async fn privileges(sheet: &mut Sheet, metadata: &Metadata, user: Option<Uuid>, 
         .filter_map(|privilege| privilege.privilege_name)
         .map(|name| name.to_ascii_lowercase())
         .collect();
-    // Rows of solutions. Append: the opportunity.
-    let of_solutions = solution_table(mapping).into_iter().flat_map(|table| {
-        let verbs = ["Create", "Read", "Write", "Delete", "Append"];
-        verbs.map(|verb| format!("prv{verb}{table}"))
-    });
-    let missing: Vec<String> = PRIVILEGES
-        .into_iter()
-        .map(str::to_owned)
-        .chain(of_solutions)
+    let missing: Vec<&str> = wanted
+        .iter()
+        .map(String::as_str)
         .filter(|name| !held.contains(&name.to_ascii_lowercase()))
         .collect();
     if missing.is_empty() {
@@ -378,57 +386,82 @@ fn unready(found: &FoundKey) -> Trouble {
     Trouble::new("key_not_active", message, cure)
 }
 
-async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse, mapping: Option<&Mapping>) {
-    let (id, what) = ("change_tracking", "change tracking");
-    sheet.looking(what);
-    if let Some(table) = solution_table(mapping) {
-        let trouble = match metadata.table(table).await {
-            Ok(Some(found)) if found.change_tracking_enabled => None,
-            Ok(Some(_)) => Some(tracking_off(table)),
-            Ok(None) => Some(Trouble::new(
+/// A table of which the poll asks what has changed.
+struct Followed {
+    name: String,
+    /// As URLs spell it.
+    set: String,
+    /// Where it comes from, if it is not there.
+    origin: &'static str,
+}
+
+/// The tables that the deployed settings and the mapping have the connector follow.
+fn followed(settings: &Everything, mapping: Option<&Mapping>) -> Vec<Followed> {
+    let sales = |name: &str, set: &str| Followed {
+        name: name.to_owned(),
+        set: set.to_owned(),
+        origin: "check DATAVERSE_URL: the connector needs an environment with Dynamics 365 Sales",
+    };
+    let mut tables = vec![sales(TABLE, "opportunities")];
+    tables.extend(mapping.and_then(Mapping::solution_table).map(|table| Followed {
+        name: table.logical_name().to_owned(),
+        set: table.set.clone(),
+        origin: "run `make columns ENV=...`, or correct [solutions] of the mapping, which names it",
+    }));
+    if settings.wants_leads(mapping) {
+        tables.push(sales(LEADS, "leads"));
+    }
+    tables
+}
+
+impl Followed {
+    async fn examine(&self, metadata: &Metadata, dataverse: &Dataverse) -> Result<(), Trouble> {
+        let Self { name, set, origin } = self;
+        match metadata.table(name).await {
+            Ok(Some(FoundTable {
+                is_optimistic_concurrency_enabled: Some(false),
+                ..
+            })) => {
+                let message =
+                    format!("the table {name} has no optimistic concurrency, without which edits could be lost");
+                let cure =
+                    format!("ask Microsoft support to switch on IsOptimisticConcurrencyEnabled for the table {name}");
+                Err(Trouble::new("concurrency_control_off", message, cure))
+            }
+            Ok(Some(table)) if table.change_tracking_enabled => {
+                let changes = dataverse.changes(set, None, "modifiedon").await;
+                changes.map(drop).map_err(|error| match trouble(&error) {
+                    trouble if trouble.code == "privilege_missing" => trouble.cured_by(format!(
+                        "reading changes takes the privilege to read {set} of the whole organisation, not of a business unit: \
+                         raise it in the security role of the application user",
+                    )),
+                    trouble => trouble,
+                })
+            }
+            Ok(Some(_)) => Err(tracking_off(name)),
+            Ok(None) => Err(Trouble::new(
                 "table_missing",
-                format!("there is no table {table}, which [solutions] of the mapping names"),
-                "run `make columns ENV=...`, or correct the name in the mapping",
+                format!("there is no table {name}"),
+                *origin,
             )),
-            Err(error) => Some(Trouble::from(&error)),
-        };
-        if let Some(trouble) = trouble {
-            sheet.bad(id, what, trouble);
-            return;
+            Err(error) => Err(Trouble::from(&error)),
         }
     }
-    match metadata.table(TABLE).await {
-        Ok(Some(FoundTable {
-            is_optimistic_concurrency_enabled: Some(false),
-            ..
-        })) => {
-            let message = "the table opportunity has no optimistic concurrency, without which edits could be lost";
-            let cure = "ask Microsoft support to switch on IsOptimisticConcurrencyEnabled for the table opportunity";
-            sheet.bad(id, what, Trouble::new("concurrency_control_off", message, cure));
+}
+
+async fn tracking(sheet: &mut Sheet, metadata: &Metadata, dataverse: &Dataverse, tables: &[Followed]) {
+    let (id, what) = ("change_tracking", "change tracking");
+    sheet.looking(what);
+    let mut troubles = Vec::new();
+    for table in tables {
+        troubles.extend(table.examine(metadata, dataverse).await.err());
+    }
+    match Trouble::joined(troubles) {
+        Some(trouble) => sheet.bad(id, what, trouble),
+        None => {
+            let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+            let text = format!("changes are tracked and can be read: {}", names.join(", "));
+            sheet.good(id, &text);
         }
-        Ok(Some(table)) if table.change_tracking_enabled => {
-            match dataverse.changes("opportunities", None, "modifiedon").await {
-                Ok(_) => sheet.good(id, "the table opportunity tracks changes, and they can be read"),
-                Err(error) => {
-                    let trouble = trouble(&error);
-                    let trouble = if trouble.code == "privilege_missing" {
-                        trouble.cured_by(
-                        "reading changes takes the privilege to read opportunities of the whole organisation, not of a business \
-                         unit: raise it in the security role of the application user",
-                    )
-                    } else {
-                        trouble
-                    };
-                    sheet.bad(id, what, trouble);
-                }
-            }
-        }
-        Ok(Some(_)) => sheet.bad(id, what, tracking_off(TABLE)),
-        Ok(None) => {
-            let message = "there is no table opportunity";
-            let cure = "check DATAVERSE_URL: the connector needs an environment with Dynamics 365 Sales";
-            sheet.bad(id, what, Trouble::new("table_missing", message, cure));
-        }
-        Err(error) => sheet.bad(id, what, Trouble::from(&error)),
     }
 }

@@ -533,6 +533,24 @@ async fn change_tracking_that_is_off() {
         "run `make columns ENV=...`",
     )
     .await;
+    // All of them are named at once.
+    place.vendors.dataverse.track("cosell_dealsolution", false);
+    let outcome = fails(&place, &["change_tracking"], "tracking_disabled", "run `make columns").await;
+    outcome.says("the table opportunity does not");
+    outcome.says("the table cosell_dealsolution does not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leads_are_looked_at_where_they_are_wanted() {
+    let mut place = Place::prepared().await;
+    place.vendors.dataverse.track("lead", false);
+    place.vendors.dataverse.privilege("prvAppendToLead", None);
+    place.run(&["doctor"]).await.ended(0);
+    place.set("SYNC_COSELL_ONLY", "false");
+    let failing = ["privileges", "change_tracking"];
+    let outcome = fails(&place, &failing, "privilege_missing", "security role").await;
+    outcome.says("missing are prvAppendToLead");
+    outcome.says("the table lead does not track changes");
 }
 
 /// Partner Center answers the list of referrals once, by a clock that is this far from ours.
