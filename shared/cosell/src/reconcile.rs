@@ -995,10 +995,14 @@ impl<'p> Reconcile<'p> {
     }
 
     fn finish(&mut self, outcome: Outcome, link: Option<LinkId>) -> Decision {
-        // A link that was kept for a record which belongs elsewhere has served its purpose.
-        let served = |stub: &Link| Some(stub.id) != link && (stub.due.is_some() || !stub.attention.is_empty());
+        // A link that was kept for a record which belongs elsewhere, or is gone, has served its purpose. All that may still
+        // be announced of it is that its row was to show what is missing.
+        let is_announced = |stub: &Link| matches!(stub.pending, Some(Pending::Update { .. }));
+        let is_kept = |stub: &Link| stub.due.is_some() || !stub.attention.is_empty() || is_announced(stub);
+        let served = |stub: &Link| Some(stub.id) != link && is_kept(stub);
         if let Some(stub) = self.stub.take().filter(served) {
             let mut next = stub.clone();
+            next.pending = next.pending.filter(|_| !is_announced(&stub));
             next.due = None;
             self.attend(&mut next, Vec::new());
             let mut draft = Draft::new(stub, next);
@@ -1213,11 +1217,9 @@ impl<'p> Reconcile<'p> {
             Answer::Exists if draft.key_in_question().is_some() => {
                 // Ours, from a run that died, if the next read shows it; else it stands on a row of another deal.
                 let key = draft.key_in_question();
-                if self.in_question == key {
-                    self.taken.extend(key);
-                }
+                let is_news = self.in_question != key || key.is_some_and(|key| self.taken.insert(key));
                 self.in_question = key;
-                if self.taken.len() < MOST_TAKEN {
+                if is_news && self.taken.len() < MOST_TAKEN {
                     self.look_again(Some(draft.announced_link()));
                 } else {
                     self.restart(Some(draft.announced_link()));

@@ -470,8 +470,10 @@ impl Reconcile<'_> {
         next.referral = Some(referral.id);
         next.engagement = referral.engagement_id;
         // Announced by a run that died, the terms may be older than what is read now: that version proves nothing then.
+        // Nor does it for a deal that is over there, and begins open here.
         let is_as_announced = Terms::from_referral(referral) == terms;
-        next.etags.referral = referral.etag.clone().filter(|_| is_as_announced);
+        let is_agreed = base.referral.stage() == terms.stage();
+        next.etags.referral = referral.etag.clone().filter(|_| is_as_announced && is_agreed);
         next.base = Some(base);
         next.pending = None;
         next.due = Some(self.follow_up());
@@ -556,6 +558,7 @@ impl Reconcile<'_> {
         next.opportunity = Some(id);
         next.etags.opportunity.clone_from(&row.etag);
         next.shown.status = Some(SyncStatus::Error);
+        next.pending = None;
         next.due = None;
         self.attend(&mut next, findings.clone());
         let mut draft = Draft::new(link, next);
@@ -741,6 +744,9 @@ impl Reconcile<'_> {
             }
         }
         self.after_creation(&mut draft, half, terms);
+        if half == Half::Own {
+            draft.trust_if_agreed(referral);
+        }
         Decision::Act(draft)
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::call::{Answer, Call, Close, Qualify, Table};
 use super::{INTENT_LEASE, Trigger};
-use crate::deal::{Field, Side};
+use crate::deal::{Field, Side, Terms};
 use crate::finding::Finding;
 use crate::ids::{ReferralId, SolutionId};
 use crate::link::{
@@ -82,7 +82,9 @@ pub(super) struct Draft {
     goes_on: bool,
     pointers: bool,
     open: Vec<Side>,
-    /// Fields of the plan that are still to be written.
+    /// Fields that the plan writes.
+    planned_fields: BTreeSet<(Side, Field)>,
+    /// Those of them that are still to be written.
     unwritten: BTreeSet<(Side, Field)>,
     planned: bool,
     /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
@@ -108,6 +110,7 @@ impl Draft {
             goes_on: false,
             pointers: true,
             open: Vec::new(),
+            planned_fields: BTreeSet::new(),
             unwritten: BTreeSet::new(),
             planned: false,
             lacks_rows: false,
@@ -170,7 +173,8 @@ impl Draft {
 
     /// These changes are what the calls are made for.
     pub(super) fn will_write(&mut self, changes: &[Change]) {
-        self.unwritten = changes.iter().map(|change| (change.side, change.field)).collect();
+        self.planned_fields = changes.iter().map(|change| (change.side, change.field)).collect();
+        self.unwritten.clone_from(&self.planned_fields);
     }
 
     /// What both sides agree on so far: fields that are still to be written, and fields of which something is still to
@@ -178,7 +182,9 @@ impl Draft {
     fn base_so_far(&self) -> Option<Base> {
         let (before, mut base) = (self.before.base.clone()?, self.after.base.clone()?);
         let is_unwritten = |field| self.unwritten.iter().any(|(_, unwritten)| *unwritten == field);
-        let is_written = |field| self.changes.iter().any(|change| change.field == field) && !is_unwritten(field);
+        // What an earlier announcement has written of a field says nothing of what this plan has to say of it.
+        let is_planned = |field| self.planned_fields.iter().any(|(_, planned)| *planned == field);
+        let is_written = |field| is_planned(field) && !is_unwritten(field);
         let is_said = |field| self.findings.iter().any(|finding| finding.field == Some(field));
         for field in Field::ALL {
             if is_unwritten(field) || is_said(field) && !is_written(field) {
@@ -660,6 +666,15 @@ impl Draft {
         self.after.etags.referral.clone_from(&referral.etag);
         self.after.referenced =
             matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == self.after.opportunity);
+    }
+
+    /// A referral that was found may have been edited, or closed, since it was posted: its version proves the base only if
+    /// it still says what was agreed.
+    pub(super) fn trust_if_agreed(&mut self, referral: &Referral) {
+        let base = self.after.base.as_ref();
+        if base.is_none_or(|base| base.referral != Terms::from_referral(referral)) {
+            self.after.etags.referral = None;
+        }
     }
 
     /// Whether the last call was to create the opportunity, or the lead, itself.
