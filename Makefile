@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
-	register prove doctor attention show resync accept decline restore link unlink backfill tools binaries format lints docs examples policy environment
+	register ping doctor attention show resync accept decline restore link unlink backfill prove tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
@@ -53,7 +53,7 @@ columns: environment ## create or check the columns in the Dynamics of ENV=<envi
 register: environment ## put the webhook's registration right in ENV=<environment>; ARGS=--overwrite replaces a foreign one
 	@$(COSELL) register $(ARGS)
 
-prove: environment ## have Partner Center send a test event to the webhook of ENV=<environment>
+ping: environment ## have Partner Center send a test event to the webhook of ENV=<environment>
 	@$(COSELL) prove $(ARGS)
 
 doctor: environment ## look whether everything is right in ENV=<environment>, with a cure for what is not
@@ -64,6 +64,10 @@ attention: environment ## what needs a person in ENV=<environment>; show, resync
 
 show resync accept decline restore link unlink backfill: environment
 	@$(COSELL) $@ $(ARGS)
+
+prove: ## play 200,000 lives of deals with every mishap, print what came of it; LONG=1 plays 5 million, SEED=n one again
+	cargo build -q --profile prove -p prove
+	CARD=target/prove/card-$$(date +%F).txt target/prove/prove
 
 infra: ## check the Terraform: form, validity, tests, checkov
 	.ci/infra

@@ -49,7 +49,7 @@ pub(crate) async fn register(order: &Register, context: &Context<'_>) -> Result<
         }
     };
     screen.marked(Mark::Good, &what);
-    screen.next("`make prove ENV=...` shows that events arrive.");
+    screen.next("`make ping ENV=...` shows that events arrive.");
     let mut document = document(&answer, &address);
     if let (Some(document), Some(replaced)) = (document.as_object_mut(), replaced) {
         document.insert("replaced".to_owned(), replaced.into());

@@ -7,7 +7,6 @@
 
 #[path = "laws/deals.rs"]
 mod deals;
-mod vendors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -26,7 +25,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_
 use proptest::test_runner::TestCaseError;
 use uuid::Uuid;
 
-use self::vendors::{ReferralRecord, RowRecord};
+use model::vendors::{self, ReferralRecord, RowRecord};
 
 static MAPPING: LazyLock<Arc<Mapping>> = LazyLock::new(|| Arc::new(Mapping::parse(mapping::DEFAULT).unwrap()));
 

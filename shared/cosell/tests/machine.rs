@@ -8,11 +8,8 @@
 mod orders;
 #[path = "machine/pauses.rs"]
 mod pauses;
-mod vendors;
-#[path = "machine/world.rs"]
-mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cosell::deal::{Field, Side, Term, Terms};
@@ -27,8 +24,8 @@ use cosell::policy::Policy;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use self::vendors::{ReferralRecord, RowRecord, number};
-use self::world::{MISHAPS, Mishap, World};
+use model::vendors::{ReferralRecord, number};
+use model::world::{self, MISHAPS, Mishap, World, sellers_row};
 
 const REFERRAL: ReferralId = ReferralId::new(Uuid::from_u128(0xA1));
 const OPPORTUNITY: OpportunityId = OpportunityId::new(Uuid::from_u128(0xB1));
@@ -57,80 +54,6 @@ fn edit_referral(world: &mut World, id: ReferralId, edit: impl FnOnce(&mut Refer
     let referral = world.referrals.get_mut(&id).unwrap();
     edit(referral);
     referral.version += 1;
-}
-
-/// A seller's opportunity with everything that sharing it takes.
-fn sellers_row(world: &mut World, id: OpportunityId, help: bool) {
-    let person = |set: &'static str, number: u128, cells: &[(&str, &str)]| {
-        let id = Uuid::from_u128(number);
-        let cells: BTreeMap<_, _> = cells
-            .iter()
-            .map(|(column, value)| ((*column).to_owned(), text(value)))
-            .collect();
-        ((set, id), cells, format!("/{set}({id})"))
-    };
-    let people = [
-        (
-            "parentaccountid",
-            person(
-                "accounts",
-                1,
-                &[
-                    ("name", "Fabrikam"),
-                    ("address1_line1", "Way 1"),
-                    ("address1_city", "Bonn"),
-                    ("address1_postalcode", "53111"),
-                    ("address1_country", "Germany"),
-                ],
-            ),
-        ),
-        (
-            "parentcontactid",
-            person(
-                "contacts",
-                2,
-                &[
-                    ("firstname", "Ada"),
-                    ("lastname", "B"),
-                    ("emailaddress1", "ada@fabrikam.example"),
-                    ("telephone1", "1"),
-                ],
-            ),
-        ),
-        (
-            "owninguser",
-            person(
-                "systemusers",
-                3,
-                &[
-                    ("firstname", "Sam"),
-                    ("lastname", "C"),
-                    ("internalemailaddress", "sam@partner.example"),
-                    ("mobilephone", "2"),
-                ],
-            ),
-        ),
-    ];
-    let mut row = RowRecord::open();
-    for (column, (key, cells, target)) in people {
-        world.people.insert(key, cells);
-        row.cells.insert(column.to_owned(), text(&target));
-    }
-    for (column, cell) in [
-        ("name", text("Big deal")),
-        ("estimatedvalue", Cell::Number("80000.25".parse().unwrap())),
-        ("estimatedclosedate", text("2026-09-30")),
-        ("description", text("Talked to Ada")),
-        ("cosell_solutions", text("SOL-1\nSOL-2")),
-        ("cosell_syncwithpartnercenter", Cell::Flag(true)),
-        (
-            "cosell_howcanmicrosofthelp",
-            if help { number(727_000_000) } else { Cell::Null },
-        ),
-    ] {
-        row.cells.insert(column.to_owned(), cell);
-    }
-    world.rows.insert(id, row);
 }
 
 fn from_referral(id: ReferralId, cause: Cause) -> Hint {
@@ -1235,4 +1158,91 @@ fn keys_that_are_taken_elsewhere_keep_no_row_from_being_made() {
     world.settle();
     assert_eq!(ids_of_rows(&world, opportunity), set_of(&ids));
     world.assert_in_step(1);
+}
+
+/// Steps a run until something is true of the world; the run dies there.
+fn dies_once(world: &mut World, hint: &Hint, mut is_true: impl FnMut(&World) -> bool) {
+    let mut run = world.begin(hint);
+    while !is_true(world) {
+        assert!(
+            matches!(world.step(&mut run), world::Went::On),
+            "it never comes to that"
+        );
+    }
+}
+
+/// A row that cannot be shared, and a run that has announced to show why.
+fn about_to_be_parked() -> (World, world::Run) {
+    let mut world = World::new();
+    sellers_row(&mut world, OPPORTUNITY, false);
+    edit_row(&mut world, OPPORTUNITY, "statecode", number(1));
+    edit_row(&mut world, OPPORTUNITY, "statuscode", number(3));
+    let mut run = world.begin(&from_row(OPPORTUNITY));
+    while world.find(Subject::Opportunity(OPPORTUNITY)).is_none() {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    (world, run)
+}
+
+#[test]
+fn a_deal_that_cannot_be_shared_is_no_longer_announced_once_it_says_so() {
+    let (mut world, mut run) = about_to_be_parked();
+    edit_row(&mut world, OPPORTUNITY, "description", text("Edited meanwhile"));
+    world.finish(&mut run);
+    world.settle();
+    let link = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap();
+    assert_eq!(link.pending, None);
+    assert_eq!(link.shown.status, Some(SyncStatus::Error));
+}
+
+#[test]
+fn a_deal_that_could_not_be_shared_is_forgotten_with_its_row() {
+    let (mut world, mut run) = about_to_be_parked();
+    world.rows.clear();
+    world.finish(&mut run);
+    world.deliver(&from_row(OPPORTUNITY));
+    world.settle();
+    let link = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap();
+    assert_eq!((&link.pending, &link.due), (&None, &None));
+    assert_eq!(link.attention, []);
+}
+
+#[test]
+fn a_deal_that_was_over_when_it_came_takes_no_write_however_early_its_row_is_edited() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    edit_referral(&mut world, REFERRAL, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    let is_created = |world: &World| {
+        world
+            .find(Subject::Referral(REFERRAL))
+            .is_some_and(|link| link.base.is_some())
+    };
+    dies_once(&mut world, &hint, is_created);
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_row(&mut world, opportunity, "description", text("Typed"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_eq!(world.refusals, [] as [String; 0]);
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(1));
+}
+
+#[test]
+fn a_referral_that_is_found_again_proves_nothing_once_it_was_changed() {
+    let Story { mut world, hint, .. } = outbound(false);
+    dies_once(&mut world, &hint, |world| !world.referrals.is_empty());
+    let referral = *world.referrals.keys().next().unwrap();
+    edit_referral(&mut world, referral, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    let event = from_referral(referral, Cause::ReferralCreated);
+    dies_once(&mut world, &event, |world| {
+        world
+            .find(Subject::Opportunity(OPPORTUNITY))
+            .is_some_and(|link| link.referral.is_some())
+    });
+    edit_row(&mut world, OPPORTUNITY, "description", text("Typed"));
+    world.deliver(&from_row(OPPORTUNITY));
+    world.settle();
+    assert_eq!(world.refusals, [] as [String; 0]);
 }

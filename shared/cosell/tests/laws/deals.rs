@@ -17,7 +17,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 use uuid::Uuid;
 
-use crate::vendors::{self, ReferralRecord, RowRecord};
+use model::vendors::{self, ReferralRecord, RowRecord};
 
 /// What Partner Center may print as status and substatus.
 pub(crate) const STATUSES: [(&str, &str); 9] = [

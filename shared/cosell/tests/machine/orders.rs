@@ -12,8 +12,8 @@ use cosell::opportunity::Cell;
 use cosell::order::Order;
 use cosell::reconcile::Report;
 
-use super::world::{MISHAPS, Mishap, Went, World};
 use super::{Told, edit_referral, edit_row, from_referral, from_row, in_step, text, waiting};
+use model::world::{MISHAPS, Mishap, Went, World};
 
 /// A deal, an order about it, and what has to be true once it is carried out.
 struct Case {

@@ -13,11 +13,11 @@ use cosell::opportunity::Cell;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::Config;
 
-use super::world::{MISHAPS, Mishap, POLICY, Went, World};
 use super::{
     Story, Told, edit_referral, edit_row, edited_in_dynamics, edited_in_partner_center, from_referral, from_row,
     in_step, inbound, outbound, stories, text,
 };
+use model::world::{MISHAPS, Mishap, POLICY, Went, World};
 
 const SIDES: [Side; 2] = [Side::Dynamics, Side::PartnerCenter];
 

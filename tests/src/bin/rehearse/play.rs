@@ -253,10 +253,10 @@ impl Play {
         let began = Instant::now();
         stage
             .deployment
-            .types(&guide.next("make prove ENV=staging")?, &[])
+            .types(&guide.next("make ping ENV=staging")?, &[])
             .await?;
         self.held(
-            "`make prove`: a test event went from Partner Center to the webhook",
+            "`make ping`: a test event went from Partner Center to the webhook",
             began,
         );
         Ok(())

@@ -22,9 +22,9 @@ use cosell::referral::{MICROSOFT, NewReferral, PatchOperation};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::vendors::{self, NotClosed, ReferralRecord, RowRecord};
+use crate::vendors::{self, NotClosed, ReferralRecord, RowRecord, number};
 
-pub(crate) static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
+pub static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     tenant: TenantId::new(Uuid::from_u128(0x7E)),
     mapping: Arc::new(Mapping::parse(mapping::DEFAULT).unwrap()),
     cosell_only: true,
@@ -57,7 +57,7 @@ fn policy(paused: Option<Side>) -> &'static Policy {
 }
 
 /// How long a new referral is missing from lists; shorter than the policy's wait.
-const LIST_LAG: SignedDuration = SignedDuration::from_secs(400);
+pub const LIST_LAG: SignedDuration = SignedDuration::from_secs(400);
 
 /// Runs that one hint, or one silence, may take; far above what any story needs.
 const MOST_RUNS: u32 = 60;
@@ -67,19 +67,60 @@ const MOST_CALLS: u32 = 100;
 
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mishap {
+pub enum Mishap {
     /// The call is applied, then the process dies.
     Crash,
     /// The call is refused for the moment.
     Refused,
     /// The call is applied and its answer is lost.
     LostAnswer,
+    /// A read of a referral shows it as it was before its last change.
+    Stale,
 }
 
-pub(crate) const MISHAPS: [Mishap; 3] = [Mishap::Crash, Mishap::Refused, Mishap::LostAnswer];
+/// Known mistakes of such programs, each of which a proof has to notice. They are made between the machine and the world,
+/// so that the product holds none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// An event's referral is copied to the opportunity as it stands.
+    CopyOnEvent,
+    /// Writes carry no version.
+    NoIfMatch,
+    /// The ledger hears of a write once it is done.
+    AuditAfterEffect,
+    /// An announcement does not say which side is written.
+    PendingWithoutSide,
+    /// A second try to create a row makes a second row.
+    ServerChosenIds,
+    /// A referral is posted again when its answer is lost.
+    PostRetriedAtOnce,
+    /// The search for a posted referral trusts a list that lags.
+    SettleTooShort,
+    /// Rows that we wrote last are taken for our own echo.
+    EchoByAuthor,
+    /// The poll moves its cursor before the hints are on the queue.
+    CursorBeforeEnqueue,
+    /// A conditional write whose answer is lost is taken for one that lost the race.
+    LostAnswerIsLoss,
+}
+
+pub const BUGS: [Bug; 10] = [
+    Bug::CopyOnEvent,
+    Bug::NoIfMatch,
+    Bug::AuditAfterEffect,
+    Bug::PendingWithoutSide,
+    Bug::ServerChosenIds,
+    Bug::PostRetriedAtOnce,
+    Bug::SettleTooShort,
+    Bug::EchoByAuthor,
+    Bug::CursorBeforeEnqueue,
+    Bug::LostAnswerIsLoss,
+];
+
+pub const MISHAPS: [Mishap; 3] = [Mishap::Crash, Mishap::Refused, Mishap::LostAnswer];
 
 /// One run of the machine, with what it announced.
-pub(crate) struct Run {
+pub struct Run {
     machine: Reconcile<'static>,
     writer: String,
     announced: Option<Link>,
@@ -88,57 +129,79 @@ pub(crate) struct Run {
 
 /// How far a run got.
 #[derive(Debug)]
-pub(crate) enum Went {
+pub enum Went {
     On,
     Done(Report),
     Crashed,
 }
 
 #[derive(Clone)]
-pub(crate) struct World {
-    pub(crate) now: Timestamp,
-    pub(crate) referrals: BTreeMap<ReferralId, ReferralRecord>,
-    pub(crate) rows: BTreeMap<OpportunityId, RowRecord>,
-    pub(crate) people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
+pub struct World {
+    pub now: Timestamp,
+    pub referrals: BTreeMap<ReferralId, ReferralRecord>,
+    pub rows: BTreeMap<OpportunityId, RowRecord>,
+    pub people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
     links: BTreeMap<LinkId, Link>,
     pointers: HashMap<Pointer, LinkId>,
     /// Pointers that were let go, with who did.
     freed: HashMap<Pointer, LinkId>,
-    pub(crate) audit: Vec<AuditEntry>,
+    pub audit: Vec<AuditEntry>,
     /// Hints that the vendors' own announcements of changes would lead to.
-    pub(crate) hints: VecDeque<Hint>,
+    pub hints: VecDeque<Hint>,
     /// The vendors announce what we write, too.
-    pub(crate) echoes: bool,
+    pub echoes: bool,
     /// What the vendors refused for good.
-    pub(crate) refusals: Vec<String>,
+    pub refusals: Vec<String>,
     /// A plug-in that refuses every change of this row.
-    pub(crate) plugin: Option<OpportunityId>,
+    pub plugin: Option<OpportunityId>,
     /// A solution of which a plug-in takes no row.
-    pub(crate) refused_solution: Option<String>,
+    pub refused_solution: Option<String>,
     /// Keys under which rows of deals stand that nobody reads here.
-    pub(crate) rows_elsewhere: BTreeSet<Uuid>,
+    pub rows_elsewhere: BTreeSet<Uuid>,
     /// A plug-in takes no closing.
-    pub(crate) refused_close: bool,
+    pub refused_close: bool,
     /// A path that Partner Center refuses.
-    pub(crate) refused_path: Option<&'static str>,
+    pub refused_path: Option<&'static str>,
     /// Which calls go wrong, counted over all runs.
-    pub(crate) mishaps: BTreeMap<u32, Mishap>,
-    pub(crate) calls: u32,
+    pub mishaps: BTreeMap<u32, Mishap>,
+    pub calls: u32,
     /// Those calls that write to a vendor or to the ledger.
-    pub(crate) writes: Vec<u32>,
-    pub(crate) vendor_writes: u32,
+    pub writes: Vec<u32>,
+    pub vendor_writes: u32,
     /// What an operator wants with every look.
-    pub(crate) order: Option<Order>,
+    pub order: Option<Order>,
     /// The side that nothing may be written to for the moment.
-    pub(crate) paused: Option<Side>,
+    pub paused: Option<Side>,
     /// Rules other than the usual.
-    pub(crate) policy: Option<&'static Policy>,
+    pub policy: Option<&'static Policy>,
+    /// A mistake that is made on purpose.
+    pub bug: Option<Bug>,
+    /// Referrals as they were before their last change.
+    pub earlier: BTreeMap<ReferralId, ReferralRecord>,
+    /// A plug-in changes the notes that we write, in the course of our own write.
+    pub stamps: bool,
+    /// Opportunities that nobody but us has written last.
+    pub ours: BTreeSet<OpportunityId>,
+    /// Whether each link is read back from what is stored of it, which takes its time.
+    pub checks_storage: bool,
+    /// Whether calls and answers are told.
+    pub traced: bool,
+    /// What was told since somebody last asked.
+    pub trace: Vec<String>,
+    /// An announcement that is written once its effects are.
+    unwritten: BTreeMap<String, Box<LinkWrite>>,
     runs: u32,
     ids: u128,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl World {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             now: "2026-03-02T08:00:00Z".parse().unwrap(),
             referrals: BTreeMap::new(),
@@ -163,6 +226,14 @@ impl World {
             order: None,
             paused: None,
             policy: None,
+            bug: None,
+            earlier: BTreeMap::new(),
+            stamps: false,
+            ours: BTreeSet::new(),
+            checks_storage: true,
+            traced: false,
+            trace: Vec::new(),
+            unwritten: BTreeMap::new(),
             runs: 0,
             ids: 0x1000,
         }
@@ -170,7 +241,7 @@ impl World {
 
     // ---- runs ----------------------------------------------------------------------------------------------------
 
-    pub(crate) fn begin(&mut self, hint: &Hint) -> Run {
+    pub fn begin(&mut self, hint: &Hint) -> Run {
         self.runs += 1;
         self.now += SignedDuration::from_secs(1);
         let writer = format!("run-{}", self.runs);
@@ -190,7 +261,7 @@ impl World {
     }
 
     /// One call of a run.
-    pub(crate) fn step(&mut self, run: &mut Run) -> Went {
+    pub fn step(&mut self, run: &mut Run) -> Went {
         let call = match run.machine.next() {
             Next::Done(report) => return Went::Done(report),
             Next::Call(call) => call,
@@ -224,21 +295,110 @@ impl World {
             run.machine.answer(fault(false));
             return Went::On;
         }
-        let answer = self.perform(&call);
+        if let (Some(Mishap::Stale), Call::ReadReferral(id)) = (mishap, &call)
+            && let Some(earlier) = self.earlier.get(id)
+        {
+            run.machine.answer(Answer::Referral(Some(Box::new(earlier.shown()))));
+            return Went::On;
+        }
+        let answer = self.perform_as(run, &call, mishap);
+        if self.traced {
+            let (call, answer) = (format!("{call:?}"), format!("{answer:?}"));
+            let short = |text: &str| text.chars().take(1000).collect::<String>();
+            let line = format!("    {} {}\n      -> {}", run.writer, short(&call), short(&answer));
+            self.trace.push(line);
+        }
         if let (Call::Intend(write) | Call::Commit(write), Answer::Done) = (&call, &answer) {
             assert_eq!(write.link.writer, run.writer);
             run.announced = Some(write.link.clone());
         }
         match mishap {
             Some(Mishap::Crash) => return Went::Crashed,
+            Some(Mishap::LostAnswer) if self.bug == Some(Bug::LostAnswerIsLoss) => run.machine.answer(match call {
+                Call::Intend(_) | Call::Commit(_) => Answer::Outrun,
+                Call::PatchReferral { .. } | Call::UpdateRecord { .. } => Answer::Stale,
+                _ => fault(false),
+            }),
             Some(Mishap::LostAnswer) => run.machine.answer(fault(true)),
-            Some(Mishap::Refused) | None => run.machine.answer(answer),
+            Some(Mishap::Refused | Mishap::Stale) | None => run.machine.answer(answer),
         }
         Went::On
     }
 
+    /// Performs a call, with the mistake that is made on purpose.
+    fn perform_as(&mut self, run: &Run, call: &Call, mishap: Option<Mishap>) -> Answer {
+        match (self.bug, call) {
+            (Some(Bug::NoIfMatch), Call::PatchReferral { id, etag, operations }) => {
+                let etag = self
+                    .referrals
+                    .get(id)
+                    .map_or_else(|| etag.clone(), ReferralRecord::etag);
+                self.perform(&Call::PatchReferral {
+                    id: *id,
+                    etag,
+                    operations: operations.clone(),
+                })
+            }
+            (
+                Some(Bug::NoIfMatch),
+                Call::UpdateRecord {
+                    id: id @ Record::Opportunity(opportunity),
+                    etag,
+                    change,
+                },
+            ) => {
+                let etag = self.rows.get(opportunity).map_or_else(|| etag.clone(), RowRecord::etag);
+                self.perform(&Call::UpdateRecord {
+                    id: *id,
+                    etag,
+                    change: change.clone(),
+                })
+            }
+            (Some(Bug::AuditAfterEffect), Call::Intend(write)) => {
+                if self.link(write.link.id).map(|found| found.version) != write.replaces() {
+                    return Answer::Outrun;
+                }
+                self.unwritten.insert(run.writer.clone(), write.clone());
+                Answer::Done
+            }
+            (Some(Bug::AuditAfterEffect), Call::Commit(_)) => {
+                if let Some(late) = self.unwritten.remove(&run.writer) {
+                    self.write(&late);
+                }
+                self.perform(call)
+            }
+            (Some(Bug::PendingWithoutSide), Call::Intend(write)) => {
+                let mut write = write.clone();
+                if let Some(Pending::Update { changes, .. }) = &mut write.link.pending {
+                    changes.iter_mut().for_each(|change| change.side = Side::Dynamics);
+                }
+                self.write(&write)
+            }
+            (
+                Some(Bug::ServerChosenIds),
+                Call::CreateRow {
+                    table: table @ Table::Opportunity,
+                    id,
+                    change,
+                },
+            ) if self.rows.contains_key(&OpportunityId::new(*id)) => {
+                self.ids += 1;
+                self.perform(&Call::CreateRow {
+                    table: *table,
+                    id: Uuid::from_u128(self.ids),
+                    change: change.clone(),
+                })
+            }
+            (Some(Bug::PostRetriedAtOnce), Call::CreateReferral(_)) if mishap == Some(Mishap::LostAnswer) => {
+                self.perform(call);
+                self.perform(call)
+            }
+            _ => self.perform(call),
+        }
+    }
+
     /// Runs to the end; none when the process died.
-    pub(crate) fn finish(&mut self, run: &mut Run) -> Option<Report> {
+    pub fn finish(&mut self, run: &mut Run) -> Option<Report> {
         loop {
             match self.step(run) {
                 Went::On => {}
@@ -249,7 +409,7 @@ impl World {
     }
 
     /// Delivers a hint as the queue does: again, until a run has finished that could remember what it did.
-    pub(crate) fn deliver(&mut self, hint: &Hint) -> Report {
+    pub fn deliver(&mut self, hint: &Hint) -> Report {
         for _ in 0..MOST_RUNS {
             let mut run = self.begin(hint);
             if let Some(report) = self.finish(&mut run).filter(|report| !report.again) {
@@ -260,13 +420,13 @@ impl World {
     }
 
     /// Deals that wait for the end of a pause.
-    pub(crate) fn held(&self) -> Vec<Link> {
+    pub fn held(&self) -> Vec<Link> {
         let is_held = |link: &Link| link.due.as_ref().is_some_and(|due| due.why == "paused");
         self.links().filter(is_held).collect()
     }
 
     /// Every deal that waits for the end of a pause is looked at when its time has come.
-    pub(crate) fn look_at_held(&mut self) {
+    pub fn look_at_held(&mut self) {
         for link in self.held() {
             self.now = self.now.max(link.due.as_ref().map(|due| due.at).unwrap());
             self.look_when_due(&link);
@@ -283,7 +443,7 @@ impl World {
     }
 
     /// Lets time pass until no hint is left and no deal is due, those aside that wait for the end of a pause.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for _ in 0..MOST_RUNS {
             while let Some(hint) = self.hints.pop_front() {
                 self.deliver(&hint);
@@ -343,6 +503,8 @@ impl World {
                 Some(Pending::Update { changes, .. }),
             ) => {
                 let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::Dynamics));
+                // Of a row that was deleted meanwhile nothing can be said; it takes no update.
+                let is_gone = !self.rows.contains_key(id);
                 let same_name = |cell: &Cell| {
                     let there = self.rows.get(id).map(|row| POLICY.mapping.terms(&row.shown()));
                     matches!(cell, Cell::Text(name) if there.as_ref().map(|terms| terms.get(Field::Name))
@@ -350,7 +512,7 @@ impl World {
                 };
                 link.opportunity == Some(*id)
                     && change.cells().all(|(column, cell)| match column {
-                        "name" => announced(Field::Name) || same_name(cell),
+                        "name" => is_gone || announced(Field::Name) || same_name(cell),
                         column => column_field(column).is_none_or(announced),
                     })
             }
@@ -375,7 +537,7 @@ impl World {
     }
 
     /// Nothing is left to do, pairs are unique, both sides say the same.
-    pub(crate) fn assert_in_step(&self, deals: usize) {
+    pub fn assert_in_step(&self, deals: usize) {
         assert!(self.refusals.is_empty(), "the vendors refused {:#?}", self.refusals);
         assert_eq!(self.rows.len(), deals, "opportunities: {:?}", self.rows.keys());
         let own: Vec<_> = self
@@ -427,61 +589,63 @@ impl World {
 
     /// Both sides of a deal say the same, as far as each can, and the ledger knows it.
     fn assert_same(&self, link: &Link) {
-        let referral = Terms::from_referral(&self.referrals.get(&link.referral.unwrap()).unwrap().shown());
-        let row = self.expanded(self.rows.get(&link.opportunity.unwrap()).unwrap());
-        let opportunity = POLICY.mapping.terms(&row);
-        let digits = POLICY.mapping.money_digits(&row).unwrap();
+        let (referral, opportunity, digits) = self.terms(link);
         assert_eq!(link.money_digits, digits);
         for field in Field::ALL {
             let (ours, theirs) = (referral.get(field), opportunity.get(field));
-            let there = POLICY
-                .mapping
-                .fit(field, ours, Side::Dynamics, &opportunity, digits, true)
-                .term;
-            let here = POLICY
-                .mapping
-                .fit(field, theirs, Side::PartnerCenter, &referral, digits, true)
-                .term;
-            assert!(
-                &there == theirs || &here == ours,
-                "{field}: {ours:?} and {theirs:?}\n{link:#?}"
-            );
+            assert!(self.fits(link, field), "{field}: {ours:?} and {theirs:?}\n{link:#?}");
         }
         let base = link.base.as_ref().unwrap();
         assert_eq!((&base.referral, &base.opportunity), (&referral, &opportunity));
     }
 
+    /// What both sides of a deal show, and how many digits its money has.
+    fn terms(&self, link: &Link) -> (Terms, Terms, u32) {
+        let referral = Terms::from_referral(&self.referrals.get(&link.referral.unwrap()).unwrap().shown());
+        let row = self.expanded(self.rows.get(&link.opportunity.unwrap()).unwrap());
+        let digits = POLICY.mapping.money_digits(&row).unwrap();
+        (referral, POLICY.mapping.terms(&row), digits)
+    }
+
+    /// Whether both sides of a deal, which are there, say the same of a field, as far as each can.
+    pub fn fits(&self, link: &Link, field: Field) -> bool {
+        let (referral, opportunity, digits) = self.terms(link);
+        let (ours, theirs) = (referral.get(field), opportunity.get(field));
+        let fit = |term, side, beside| POLICY.mapping.fit(field, term, side, beside, digits, true).term;
+        &fit(ours, Side::Dynamics, &opportunity) == theirs || &fit(theirs, Side::PartnerCenter, &referral) == ours
+    }
+
     // ---- ledger --------------------------------------------------------------------------------------------------
 
-    pub(crate) fn links(&self) -> impl Iterator<Item = Link> {
+    pub fn links(&self) -> impl Iterator<Item = Link> {
         self.links.values().cloned()
     }
 
-    pub(crate) fn link(&self, id: LinkId) -> Option<Link> {
+    pub fn link(&self, id: LinkId) -> Option<Link> {
         self.links.get(&id).cloned()
     }
 
     /// The ledger is lost, as after a restore from nothing.
-    pub(crate) fn forget_links(&mut self) {
+    pub fn forget_links(&mut self) {
         self.links.clear();
         self.pointers.clear();
         self.audit.clear();
     }
 
     /// Another deal has seen every solution row last.
-    pub(crate) fn give_rows_to(&mut self, link: &Link) {
+    pub fn give_rows_to(&mut self, link: &Link) {
         self.links.insert(link.id, link.clone());
         let rows = self.pointers.iter_mut().filter(|(pointer, _)| !pointer.is_claim());
         rows.for_each(|(_, holder)| *holder = link.id);
     }
 
     /// The deals that have seen solution rows last.
-    pub(crate) fn holders_of_rows(&self) -> Vec<LinkId> {
+    pub fn holders_of_rows(&self) -> Vec<LinkId> {
         let rows = self.pointers.iter().filter(|(pointer, _)| !pointer.is_claim());
         rows.map(|(_, holder)| *holder).collect()
     }
 
-    pub(crate) fn find(&self, subject: Subject) -> Option<Link> {
+    pub fn find(&self, subject: Subject) -> Option<Link> {
         let (pointers, own) = match subject {
             Subject::Opportunity(id) => (vec![Pointer::Opportunity(id)], id.into()),
             Subject::Lead(id) => (vec![Pointer::Lead(id)], id.into()),
@@ -515,9 +679,11 @@ impl World {
                 .any(|known| (known.link, known.version) == (entry.link, entry.version));
             assert!(!exists, "a second audit entry for {} {}", entry.link, entry.version);
         }
-        let stored: Link = serde_json::from_str(&json(link)).unwrap();
-        assert_eq!(&stored, link, "a link changes when it is stored");
-        self.links.insert(link.id, stored);
+        if self.checks_storage {
+            let stored: Link = serde_json::from_str(&json(link)).unwrap();
+            assert_eq!(&stored, link, "a link changes when it is stored");
+        }
+        self.links.insert(link.id, link.clone());
         self.pointers.extend(pointers.iter().map(|pointer| (*pointer, link.id)));
         for pointer in freed {
             assert_eq!(
@@ -591,8 +757,13 @@ impl World {
                 if record.etag() != *etag {
                     return Answer::Stale;
                 }
+                let before = record.clone();
                 match record.patch(operations) {
                     Ok(()) => {
+                        if record.version != before.version {
+                            record.updated = now;
+                            self.earlier.insert(*id, before);
+                        }
                         if echoes {
                             let hint = Hint::new(Subject::Referral(*id), Cause::ReferralUpdated).changed_at(now);
                             self.hints.push_back(hint);
@@ -645,6 +816,9 @@ impl World {
                 }
                 match row.update(change) {
                     Ok(()) => {
+                        if self.stamps && change.cells().any(|(column, _)| column == "description") {
+                            row.stamp();
+                        }
                         let etag = row.etag();
                         self.echo(*id);
                         Answer::Row(Some(Box::new(Row::from_cells(Some(etag), BTreeMap::new()))))
@@ -654,7 +828,8 @@ impl World {
             }
             Call::AddSolution { key, change } => {
                 let Some((id, row)) = self.rows.iter_mut().find(|(id, _)| is_bound_to(change, **id)) else {
-                    return self.refuse(call, "the row belongs to no opportunity");
+                    // Somebody has deleted it meanwhile.
+                    return permanent("there is no such opportunity");
                 };
                 if self.refused_solution.as_ref().is_some_and(|id| names(change, id)) {
                     return permanent("a plug-in of this CRM says no");
@@ -709,6 +884,7 @@ impl World {
     }
 
     fn echo(&mut self, id: OpportunityId) {
+        self.ours.insert(id);
         if self.echoes {
             self.hints
                 .push_back(Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
@@ -782,6 +958,7 @@ impl World {
             team: body.team.iter().map(json).collect(),
             version: 1,
             at: self.now,
+            updated: self.now,
         };
         if self.echoes {
             let cause = if microsofts {
@@ -796,6 +973,10 @@ impl World {
         self.referrals.insert(id, record);
         Answer::Referral(Some(Box::new(shown)))
     }
+}
+
+fn text(value: &str) -> Cell {
+    Cell::Text(value.to_owned())
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -858,4 +1039,78 @@ fn column_field(column: &str) -> Option<Field> {
         "cosell_audit" | "cosell_syncstatus" | "cosell_referralidentifier" | "cosell_referrallink" => return None,
         column => panic!("{column} carries no field of a deal"),
     })
+}
+
+/// A seller's opportunity with everything that sharing it takes.
+pub fn sellers_row(world: &mut World, id: OpportunityId, help: bool) {
+    let person = |set: &'static str, number: u128, cells: &[(&str, &str)]| {
+        let id = Uuid::from_u128(number);
+        let cells: BTreeMap<_, _> = cells
+            .iter()
+            .map(|(column, value)| ((*column).to_owned(), text(value)))
+            .collect();
+        ((set, id), cells, format!("/{set}({id})"))
+    };
+    let people = [
+        (
+            "parentaccountid",
+            person(
+                "accounts",
+                1,
+                &[
+                    ("name", "Fabrikam"),
+                    ("address1_line1", "Way 1"),
+                    ("address1_city", "Bonn"),
+                    ("address1_postalcode", "53111"),
+                    ("address1_country", "Germany"),
+                ],
+            ),
+        ),
+        (
+            "parentcontactid",
+            person(
+                "contacts",
+                2,
+                &[
+                    ("firstname", "Ada"),
+                    ("lastname", "B"),
+                    ("emailaddress1", "ada@fabrikam.example"),
+                    ("telephone1", "1"),
+                ],
+            ),
+        ),
+        (
+            "owninguser",
+            person(
+                "systemusers",
+                3,
+                &[
+                    ("firstname", "Sam"),
+                    ("lastname", "C"),
+                    ("internalemailaddress", "sam@partner.example"),
+                    ("mobilephone", "2"),
+                ],
+            ),
+        ),
+    ];
+    let mut row = RowRecord::open();
+    for (column, (key, cells, target)) in people {
+        world.people.insert(key, cells);
+        row.cells.insert(column.to_owned(), text(&target));
+    }
+    for (column, cell) in [
+        ("name", text("Big deal")),
+        ("estimatedvalue", Cell::Number("80000.25".parse().unwrap())),
+        ("estimatedclosedate", text("2026-09-30")),
+        ("description", text("Talked to Ada")),
+        ("cosell_solutions", text("SOL-1\nSOL-2")),
+        ("cosell_syncwithpartnercenter", Cell::Flag(true)),
+        (
+            "cosell_howcanmicrosofthelp",
+            if help { number(727_000_000) } else { Cell::Null },
+        ),
+    ] {
+        row.cells.insert(column.to_owned(), cell);
+    }
+    world.rows.insert(id, row);
 }

@@ -12,6 +12,9 @@ use cosell::referral::{PatchOperation, PatchValue, Referral};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+/// What a plug-in of the customer's adds to notes.
+pub const STAMP: &str = " (checked)";
+
 /// Every path that the published definition lists for a PATCH (swagger of the connector, `UpdateReferralDetails`).
 const PATHS: [&str; 18] = [
     "/campaignId",
@@ -51,14 +54,14 @@ const LENGTHS: [(&str, usize); 9] = [
 ];
 
 /// The row of a currency, if the CRM has it.
-pub(crate) fn currency(code: &str) -> Option<(CurrencyId, u32)> {
+pub fn currency(code: &str) -> Option<(CurrencyId, u32)> {
     let position = CURRENCIES.iter().position(|(known, _)| *known == code)?;
     let (_, digits) = CURRENCIES.get(position)?;
     Some((CurrencyId::new(Uuid::from_u128(0xC0 + position as u128)), *digits))
 }
 
 /// The expanded look-up of a currency.
-pub(crate) fn currency_row(code: &str) -> Option<Cell> {
+pub fn currency_row(code: &str) -> Option<Cell> {
     let (id, digits) = currency(code)?;
     let cells = BTreeMap::from([
         ("transactioncurrencyid".to_owned(), Cell::Text(id.to_string())),
@@ -69,38 +72,41 @@ pub(crate) fn currency_row(code: &str) -> Option<Cell> {
 }
 
 /// A whole number as a cell.
-pub(crate) fn number(value: i64) -> Cell {
+pub fn number(value: i64) -> Cell {
     value.to_string().parse().map_or(Cell::Null, Cell::Number)
 }
 
 /// A referral in Partner Center. Members that may hold what we do not understand are raw JSON.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ReferralRecord {
-    pub(crate) id: ReferralId,
-    pub(crate) engagement: EngagementId,
+pub struct ReferralRecord {
+    pub id: ReferralId,
+    pub engagement: EngagementId,
     /// Microsoft's half rather than the partner's own.
-    pub(crate) microsofts: bool,
+    pub microsofts: bool,
     /// The organisation that sent it.
-    pub(crate) inviter: Option<&'static str>,
-    pub(crate) kind: String,
-    pub(crate) name: Option<String>,
-    pub(crate) reference: Option<String>,
-    pub(crate) status: String,
-    pub(crate) substatus: String,
-    pub(crate) reason: Option<String>,
-    pub(crate) value: String,
-    pub(crate) currency: Option<String>,
-    pub(crate) closing: Option<String>,
-    pub(crate) notes: Option<String>,
-    pub(crate) visible: String,
-    pub(crate) solutions: Vec<String>,
-    pub(crate) program: Option<String>,
-    pub(crate) campaign: Option<String>,
-    pub(crate) sales_stage: String,
-    pub(crate) team: Vec<String>,
-    pub(crate) customer: String,
-    pub(crate) version: u64,
-    pub(crate) at: Timestamp,
+    pub inviter: Option<&'static str>,
+    pub kind: String,
+    pub name: Option<String>,
+    pub reference: Option<String>,
+    pub status: String,
+    pub substatus: String,
+    pub reason: Option<String>,
+    pub value: String,
+    pub currency: Option<String>,
+    pub closing: Option<String>,
+    pub notes: Option<String>,
+    pub visible: String,
+    pub solutions: Vec<String>,
+    pub program: Option<String>,
+    pub campaign: Option<String>,
+    pub sales_stage: String,
+    pub team: Vec<String>,
+    pub customer: String,
+    pub version: u64,
+    /// When it was created.
+    pub at: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -109,7 +115,7 @@ fn json(value: &impl serde::Serialize) -> String {
 
 impl ReferralRecord {
     /// An accepted co-sell deal with every term set.
-    pub(crate) fn active(id: ReferralId, at: Timestamp) -> Self {
+    pub fn active(id: ReferralId, at: Timestamp) -> Self {
         Self {
             id,
             engagement: EngagementId::new(Uuid::from_u128(id.uuid().as_u128() ^ (0xE << 120))),
@@ -134,16 +140,17 @@ impl ReferralRecord {
             customer: r#"{"name":"Fabrikam","address":{"addressLine1":"Way 1","city":"Bonn","postalCode":"53111","country":"DE"},"team":[{"firstName":"Ada","lastName":"B","email":"ada@fabrikam.example","phoneNumber":"1"}]}"#.to_owned(),
             version: 1,
             at,
+            updated: at,
         }
     }
 
     /// Its version.
-    pub(crate) fn etag(&self) -> Etag {
+    pub fn etag(&self) -> Etag {
         Etag(format!("\"{}-{}\"", self.id, self.version))
     }
 
     /// What a read answers.
-    pub(crate) fn shown(&self) -> Referral {
+    pub fn shown(&self) -> Referral {
         let target = if self.microsofts {
             r#"[{"type":"BusinessProfileLocation","id":"msft"}]"#
         } else {
@@ -161,7 +168,7 @@ impl ReferralRecord {
             json(&if self.microsofts { "msft" } else { "partner" }),
             json(&self.reference),
             json(&self.at),
-            json(&self.at),
+            json(&self.updated),
             json(&self.status),
             json(&self.substatus),
             json(&self.reason),
@@ -184,7 +191,7 @@ impl ReferralRecord {
     }
 
     /// Changes it; all or nothing. A PATCH that changes nothing keeps the version.
-    pub(crate) fn patch(&mut self, operations: &[PatchOperation]) -> Result<(), String> {
+    pub fn patch(&mut self, operations: &[PatchOperation]) -> Result<(), String> {
         let mut next = self.clone();
         for operation in operations {
             next.set(operation, self)?;
@@ -278,7 +285,7 @@ impl ReferralRecord {
 
 /// Why the CRM did not close an opportunity.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum NotClosed {
+pub enum NotClosed {
     /// It is closed.
     Already,
     /// The request is wrong.
@@ -287,16 +294,16 @@ pub(crate) enum NotClosed {
 
 /// An opportunity in Dynamics.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RowRecord {
-    pub(crate) cells: BTreeMap<String, Cell>,
-    pub(crate) version: u64,
+pub struct RowRecord {
+    pub cells: BTreeMap<String, Cell>,
+    pub version: u64,
     /// Rows of the child table, each with its own version.
-    pub(crate) solutions: BTreeMap<Uuid, (u64, BTreeMap<String, Cell>)>,
+    pub solutions: BTreeMap<Uuid, (u64, BTreeMap<String, Cell>)>,
 }
 
 impl RowRecord {
     /// An open row in euros with nothing else set.
-    pub(crate) fn open() -> Self {
+    pub fn open() -> Self {
         let cells = [("statecode", number(0)), ("statuscode", number(1))].into_iter();
         let mut cells: BTreeMap<String, Cell> = cells.map(|(name, cell)| (name.to_owned(), cell)).collect();
         cells.extend(currency_row("EUR").map(|row| ("transactioncurrencyid".to_owned(), row)));
@@ -308,19 +315,19 @@ impl RowRecord {
     }
 
     /// Its version.
-    pub(crate) fn etag(&self) -> Etag {
+    pub fn etag(&self) -> Etag {
         Etag(format!("W/\"{}\"", self.version))
     }
 
     /// What a read answers.
-    pub(crate) fn shown(&self) -> Row {
+    pub fn shown(&self) -> Row {
         let mut cells = self.cells.clone();
         cells.insert("cosell_opportunity_dealsolution".to_owned(), self.solution_rows());
         Row::from_cells(Some(self.etag()), cells)
     }
 
     /// The expanded list of its solutions.
-    pub(crate) fn solution_rows(&self) -> Cell {
+    pub fn solution_rows(&self) -> Cell {
         let rows = self.solutions.iter().map(|(key, (version, cells))| {
             let mut cells = cells.clone();
             cells.insert("cosell_dealsolutionid".to_owned(), Cell::Text(key.to_string()));
@@ -331,7 +338,7 @@ impl RowRecord {
     }
 
     /// Makes a row of the child table, which does not move the version of this one; false when there is one.
-    pub(crate) fn add_solution(&mut self, key: Uuid, change: &RowChange) -> Result<bool, String> {
+    pub fn add_solution(&mut self, key: Uuid, change: &RowChange) -> Result<bool, String> {
         let mut row = BTreeMap::new();
         for (column, cell) in change.cells() {
             let limit = match column {
@@ -356,7 +363,7 @@ impl RowRecord {
     }
 
     /// Deletes a row of the child table; false when it is at another version.
-    pub(crate) fn remove_solution(&mut self, key: Uuid, etag: &Etag) -> Result<bool, String> {
+    pub fn remove_solution(&mut self, key: Uuid, etag: &Etag) -> Result<bool, String> {
         let (version, _) = self.solutions.get(&key).ok_or("there is no such row")?;
         let is_same = etag.0 == format!("W/\"{version}\"");
         if is_same {
@@ -365,12 +372,21 @@ impl RowRecord {
         Ok(is_same)
     }
 
+    /// What a plug-in of the customer's adds to the notes.
+    pub fn stamp(&mut self) {
+        if let Some(Cell::Text(notes)) = self.cells.get_mut("description")
+            && !notes.ends_with(STAMP)
+        {
+            notes.push_str(STAMP);
+        }
+    }
+
     fn integer(&self, column: &str) -> Option<i64> {
         Row::from_cells(None, self.cells.clone()).integer(column)
     }
 
     /// Changes it; all or nothing.
-    pub(crate) fn update(&mut self, change: &RowChange) -> Result<(), String> {
+    pub fn update(&mut self, change: &RowChange) -> Result<(), String> {
         let moves = change
             .cells()
             .any(|(column, _)| column == "statecode" || column == "statuscode");
@@ -388,7 +404,7 @@ impl RowRecord {
     }
 
     /// Makes a row of it.
-    pub(crate) fn create(change: &RowChange) -> Result<Self, String> {
+    pub fn create(change: &RowChange) -> Result<Self, String> {
         let mut row = Self::open();
         for (column, cell) in change.cells() {
             if column == "statecode" {
@@ -404,7 +420,7 @@ impl RowRecord {
     }
 
     /// The `WinOpportunity` and `LoseOpportunity` actions.
-    pub(crate) fn close(&mut self, close: &Close) -> Result<(), NotClosed> {
+    pub fn close(&mut self, close: &Close) -> Result<(), NotClosed> {
         let long = |text: &str, limit: usize| text.encode_utf16().count() > limit;
         if long(&close.subject, 200) || close.description.as_deref().is_some_and(|text| long(text, 2000)) {
             return Err(NotClosed::Refused(

@@ -1,0 +1,39 @@
+//! A share of the runs that `make prove` plays, with every test.
+//!
+//! Guarantee shown: no promise is broken in them, and each known mistake is noticed.
+#![cfg(test)]
+
+use model::world::BUGS;
+use prove::{WITHIN, judge};
+
+/// Runs in this share.
+const RUNS: u64 = 500;
+
+#[test]
+fn a_share_of_the_runs_keeps_every_promise() {
+    let broken: Vec<String> = (0..RUNS)
+        .filter_map(|seed| {
+            judge(seed, None, false)
+                .1
+                .err()
+                .map(|why| format!("seed {seed}: {why}"))
+        })
+        .collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn each_known_mistake_is_noticed() {
+    let is_noticed = |bug| (0..WITHIN).any(|seed| judge(seed, Some(bug), false).1.is_err());
+    let unnoticed: Vec<_> = BUGS.into_iter().filter(|bug| !is_noticed(*bug)).collect();
+    assert!(unnoticed.is_empty(), "{unnoticed:?}");
+}
+
+#[test]
+fn a_seed_plays_the_same_run_again() {
+    let (mut first, _) = judge(5, None, true);
+    let (mut again, _) = judge(5, None, true);
+    let told = first.trace();
+    assert!(told.len() > 20, "{told:#?}");
+    assert_eq!(told, again.trace());
+}
