@@ -164,6 +164,8 @@ pub struct World {
     pub refused_path: Option<&'static str>,
     /// Which calls go wrong, counted over all runs.
     pub mishaps: BTreeMap<u32, Mishap>,
+    /// Those that did.
+    pub struck: Vec<Mishap>,
     pub calls: u32,
     /// Those calls that write to a vendor or to the ledger.
     pub writes: Vec<u32>,
@@ -220,6 +222,7 @@ impl World {
             refused_close: false,
             refused_path: None,
             mishaps: BTreeMap::new(),
+            struck: Vec::new(),
             calls: 0,
             writes: Vec::new(),
             vendor_writes: 0,
@@ -281,7 +284,12 @@ impl World {
         if call.writes_toward().is_some() || matches!(call, Call::Intend(_) | Call::Commit(_)) {
             self.writes.push(self.calls);
         }
-        let mishap = self.mishaps.get(&self.calls).copied();
+        let planned = self.mishaps.get(&self.calls).copied();
+        // Only a read of a referral that was changed can be stale.
+        let is_earlier = |id| self.earlier.contains_key(id);
+        let can_be_stale = matches!(&call, Call::ReadReferral(id) if is_earlier(id));
+        let mishap = planned.filter(|mishap| *mishap != Mishap::Stale || can_be_stale);
+        self.struck.extend(mishap);
         self.calls += 1;
         let fault = |in_doubt| {
             Answer::Failed(Fault {

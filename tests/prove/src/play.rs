@@ -7,9 +7,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::LazyLock;
 
 use cosell::deal::{Field, Term, Terms};
+use cosell::finding::{Code, Finding};
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
-use cosell::link::{Link, Pending};
+use cosell::link::{Change, Link, Pending};
 use cosell::opportunity::Cell;
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
@@ -160,6 +161,8 @@ pub struct Play {
     polling: Polling,
     seen_until: Timestamp,
     typed: Vec<Typed>,
+    /// Everything that anybody typed.
+    log: Vec<(Field, Term)>,
     deleted: BTreeSet<OpportunityId>,
     /// No more mishaps, no more people.
     is_over: bool,
@@ -202,6 +205,7 @@ impl Play {
             polling: Polling::Idle,
             seen_until,
             typed: Vec::new(),
+            log: Vec::new(),
             deleted: BTreeSet::new(),
             is_over: false,
             numbers: 0,
@@ -244,6 +248,11 @@ impl Play {
             }
         }
         self.come_to_rest(true)?;
+        let struck = |kind| self.world.struck.iter().filter(|mishap| **mishap == kind).count() as u64;
+        self.figures.crashes = struck(Mishap::Crash);
+        self.figures.refused = struck(Mishap::Refused);
+        self.figures.lost_answers = struck(Mishap::LostAnswer);
+        self.figures.stale_reads = struck(Mishap::Stale);
         self.judge()
     }
 
@@ -337,16 +346,13 @@ impl Play {
             ]
             .choose(&mut self.chance)
             .unwrap_or(&Mishap::Refused);
-            match mishap {
-                Mishap::Crash => self.figures.crashes += 1,
-                Mishap::Refused => self.figures.refused += 1,
-                Mishap::LostAnswer => self.figures.lost_answers += 1,
-                Mishap::Stale => self.figures.stale_reads += 1,
-            }
             self.world.mishaps.insert(self.world.calls, mishap);
-            self.tell(|| format!("worker {at} meets a mishap: {mishap:?}"));
+            self.tell(|| format!("the next call may meet a mishap: {mishap:?}"));
         }
-        match self.world.step(&mut worker.run) {
+        let went = self.world.step(&mut worker.run);
+        // A run that needed no call any more leaves none for another.
+        self.world.mishaps.clear();
+        match went {
             Went::On => {
                 if let Some(slot) = self.workers.get_mut(at) {
                     *slot = Some(worker);
@@ -376,16 +382,11 @@ impl Play {
 
     fn enqueue(&mut self, hint: Hint, key: String) {
         let now = self.world.now;
-        let known = self.known.entry((hint.subject, hint.cause, key));
-        let mut is_new = false;
-        let at = known.or_insert_with(|| {
-            is_new = true;
-            now
-        });
-        if !is_new && *at + DEDUPLICATION > now {
+        let id = (hint.subject, hint.cause, key);
+        if self.known.get(&id).is_some_and(|at| *at + DEDUPLICATION > now) {
             return;
         }
-        *at = now;
+        self.known.insert(id, now);
         self.messages += 1;
         let number = self.messages;
         self.queue.push_back(Message {
@@ -601,6 +602,7 @@ impl Play {
             !is_seen || !self.is_same_deal(typed.subject, subject)
         });
         self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
+        self.log.push((field, term.clone()));
         typed.push(Typed { subject, field, term });
         self.typed = typed;
     }
@@ -925,8 +927,8 @@ impl Play {
                     .is_some_and(|id| self.world.rows.contains_key(&id) || self.deleted.contains(&id))
                     || !link.attention.is_empty()
             });
-            let is_over_before_we_met = referral.status == "Closed";
-            if !is_there && !is_over_before_we_met {
+            // Nobody needs a deal that was declined before we met.
+            if !is_there && referral.substatus != "Declined" {
                 return Err(format!("referral {} has no opportunity and no reason", referral.id));
             }
         }
@@ -963,9 +965,10 @@ impl Play {
     fn is_told(&self, link: &Link, field: Field) -> bool {
         let referral = link.referral.and_then(|id| self.world.referrals.get(&id));
         let status = referral.map_or("", |referral| referral.status.as_str());
+        let explains = |finding: &&Finding| matches!(finding.code, Code::Frozen | Code::IllegalMove | Code::Refused);
         let entries = self.world.audit.iter().filter(|entry| entry.link == link.id);
-        let explained = entries.filter(|_| status == "Closed").flat_map(|entry| &entry.findings);
-        let mut told = explained.chain(&link.attention);
+        let of_closed = entries.filter(|_| status == "Closed").flat_map(|entry| &entry.findings);
+        let mut told = of_closed.filter(explains).chain(&link.attention);
         status == "New" || told.any(|finding| finding.field == Some(field))
     }
 
@@ -984,14 +987,22 @@ impl Play {
                 .filter_map(|side| self.shows(side))
                 .collect();
             let is_kept = shown.iter().all(|terms| shows(terms.get(field), &term));
-            let mut changes = self
+            let changes = self
                 .world
                 .audit
                 .iter()
                 .filter(|entry| entry.link == link.id)
                 .flat_map(|entry| &entry.changes);
-            let is_lost = changes.any(|change| change.field == field && change.old == term && change.lost);
-            let is_listed = self.is_told(&link, field);
+            let is_typed = |winner: &Term| {
+                self.log
+                    .iter()
+                    .any(|(known, typed)| *known == field && shows(winner, typed))
+            };
+            let is_loser = |change: &&Change| change.field == field && change.old == term && change.lost;
+            let is_lost = changes.filter(is_loser).any(|change| is_typed(&change.new));
+            // What is listed or waits still stands where it was typed.
+            let stands = shown.iter().any(|terms| shows(terms.get(field), &term));
+            let is_listed = stands && self.is_told(&link, field);
             let is_gone = shown.len() < 2;
             self.figures.conflicts += u64::from(is_lost);
             if !is_kept && !is_lost && !is_listed && !is_gone {
@@ -1003,20 +1014,27 @@ impl Play {
         Ok(())
     }
 
-    /// Looking again writes nothing.
+    /// Looking again writes nothing to a vendor, and once more, nothing to the ledger either.
     fn judge_silence(&mut self) -> Result<(), String> {
         let before = self.world.vendor_writes;
+        self.figures.vendor_writes = u64::from(before);
+        self.look_at_everything()?;
+        let kept = self.world.writes.len();
+        self.look_at_everything()?;
+        let (writes, kept) = (self.world.vendor_writes - before, self.world.writes.len() - kept);
+        if writes > 0 || kept > 0 {
+            return Err(format!(
+                "{writes} writes to vendors and {kept} in all though nothing had changed"
+            ));
+        }
+        Ok(())
+    }
+
+    fn look_at_everything(&mut self) -> Result<(), String> {
         self.changes.extend(self.world.rows.keys().copied().collect::<Vec<_>>());
         self.world.now += SignedDuration::from_mins(30);
         self.sweep();
-        self.drain()?;
-        let writes = self.world.vendor_writes - before;
-        self.figures.vendor_writes = u64::from(before);
-        if writes > 0 {
-            Err(format!("{writes} writes though nothing had changed"))
-        } else {
-            Ok(())
-        }
+        self.drain()
     }
 }
 
