@@ -862,6 +862,15 @@ impl<'p> Reconcile<'p> {
         Some(base)
     }
 
+    /// The link once what was announced counts as far as it has landed, and the rest is given up.
+    fn settled(&self, link: &Link) -> Link {
+        Link {
+            base: self.effective_base(link).or_else(|| link.base.clone()),
+            pending: None,
+            ..link.clone()
+        }
+    }
+
     /// The rules for the deal's row in the CRM.
     fn rules(&self, link: &Link) -> std::sync::Arc<Mapping> {
         let mapping = &self.policy.mapping;
@@ -949,9 +958,8 @@ impl<'p> Reconcile<'p> {
             )
         };
         let finding = Finding::new(Code::Paused, text).on(Side::Dynamics);
-        let mut next = link.clone();
+        let mut next = self.settled(&link);
         next.state = state;
-        next.pending = None;
         // Should the run that catches up die before it does, the date sees to it.
         next.due = (!paused).then(|| self.follow_up());
         // Whoever was away has to have the grace anew.
@@ -995,19 +1003,16 @@ impl<'p> Reconcile<'p> {
     }
 
     fn finish(&mut self, outcome: Outcome, link: Option<LinkId>) -> Decision {
-        // A link that was kept for a record which belongs elsewhere, or is gone, has served its purpose. All that may still
-        // be announced of it is that its row was to show what is missing.
-        let is_announced = |stub: &Link| matches!(stub.pending, Some(Pending::Update { .. }));
-        let is_kept = |stub: &Link| stub.due.is_some() || !stub.attention.is_empty() || is_announced(stub);
-        let served = |stub: &Link| Some(stub.id) != link && is_kept(stub);
-        if let Some(stub) = self.stub.take().filter(served) {
-            let mut next = stub.clone();
-            next.pending = next.pending.filter(|_| !is_announced(&stub));
+        // A link that was kept for a record which belongs elsewhere, or is gone, has served its purpose.
+        if let Some(stub) = self.stub.take().filter(|stub| Some(stub.id) != link) {
+            let mut next = create::without_update(stub.clone());
             next.due = None;
             self.attend(&mut next, Vec::new());
-            let mut draft = Draft::new(stub, next);
-            draft.without_pointers();
-            return Decision::Act(draft);
+            if next != stub {
+                let mut draft = Draft::new(stub, next);
+                draft.without_pointers();
+                return Decision::Act(draft);
+            }
         }
         // A look at everything is what a date in the past was for, however it ended.
         if let Some(Some(current)) = &self.link

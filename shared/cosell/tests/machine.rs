@@ -1246,3 +1246,59 @@ fn a_referral_that_is_found_again_proves_nothing_once_it_was_changed() {
     world.settle();
     assert_eq!(world.refusals, [] as [String; 0]);
 }
+
+#[test]
+fn rows_that_were_half_written_before_a_pause_take_nothing_back_after_it() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let ids = ["SOL-1", "SOL-7", "SOL-8"];
+    edit_referral(&mut world, REFERRAL, |referral| referral.solutions = tags(&ids));
+    let event = from_referral(REFERRAL, Cause::ReferralUpdated);
+    dies_once(&mut world, &event, |world| {
+        world.rows[&opportunity].solutions.len() == 2
+    });
+    for shared in [false, true] {
+        edit_row(
+            &mut world,
+            opportunity,
+            "cosell_syncwithpartnercenter",
+            Cell::Flag(shared),
+        );
+        world.deliver(&from_row(opportunity));
+        world.settle();
+    }
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&ids));
+    assert_eq!(world.referrals[&REFERRAL].solutions.len(), 3);
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(!changes.any(|change| change.lost), "nobody has lost");
+    world.assert_in_step(1);
+}
+
+#[test]
+fn a_row_that_lacks_the_same_as_before_is_written_anew_behind_a_crash() {
+    let mut world = World::new();
+    sellers_row(&mut world, OPPORTUNITY, false);
+    let lacking = |world: &mut World, date: bool, notes: bool| {
+        let shown = |there: bool, value: &str| if there { text(value) } else { Cell::Null };
+        edit_row(world, OPPORTUNITY, "estimatedclosedate", shown(date, "2026-09-30"));
+        edit_row(world, OPPORTUNITY, "cosell_solutions", shown(notes, "SOL-1"));
+    };
+    lacking(&mut world, false, true);
+    world.deliver(&from_row(OPPORTUNITY));
+    world.settle();
+    let trail = |world: &World| world.rows[&OPPORTUNITY].cells["cosell_audit"].clone();
+    let version = world.rows[&OPPORTUNITY].version;
+    lacking(&mut world, true, false);
+    dies_once(&mut world, &from_row(OPPORTUNITY), |world| {
+        world.rows[&OPPORTUNITY].version > version + 2
+    });
+    let told_other = trail(&world);
+    lacking(&mut world, false, true);
+    world.deliver(&from_row(OPPORTUNITY));
+    world.settle();
+    let link = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap();
+    assert_eq!((&link.pending, &link.due), (&None, &None));
+    assert_ne!(trail(&world), told_other, "the row still names what it no longer lacks");
+}

@@ -549,7 +549,8 @@ impl Reconcile<'_> {
         if findings.is_empty() {
             return self.share(link, id, terms);
         }
-        if link.attention == findings {
+        // Behind a crash the row may show what it lacked in between.
+        if link.attention == findings && link.pending.is_none() {
             self.findings.extend(findings);
             return self.finish(Outcome::Parked, Some(link.id));
         }
@@ -903,6 +904,15 @@ fn is_awaited(referral: &Referral, half: Half, link: &Link) -> bool {
 pub(super) fn kept_for(id: OpportunityId, stub: Option<Link>) -> Link {
     Link {
         opportunity: Some(id),
-        ..stub.unwrap_or_else(|| Link::new(id.into()))
+        ..stub.map_or_else(|| Link::new(id.into()), without_update)
     }
+}
+
+/// The link without an update that a dead run has announced. Of a deal that is not shared, that was no more than what its
+/// row was to show.
+pub(super) fn without_update(link: Link) -> Link {
+    let pending = link
+        .pending
+        .filter(|pending| !matches!(pending, Pending::Update { .. }));
+    Link { pending, ..link }
 }

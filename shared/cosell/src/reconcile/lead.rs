@@ -183,9 +183,7 @@ impl Reconcile<'_> {
         if let (Sight::Unread, Some(id)) = (&self.referral, link.referral) {
             return Decision::Ask(Call::ReadReferral(id));
         }
-        let mut next = link.clone();
-        next.base = self.effective_base(&link);
-        next.pending = None;
+        let next = self.settled(&link);
         let mut draft = Draft::new(link, next);
         self.tell_announced(&mut draft);
         draft.go_on(true);

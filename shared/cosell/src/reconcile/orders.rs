@@ -285,8 +285,7 @@ impl Reconcile<'_> {
         {
             return Some(refusal);
         }
-        let mut next = link.clone();
-        next.pending = None;
+        let mut next = self.settled(&link);
         next.due = Some(self.follow_up());
         next.etags.opportunity.clone_from(&row.etag);
         let mut draft = Draft::new(link, next);
