@@ -248,14 +248,9 @@ impl Dataverse {
             let mut next = Some(link);
             while let Some(link) = next {
                 let url = self.http.checked(&link, LINKS)?;
-                let answer = self.http.send(get(operation, url, ANNOTATIONS)).await?;
-                let list: List = answer.decode()?;
-                let rows = list.value.ok_or_else(|| http::Error::NoList(answer.operation()))?;
-                let rows = rows
-                    .iter()
-                    .map(|raw| http::decode(self.http.operation(operation), raw.get().as_bytes()));
-                row.append(name.clone(), rows.collect::<Result<_, _>>()?);
-                next = list.next_link;
+                let (rows, more) = self.whole(operation, url).await?;
+                row.append(name.clone(), rows);
+                next = more;
             }
         }
         Ok(())
@@ -464,14 +459,19 @@ impl Dataverse {
         let url = self.http.url(&format!(
             "{API}/{set}?$select={select}&$filter={filter}&$top={MOST_FOUND}"
         ))?;
+        // Two are told from one here, so nothing may be skipped.
+        Ok(self.whole(operation, url).await?.0)
+    }
+
+    /// A page of which every row can be read, and the link to the next.
+    async fn whole(&self, operation: &'static str, url: Url) -> Result<(Vec<Row>, Option<String>), Error> {
         let answer = self.http.send(get(operation, url, ANNOTATIONS)).await?;
         let list: List = answer.decode()?;
         let rows = list.value.ok_or_else(|| http::Error::NoList(answer.operation()))?;
-        // Two are told from one here, so nothing may be skipped.
         let rows = rows
             .iter()
             .map(|raw| http::decode(self.http.operation(operation), raw.get().as_bytes()));
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok((rows.collect::<Result<_, _>>()?, list.next_link))
     }
 
     /// One page of changed rows of a table. Without a link it is the first page of all rows with these columns (a list of

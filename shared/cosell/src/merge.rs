@@ -36,8 +36,6 @@ pub struct Input<'a> {
     pub digits_of: &'a BTreeMap<Currency, u32>,
     /// Whether names carry a mark in the CRM.
     pub marked: bool,
-    /// Whether solutions become rows of a table of their own in the CRM, which holds any number of them.
-    pub solution_rows: bool,
     /// Currencies that the CRM is known to lack.
     pub missing_currencies: &'a BTreeSet<Currency>,
     /// How long a closing waits before Partner Center is told, when it still has to wait.
@@ -178,10 +176,10 @@ impl Input<'_> {
             money_digits,
             digits_of,
             marked,
-            solution_rows,
             ..
         } = *self;
-        if (toward, field, solution_rows) == (Side::Dynamics, Field::Solutions, true) {
+        // Rows hold any number of them.
+        if (toward, field) == (Side::Dynamics, Field::Solutions) && mapping.solution_table().is_some() {
             return Fitted {
                 term: solutions::held(term),
                 cut: false,
@@ -522,7 +520,7 @@ impl Merge<'_> {
                 }
             }
             (Side::Dynamics, Field::Solutions)
-                if self.input.solution_rows && solutions::too_long(value).next().is_some() =>
+                if self.input.mapping.solution_table().is_some() && solutions::too_long(value).next().is_some() =>
             {
                 Gate::Later(plan::solutions::unholdable(value, label))
             }
@@ -672,7 +670,6 @@ mod tests {
             money_digits: 2,
             digits_of: &[(Currency::parse("JPY").unwrap(), 0)].into(),
             marked: true,
-            solution_rows: true,
             missing_currencies: &[Currency::parse("XXX").unwrap()].into(),
             paused: None,
         })
@@ -982,7 +979,6 @@ mod tests {
                 money_digits: 2,
                 digits_of: &BTreeMap::new(),
                 marked: true,
-                solution_rows: true,
                 missing_currencies: &BTreeSet::new(),
                 paused: None,
             });
@@ -1010,7 +1006,6 @@ mod tests {
             money_digits: 2,
             digits_of: &BTreeMap::new(),
             marked: false,
-            solution_rows: true,
             missing_currencies: &BTreeSet::new(),
             paused: None,
         });

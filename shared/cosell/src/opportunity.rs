@@ -167,11 +167,10 @@ impl Row {
         self.more.pop_first()
     }
 
-    /// Adds the next part of an expanded list.
+    /// Adds the next part of an expanded list; one that could not be read stays so.
     pub fn append(&mut self, list: String, rows: Vec<Self>) {
-        match self.cells.entry(list).or_insert_with(|| Cell::Rows(Vec::new())) {
-            Cell::Rows(first) => first.extend(rows),
-            other => *other = Cell::Rows(rows),
+        if let Cell::Rows(first) = self.cells.entry(list).or_insert_with(|| Cell::Rows(Vec::new())) {
+            first.extend(rows);
         }
     }
 

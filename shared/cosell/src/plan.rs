@@ -355,7 +355,6 @@ pub fn plan_ordered(picture: &Picture<'_>, order: Option<&(Field, Term)>, policy
         money_digits,
         digits_of: &digits_of,
         marked: policy.display_checkmark,
-        solution_rows: mapping.solution_table().is_some(),
         missing_currencies: &missing_currencies,
         close_delay: closing_wait(picture, &opportunity, policy),
         answerable: !picture.referral.is_some_and(Referral::is_from_another_partner),

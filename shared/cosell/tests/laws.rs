@@ -250,7 +250,6 @@ fn merged(base: Option<&Base>, referral: &Terms, opportunity: &Terms, mapping: &
         money_digits: 2,
         digits_of: &BTreeMap::new(),
         marked: false,
-        solution_rows: true,
         missing_currencies: &BTreeSet::new(),
         paused: None,
     })

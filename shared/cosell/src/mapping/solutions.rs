@@ -207,8 +207,16 @@ impl Mapping {
     /// The solutions of a deal: what its rows name, and what its memo column names beside them, which the seller wrote
     /// there before the deal had rows.
     pub(super) fn with_rows(&self, memo: Term, row: &Row) -> Term {
-        if self.solutions.is_none() || !matches!(memo, Term::Nothing | Term::Solutions(_)) {
+        let Some(table) = self
+            .solutions
+            .as_ref()
+            .filter(|_| matches!(memo, Term::Nothing | Term::Solutions(_)))
+        else {
             return memo;
+        };
+        // Taken for an empty list, it would take the solutions off in Partner Center.
+        if !matches!(row.cell(&table.list), Cell::Rows(_)) {
+            return Term::Unreadable(format!("no list {}", table.list));
         }
         let rows = self.solution_rows(row).into_iter().filter(|row| row.is_active);
         let mut ids: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();

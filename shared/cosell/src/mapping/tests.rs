@@ -80,7 +80,16 @@ fn a_deals_solutions_are_its_rows_and_what_its_memo_names() {
     assert_eq!(solutions(&mapping, WITH_ROWS), "OLD-1, OLD-2, SOL-1");
     let old = r#"{"cosell_solutions":"OLD-1","cosell_opportunity_dealsolution":[]}"#;
     assert_eq!(solutions(&mapping, old), "OLD-1");
-    assert_eq!(solutions(&mapping, "{}"), "nothing");
+    let none = r#"{"cosell_opportunity_dealsolution":[]}"#;
+    assert_eq!(solutions(&mapping, none), "nothing");
+    // A list that did not come, or not as one, says nothing about the deal.
+    for lost in [
+        "{}",
+        r#"{"cosell_solutions":"OLD-1","cosell_opportunity_dealsolution":{}}"#,
+    ] {
+        let row: Row = serde_json::from_str(lost).unwrap();
+        assert!(!mapping.terms(&row).get(Field::Solutions).is_readable(), "{lost}");
+    }
     assert!(
         mapping
             .opportunity_query()

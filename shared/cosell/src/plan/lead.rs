@@ -220,7 +220,10 @@ mod tests {
     #[test]
     fn a_fresh_opportunity_gets_what_it_lacks_and_keeps_what_it_brought() {
         let policy = policy();
-        let fresh = row(r#""name":"Deal","description":"Call first","statecode":0,"statuscode":1"#);
+        let fresh = row(
+            r#""name":"Deal","description":"Call first","statecode":0,"statuscode":1,
+            "cosell_opportunity_dealsolution":[]"#,
+        );
         let (filled, change) = fill(&fresh, Some(&row(LEAD)), None, &policy);
         let terms = policy.mapping.terms(&filled);
         for (field, expected) in [

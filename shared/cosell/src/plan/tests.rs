@@ -44,7 +44,7 @@ fn row(edits: Edits<'_>) -> Row {
     let row: Row = serde_json::from_str(
         r#"{"@odata.etag":"W/\"o\"","name":"Deal","estimatedvalue":100,"estimatedclosedate":"2026-06-30","description":"Notes",
             "statecode":0,"statuscode":1,"cosell_referralvisibility":true,"cosell_solutions":"SOL-1",
-            "transactioncurrencyid":{"isocurrencycode":"EUR","currencyprecision":2}}"#,
+            "cosell_opportunity_dealsolution":[],"transactioncurrencyid":{"isocurrencycode":"EUR","currencyprecision":2}}"#,
     )
     .unwrap();
     let mut cells: BTreeMap<String, Cell> = row
