@@ -65,9 +65,10 @@ attention: environment ## what needs a person in ENV=<environment>; show, resync
 show resync accept decline restore link unlink backfill: environment
 	@$(COSELL) $@ $(ARGS)
 
-prove: ## play 200,000 lives of deals with every mishap, print what came of it; LONG=1 plays 5 million, SEED=n one again
-	cargo build -q --profile prove -p prove
-	CARD=target/prove/card-$$(date +%F).txt target/prove/prove
+prove: tools ## play 200,000 lives of deals with every mishap, print what came of it; LONG=1 plays 5 million, SEED=n one again
+	@[ -z "$(ENV)" ] || { echo "make prove needs no ENV; the test event of a deployment is: make ping ENV=$(ENV)" >&2; exit 2; }
+	@mkdir -p target/prove
+	CARD=target/prove/card-$$(date +%F).txt cargo run -q --profile prove -p prove
 
 infra: ## check the Terraform: form, validity, tests, checkov
 	.ci/infra

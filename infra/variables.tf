@@ -436,6 +436,13 @@ variable "sync_timeout_seconds" {
     condition     = var.sync_timeout_seconds >= 30 && var.sync_timeout_seconds <= 900 && floor(var.sync_timeout_seconds) == var.sync_timeout_seconds
     error_message = "sync_timeout_seconds must be a whole number from 30 to 900."
   }
+
+  validation {
+    # A search begins so long after the run that may have created something began; half of that is for the vendor's lists.
+    # Rehearsals, which search sooner than the default, have lists that do not lag.
+    condition     = var.settle_seconds < 600 || 2 * var.sync_timeout_seconds <= var.settle_seconds
+    error_message = "sync_timeout_seconds may be at most half of settle_seconds: a run that lasts longer could create a second referral."
+  }
 }
 
 variable "webhook_concurrency" {

@@ -260,6 +260,18 @@ run "seventh_mistakes" {
   ]
 }
 
+run "a_run_that_outlasts_the_search_for_what_it_created" {
+  command = plan
+
+  variables {
+    settle_seconds       = 600
+    sync_timeout_seconds = 301
+  }
+  expect_failures = [
+    var.sync_timeout_seconds,
+  ]
+}
+
 run "webhook_of_an_api_that_is_not_there" {
   command = plan
 

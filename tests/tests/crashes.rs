@@ -200,7 +200,14 @@ impl Stage {
                 let referral = world.portal_creates(&json!({}));
                 self.deal = Some((String::new(), referral));
             }
-            (_, _) => {
+            (
+                Flow::InboundCreate
+                | Flow::TowardPartnerCenter
+                | Flow::TowardDynamics
+                | Flow::SolutionsTowardDynamics
+                | Flow::SolutionsTowardPartnerCenter,
+                _,
+            ) => {
                 let sent = world.microsoft_sends(&InboundDeal::default());
                 self.deal = Some((String::new(), sent.referral));
             }

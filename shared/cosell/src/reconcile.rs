@@ -646,32 +646,31 @@ impl<'p> Reconcile<'p> {
         // One order for all: a closed row is opened, the solutions are written, the row itself tells of them, and only
         // then it is closed.
         let mut rows = plan.solutions;
-        let mut has_trail = false;
-        let mut closing = Vec::new();
+        let is_all = plan.opportunity.is_empty();
         for request in plan.opportunity {
             match request {
                 OpportunityRequest::Update(change) => {
                     if !is_of_state(&change) {
-                        has_trail = true;
                         rows.drain(..).for_each(|request| draft.write_solution(request));
                     }
                     draft.update_opportunity(change, &self.policy.mapping);
                 }
-                OpportunityRequest::Close(close) => closing.push(close),
+                OpportunityRequest::Close(close) => draft.close_opportunity(close),
                 OpportunityRequest::Qualify => draft.qualify_lead(qualify),
             }
         }
-        if rows_landed && !has_trail && rules.solution_table().is_some() {
-            // The run that wrote the rows died before it could tell the seller.
-            let mut change = RowChange::default();
-            if let Some(row) = self.opportunity.seen() {
-                let there = rules.terms(row);
+        if rows_landed
+            && is_all
+            && rules.solution_table().is_some()
+            && let Some(row) = self.opportunity.seen()
+        {
+            let there = rules.terms(row);
+            // The run that wrote the rows died before it could tell the seller; one that has closed the row has told.
+            if !there.stage().is_closed() {
+                let mut change = RowChange::default();
                 rules.empty_memo(row, there.get(Field::Solutions), &BTreeSet::new(), &mut change);
+                draft.update_opportunity(change, &rules);
             }
-            draft.update_opportunity(change, &rules);
-        }
-        for close in closing {
-            draft.close_opportunity(close);
         }
         if qualifies {
             // What became of the lead is looked up at once.

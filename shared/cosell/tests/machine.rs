@@ -1081,8 +1081,10 @@ fn a_refused_row_keeps_no_removal_and_no_closing_back() {
     assert_eq!(told(&world), [Code::Refused]);
     assert_rests(&mut world, opportunity);
     // Each of the rows that were written is told, the refused one is not.
-    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
-    assert!(changes.any(|change| change.field == Field::Solutions && change.new.to_string() == "SOL-7, SOL-9"));
+    let changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    let of_solutions = changes.filter(|change| change.field == Field::Solutions);
+    let told: BTreeSet<String> = of_solutions.map(|change| change.new.to_string()).collect();
+    assert_eq!(told, set_of(&["SOL-7, SOL-9"]));
 }
 
 #[test]
@@ -1301,4 +1303,23 @@ fn a_row_that_lacks_the_same_as_before_is_written_anew_behind_a_crash() {
     let link = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap();
     assert_eq!((&link.pending, &link.due), (&None, &None));
     assert_ne!(trail(&world), told_other, "the row still names what it no longer lacks");
+}
+
+#[test]
+fn a_crash_behind_rows_and_closing_leaves_the_closed_row_alone() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.solutions = tags(&["SOL-1", "SOL-7"]);
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    let is_closed = |world: &World| world.rows[&opportunity].cells["statecode"] == number(1);
+    dies_once(&mut world, &from_referral(REFERRAL, Cause::ReferralUpdated), is_closed);
+    let closed = version(&world, opportunity);
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_eq!(version(&world, opportunity), closed);
+    world.assert_in_step(1);
 }

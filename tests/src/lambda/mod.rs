@@ -15,6 +15,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ struct Inner {
     idle: Mutex<Vec<Sandbox>>,
     running: Mutex<Vec<Weak<Process>>>,
     logs: Logs,
+    answered: AtomicUsize,
 }
 
 /// The settings that new copies start with. Copies with older ones serve no further invocation.
@@ -141,6 +143,7 @@ impl Function {
             config,
             idle: Mutex::default(),
             running: Mutex::default(),
+            answered: AtomicUsize::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -200,6 +203,12 @@ impl Function {
         Arc::new(move || function.kill())
     }
 
+    /// How many invocations it has answered itself, if only with an error.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.inner.answered.load(Ordering::SeqCst)
+    }
+
     /// The newest lines the function printed, oldest first, as far as they were read: what a process printed is read a
     /// moment after it has answered, or ended.
     #[must_use]
@@ -222,6 +231,10 @@ impl Inner {
             None => self.new_sandbox().await?,
         };
         let outcome = self.run(&sandbox, payload).await;
+        let is_its_own = |error: &InvocationError| error.kind == FailureKind::Function;
+        if outcome.as_ref().err().is_none_or(is_its_own) {
+            self.answered.fetch_add(1, Ordering::SeqCst);
+        }
         if sandbox.process.is_alive() && sandbox.version == self.settings().version {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox);
         }
