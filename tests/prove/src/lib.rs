@@ -14,7 +14,7 @@ use self::play::Play;
 /// Seeds within which each known mistake has to be noticed.
 pub const WITHIN: u64 = 200;
 
-/// Every fourth run has no mishaps: what then is lost has no excuse.
+/// Every fourth run has no mishaps: in it both sides agree before any sweep.
 const fn is_calm(seed: u64) -> bool {
     seed.is_multiple_of(4)
 }

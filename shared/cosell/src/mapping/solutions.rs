@@ -2,7 +2,7 @@
 //!
 //! Knows: the table's names, what a row says, what rows and memo column hold together. Refuses to know: when rows are
 //! written. Guarantee: both count until the memo is emptied, so that neither the first row nor the last takes anything
-//! away; without the section `[solutions]` nothing of this exists.
+//! away. Without the section `[solutions]` there are no rows, and only the limits of ids and numbers hold.
 
 use std::collections::BTreeSet;
 

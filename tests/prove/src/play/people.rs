@@ -1,0 +1,286 @@
+//! People on both sides: what they enter, change, close and delete.
+//!
+//! Knows: what each vendor lets a person do. Refuses to know: what becomes of it. Guarantee: who types has seen what
+//! stands there, and what was typed is remembered until somebody who saw it has replaced it.
+
+use cosell::deal::{Field, Terms};
+use cosell::hint::{Cause, Hint, Subject};
+use cosell::ids::{OpportunityId, ReferralId};
+use cosell::link::Pending;
+use cosell::opportunity::Cell;
+use model::vendors::{ReferralRecord, number};
+use model::world::{POLICY, World, sellers_row};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use uuid::Uuid;
+
+use super::judge::shows;
+use super::{Play, Typed};
+
+impl Play {
+    fn number(&mut self) -> u32 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// A new deal: Microsoft sends one, the partner enters one in the portal, or a seller shares one.
+    pub(super) fn begin_deal(&mut self) {
+        let number = self.number();
+        if self.chance.random_bool(0.5) {
+            let id = OpportunityId::new(Uuid::from_u128(0xB000 + u128::from(number)));
+            let help = self.knobs.help;
+            sellers_row(&mut self.world, id, help);
+            self.tell(|| format!("a seller shares opportunity {id}"));
+            self.changes.push(id);
+            return;
+        }
+        let id = ReferralId::new(Uuid::from_u128(0xA000 + u128::from(number)));
+        let mut referral = ReferralRecord::active(id, self.world.now);
+        if self.chance.random_bool(0.5) {
+            (referral.status, referral.substatus) = ("New".to_owned(), "Pending".to_owned());
+            referral.inviter = Some(cosell::referral::MICROSOFT);
+        }
+        self.tell(|| format!("referral {id} appears ({})", referral.status));
+        self.world.referrals.insert(id, referral);
+        let hint = Hint::new(Subject::Referral(id), Cause::ReferralCreated).changed_at(self.world.now);
+        self.announce(hint);
+    }
+
+    pub(super) fn shows(&self, subject: Subject) -> Option<Terms> {
+        match subject {
+            Subject::Referral(id) => Some(Terms::from_referral(&self.world.referrals.get(&id)?.shown())),
+            Subject::Opportunity(id) => Some(POLICY.mapping.terms(&self.world.rows.get(&id)?.shown())),
+            Subject::Lead(_) => None,
+        }
+    }
+
+    fn is_same_deal(&self, one: Subject, other: Subject) -> bool {
+        let link = |subject| self.world.find(subject).map(|link| link.id);
+        let refers = |one, other| match (one, other) {
+            (Subject::Referral(referral), Subject::Opportunity(id)) => {
+                let referral = self.world.referrals.get(&referral);
+                referral.is_some_and(|referral| referral.reference == Some(id.to_string()))
+            }
+            _ => false,
+        };
+        one == other || refers(one, other) || refers(other, one) || link(one).is_some_and(|id| link(other) == Some(id))
+    }
+
+    /// A person changes a field. Who types sees what stands there, whoever wrote it.
+    fn types(&mut self, subject: Subject, field: Field, edit: impl FnOnce(&mut World)) {
+        let Some(before) = self.shows(subject) else { return };
+        let seen = before.get(field).clone();
+        edit(&mut self.world);
+        let Some(after) = self.shows(subject) else { return };
+        let term = after.get(field).clone();
+        if term == seen {
+            return;
+        }
+        self.figures.edits += 1;
+        let mut typed = std::mem::take(&mut self.typed);
+        typed.retain(|typed| {
+            let is_seen = typed.field == field && shows(&seen, &typed.term);
+            !is_seen || !self.is_same_deal(typed.subject, subject)
+        });
+        self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
+        self.log.push((field, term.clone()));
+        typed.push(Typed { subject, field, term });
+        self.typed = typed;
+    }
+
+    pub(super) fn edit_in_portal(&mut self) {
+        let all: Vec<ReferralId> = self.world.referrals.keys().copied().collect();
+        let Some(id) = all.choose(&mut self.chance).copied() else {
+            return;
+        };
+        let number = self.number();
+        let Some(record) = self.world.referrals.get(&id) else {
+            return;
+        };
+        let (status, microsofts) = (record.status.clone(), record.microsofts);
+        let subject = Subject::Referral(id);
+        if microsofts {
+            if status == "New" && self.chance.random_bool(0.5) {
+                self.change_referral(id, |referral| {
+                    (referral.status, referral.substatus) = ("Active".to_owned(), "Accepted".to_owned());
+                });
+            }
+            return;
+        }
+        match (status.as_str(), self.chance.random_range(0..12_u32)) {
+            ("New", 0..3) => self.answer(id, "Active", "Accepted", None),
+            ("New", 3) => self.answer(id, "Closed", "Declined", Some("Not a fit")),
+            ("Active", 0) => self.answer(id, "Closed", "Won", None),
+            ("Active", 1) => self.answer(id, "Closed", "Lost", Some("Budget")),
+            ("Active", 2..7) => {
+                let notes = format!("Portal note {number}");
+                self.type_in_portal(subject, id, Field::Notes, |referral| referral.notes = Some(notes));
+            }
+            ("Active", 7..10) => {
+                let value = (number * 10).to_string();
+                self.type_in_portal(subject, id, Field::Value, |referral| referral.value = value);
+            }
+            ("Active", _) => {
+                let date = format!("2026-{:02}-{:02}T00:00:00Z", number % 12 + 1, number % 28 + 1);
+                self.type_in_portal(subject, id, Field::CloseDate, |referral| referral.closing = Some(date));
+            }
+            _ => {}
+        }
+    }
+
+    fn type_in_portal(
+        &mut self,
+        subject: Subject,
+        id: ReferralId,
+        field: Field,
+        edit: impl FnOnce(&mut ReferralRecord),
+    ) {
+        let mut was_changed = false;
+        self.types(subject, field, |world| {
+            if let Some(referral) = world.referrals.get_mut(&id) {
+                let before = referral.clone();
+                edit(referral);
+                was_changed = *referral != before;
+                if was_changed {
+                    referral.version += 1;
+                    referral.updated = world.now;
+                    world.earlier.insert(id, before);
+                }
+            }
+        });
+        if was_changed {
+            let hint = Hint::new(subject, Cause::ReferralUpdated).changed_at(self.world.now);
+            self.announce(hint);
+        }
+    }
+
+    fn change_referral(&mut self, id: ReferralId, edit: impl FnOnce(&mut ReferralRecord)) {
+        let now = self.world.now;
+        let Some(referral) = self.world.referrals.get_mut(&id) else {
+            return;
+        };
+        let before = referral.clone();
+        edit(referral);
+        referral.version += 1;
+        referral.updated = now;
+        let microsofts = referral.microsofts;
+        let (status, substatus) = (referral.status.clone(), referral.substatus.clone());
+        self.world.earlier.insert(id, before);
+        self.tell(|| format!("referral {id} becomes {status} {substatus}"));
+        let cause = if microsofts {
+            Cause::RelatedReferralUpdated
+        } else {
+            Cause::ReferralUpdated
+        };
+        self.announce(Hint::new(Subject::Referral(id), cause).changed_at(now));
+    }
+
+    fn answer(&mut self, id: ReferralId, status: &str, substatus: &str, reason: Option<&str>) {
+        let (status, substatus, reason) = (status.to_owned(), substatus.to_owned(), reason.map(str::to_owned));
+        self.change_referral(id, |referral| {
+            (referral.status, referral.substatus, referral.reason) = (status, substatus, reason);
+        });
+    }
+
+    pub(super) fn edit_in_crm(&mut self) {
+        let all: Vec<OpportunityId> = self.world.rows.keys().copied().collect();
+        let Some(id) = all.choose(&mut self.chance).copied() else {
+            return;
+        };
+        let Some(row) = self.world.rows.get(&id) else { return };
+        let is_open = row.cells.get("statecode") == Some(&number(0));
+        let is_waiting = row.cells.get("statuscode") == Some(&number(2));
+        let number_of = self.number();
+        let cells: Vec<(&str, Cell)> = match self.chance.random_range(0..24_u32) {
+            0..8 => vec![("description", text(&format!("Seller note {number_of}")))],
+            8..14 => {
+                let value = (number_of * 10 + 5)
+                    .to_string()
+                    .parse()
+                    .map_or(Cell::Null, Cell::Number);
+                vec![("estimatedvalue", value)]
+            }
+            14..18 => {
+                let date = format!("2027-{:02}-{:02}", number_of % 12 + 1, number_of % 28 + 1);
+                vec![("estimatedclosedate", text(&date))]
+            }
+            18 if is_open => vec![("statecode", number(1)), ("statuscode", number(3))],
+            19 if is_open => vec![("statecode", number(2)), ("statuscode", number(4))],
+            20 if !is_open => vec![("statecode", number(0)), ("statuscode", number(1))],
+            21 | 22 if is_waiting => vec![("statuscode", number(1))],
+            // Nobody deletes a row in the seconds in which it is made.
+            23 if self.workers.iter().all(Option::is_none) && !self.is_being_made(id) => {
+                self.world.rows.remove(&id);
+                self.deleted.insert(id);
+                self.changes.push(id);
+                self.tell(|| format!("opportunity {id} is deleted"));
+                return;
+            }
+            _ => return,
+        };
+        let field = match cells.first() {
+            Some(("description", _)) => Field::Notes,
+            Some(("estimatedvalue", _)) => Field::Value,
+            Some(("estimatedclosedate", _)) => Field::CloseDate,
+            _ => Field::Stage,
+        };
+        if !is_open && field != Field::Stage {
+            return;
+        }
+        let edit = |world: &mut World| {
+            if let Some(row) = world.rows.get_mut(&id) {
+                row.cells
+                    .extend(cells.iter().map(|(column, cell)| ((*column).to_owned(), cell.clone())));
+                row.version += 1;
+                world.ours.remove(&id);
+            }
+        };
+        if field == Field::Stage {
+            edit(&mut self.world);
+            self.tell(|| format!("opportunity {id} is moved: {cells:?}"));
+        } else {
+            self.types(Subject::Opportunity(id), field, edit);
+        }
+        self.changes.push(id);
+    }
+
+    fn is_being_made(&self, id: OpportunityId) -> bool {
+        let link = self.world.find(Subject::Opportunity(id));
+        link.is_some_and(|link| matches!(link.pending, Some(Pending::CreateOpportunity { .. })))
+    }
+
+    /// A workflow writes a row, but nothing of ours.
+    pub(super) fn strangers_touch_a_row(&mut self) {
+        let all: Vec<OpportunityId> = self.world.rows.keys().copied().collect();
+        if let Some(id) = all.choose(&mut self.chance).copied()
+            && let Some(row) = self.world.rows.get_mut(&id)
+        {
+            row.version += 1;
+            self.world.ours.remove(&id);
+            self.changes.push(id);
+            self.tell(|| format!("a workflow touches {id}"));
+        }
+    }
+
+    /// What a program does that knows nothing of merging.
+    pub(super) fn copy_blindly(&mut self, hint: &Hint) {
+        let Subject::Referral(id) = hint.subject else { return };
+        let Some(opportunity) = self.world.find(hint.subject).and_then(|link| link.opportunity) else {
+            return;
+        };
+        let Some(notes) = self.world.referrals.get(&id).map(|referral| referral.notes.clone()) else {
+            return;
+        };
+        if let Some(row) = self.world.rows.get_mut(&opportunity) {
+            let cell = notes.map_or(Cell::Null, Cell::Text);
+            if row.cells.insert("description".to_owned(), cell.clone()) != Some(cell) {
+                row.version += 1;
+                self.changes.push(opportunity);
+            }
+        }
+    }
+}
+
+fn text(value: &str) -> Cell {
+    Cell::Text(value.to_owned())
+}
