@@ -45,7 +45,6 @@ run "first_mistakes" {
     schedules                   = { poll_dynamics = { rate = "cron(0 * * * ? *)" } } # Poll by cron.
     architecture                = "aarch64"                                          # Architecture in rusts words.
     log_level                   = "INFO"                                             # Log level in capitals.
-    sync_timeout_seconds        = 10                                                 # Run too short to record anything.
     webhook_concurrency         = 0                                                  # No concurrency for the webhook.
     log_retention_days          = 0                                                  # Logs kept for ever.
     secret_recovery_days        = 3                                                  # Secret recovery of three days.
@@ -81,7 +80,6 @@ run "first_mistakes" {
     var.schedules,
     var.architecture,
     var.log_level,
-    var.sync_timeout_seconds,
     var.webhook_concurrency,
     var.log_retention_days,
     var.secret_recovery_days,
@@ -143,15 +141,17 @@ run "third_mistakes" {
   command = plan
 
   variables {
-    environment       = "an17letterslong77"                                     # Environment that is too long.
-    region            = "us-gov-west-1"                                         # Region of govcloud.
-    partner_tenant_id = "{11111111-2222-3333-4444-555555555555}"                # Tenant in braces.
-    dataverse_url     = "https://contoso.crm4.dynamics.com/"                    # Dataverse with a slash.
-    webhook_url       = "https://cosell.example.com/webhook?owner=me"           # Webhook with a query.
-    max_receives      = 2.5                                                     # Half a receive.
-    schedules         = { poll_partner_center = { rate = "rate(90 minutes)" } } # Poll that is rarer than an hour.
+    sync_timeout_seconds = 10                                                      # Run too short to record anything.
+    environment          = "an17letterslong77"                                     # Environment that is too long.
+    region               = "us-gov-west-1"                                         # Region of govcloud.
+    partner_tenant_id    = "{11111111-2222-3333-4444-555555555555}"                # Tenant in braces.
+    dataverse_url        = "https://contoso.crm4.dynamics.com/"                    # Dataverse with a slash.
+    webhook_url          = "https://cosell.example.com/webhook?owner=me"           # Webhook with a query.
+    max_receives         = 2.5                                                     # Half a receive.
+    schedules            = { poll_partner_center = { rate = "rate(90 minutes)" } } # Poll that is rarer than an hour.
   }
   expect_failures = [
+    var.sync_timeout_seconds,
     var.environment,
     var.region,
     var.partner_tenant_id,
@@ -167,13 +167,15 @@ run "fourth_mistakes" {
 
   variables {
     # Not with a mistake in webhook_url, which is judged by what this is.
-    front_door        = "load-balancer"                         # Front door that does not exist.
-    region            = "eu-west-1a"                            # Region that is a zone.
-    partner_tenant_id = "11111111-2222-3333-4444-55555555555"   # Tenant with a digit too few.
-    dataverse_url     = "https://contoso.crm4.dynamics.com:444" # Dataverse with a port.
-    schedules         = { compare = { rate = "daily" } }        # Comparison without a rate.
+    sync_timeout_seconds = 30.5                                    # Half a second.
+    front_door           = "load-balancer"                         # Front door that does not exist.
+    region               = "eu-west-1a"                            # Region that is a zone.
+    partner_tenant_id    = "11111111-2222-3333-4444-55555555555"   # Tenant with a digit too few.
+    dataverse_url        = "https://contoso.crm4.dynamics.com:444" # Dataverse with a port.
+    schedules            = { compare = { rate = "daily" } }        # Comparison without a rate.
   }
   expect_failures = [
+    var.sync_timeout_seconds,
     var.front_door,
     var.region,
     var.partner_tenant_id,
@@ -237,7 +239,6 @@ run "seventh_mistakes" {
     partner_center_rate  = 1.5                            # Half a request.
     workers              = 2.5                            # Half a worker.
     log_level            = "info,"                        # Log level with a comma too many.
-    sync_timeout_seconds = 30.5                           # Half a second.
     webhook_concurrency  = 1001                           # More of the account's concurrency than it has.
     secret_recovery_days = 31                             # Longer than secrets manager keeps a secret.
     alarm_thresholds     = { refresh_token_age_days = 0 } # Token alarm that always rings.
@@ -253,7 +254,6 @@ run "seventh_mistakes" {
     var.partner_center_rate,
     var.workers,
     var.log_level,
-    var.sync_timeout_seconds,
     var.webhook_concurrency,
     var.secret_recovery_days,
     var.alarm_thresholds,
