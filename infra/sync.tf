@@ -64,9 +64,14 @@ module "sync" {
       Resource = [aws_dynamodb_table.links.arn]
     },
     {
-      Sid      = "ListLinks"
-      Action   = ["dynamodb:Query"]
-      Resource = ["${aws_dynamodb_table.links.arn}/index/attention", "${aws_dynamodb_table.links.arn}/index/due"]
+      # The table itself is asked for the links that have seen a solution row.
+      Sid    = "ListLinks"
+      Action = ["dynamodb:Query"]
+      Resource = [
+        aws_dynamodb_table.links.arn,
+        "${aws_dynamodb_table.links.arn}/index/attention",
+        "${aws_dynamodb_table.links.arn}/index/due",
+      ]
     },
     {
       # Nobody may update or delete a record. IAM cannot tell a put that replaces from one that creates; each put of the

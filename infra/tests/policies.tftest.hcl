@@ -48,6 +48,7 @@ run "sync_may_do_what_its_code_calls" {
       "ReadAndPutLinks Allow dynamodb:GetItem arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
       "ReadAndPutLinks Allow dynamodb:PutItem arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
       "ReadAndPutLinks Allow dynamodb:Scan arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
+      "ListLinks Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links",
       "ListLinks Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links/index/attention",
       "ListLinks Allow dynamodb:Query arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-links/index/due",
       "PutAuditRecords Allow dynamodb:PutItem arn:aws:dynamodb:eu-west-1:111122223333:table/cosell-staging-audit",

@@ -361,6 +361,54 @@ async fn a_row_that_is_moved_to_another_deal_leaves_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_moved_row_is_missed_by_its_first_deal_though_the_other_was_looked_at_first() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let other = world.portal_creates(&json!({ "customerProfile": { "name": "Another customer" } }));
+    let moved = world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
+    world.settle().await;
+    let another = world.opportunity_of(&other);
+    let bind = format!("/opportunities({another})");
+    world.seller_edits(&moved, &json!({ "cosell_OpportunityId@odata.bind": bind }));
+    // Before any poll has told of the row.
+    let looked = world.invoke(json!({ "command": "resync", "referral": other })).await;
+    assert!(looked.is_ok(), "{looked:?}");
+    assert_eq!(ids_in_portal(&world, &other), [INSIGHT, SENSORS]);
+    assert_eq!(
+        ids_in_portal(&world, &referral),
+        [INSIGHT, SENSORS],
+        "nothing has told of it yet"
+    );
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_in_step(&world, &another, &other);
+    world.rounds_write_nothing().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_cannot_be_read_keeps_no_other_deal_from_being_found() {
+    let (world, opportunity, referral) = world_with_a_row().await;
+    let other = world.portal_creates(&json!({ "customerProfile": { "name": "Another customer" } }));
+    world.settle().await;
+    let another = world.opportunity_of(&other);
+    let mends = world.breaks_link(&opportunity);
+    // The list of changed rows has the broken deal before the other.
+    world.seller_adds_solution(&opportunity, &row(CRATES, "Crates"));
+    world.seller_adds_solution(&another, &row(SENSORS, "Sensors"));
+    world.tick().await;
+    let is_told = |world: &World| ids_in_portal(world, &other) == [INSIGHT, SENSORS];
+    world.until("the other deal's row is in the portal", is_told).await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    mends(&world);
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, CRATES]);
+    assert_in_step(&world, &opportunity, &referral);
+    assert_in_step(&world, &another, &other);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_partner_center_does_not_take_keeps_no_other_field_back() {
     let (mut world, opportunity, referral) = world_with_a_row().await;
     world.tolerate("partner_center");

@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `LINK#<id>` | `LINK` | `version` N, `writer`, `body` (JSON of the whole link), `referral`, `opportunity`, `microsoft`; `due_shard` and `due_at` while due, `attention_shard` and `attention_since` while a person is waited for |
 //! | `REFERRAL#<id>`, `OPPORTUNITY#<id>`, `LEAD#<id>`, `MICROSOFT#<id>`, `ENGAGEMENT#<id>` | `LINK` | `link`; once it was let go `parted` instead, the link that held it last |
+//! | `SOLUTION#<row>` | `LINK#<id>` | `link`: one for each link that has seen the solution row, which may be moved between deals |
 //! | `CURSOR#<system>` | `CURSOR` | `value`, `version` N |
 //! | `LEASE#<name>` | `LEASE` | `holder`, `until` |
 //! | `BREAKER#<api>` | `BREAKER` | `open_until` |
@@ -38,7 +39,6 @@ use cosell::fault::{Class, Fault};
 use cosell::hint::Subject;
 use cosell::ids::{EngagementId, LinkId};
 use cosell::link::{Link, LinkWrite, Pointer};
-use uuid::Uuid;
 
 use self::items::{Item, Key, LINK, PARTED, PK, VERSION};
 pub use self::listings::{Listed, Page, PageToken};
@@ -228,14 +228,6 @@ impl Ledger {
         let found = self.follow(Pointer::Engagement(id)).await?;
         // One that was let go leads to whoever held it last.
         Ok(found.filter(|link| link.engagement == Some(id)))
-    }
-
-    /// The link that a solution row was last seen with: a deleted row is told by its key alone.
-    ///
-    /// # Errors
-    /// As [`Ledger::find`].
-    pub async fn find_solution_row(&self, key: Uuid) -> Result<Option<Link>, Error> {
-        self.follow(Pointer::SolutionRow(key)).await
     }
 
     /// One link.

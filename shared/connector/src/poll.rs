@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use cosell::fault::Fault;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{LeadId, OpportunityId};
+use cosell::link::Link;
 use cosell::mapping::SolutionTable;
 use cosell::opportunity::Row;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::connector::Connector;
 use crate::dataverse::{self, Dataverse, Page};
 use crate::http::Run;
-use crate::ledger::{Cursor, Moved};
+use crate::ledger::{self, Cursor, Moved};
 use crate::queue::Keyed;
 
 /// The vendor's lists lag and clocks differ: each look overlaps the last by this much.
@@ -317,8 +318,8 @@ impl Connector {
         }
     }
 
-    /// A solution row concerns the deal it belongs to, and the one it was last seen with: it may have been moved, and of a
-    /// deleted row only its key is told.
+    /// A solution row concerns the deal it belongs to, and each that still counts it among its own: it may have been moved,
+    /// and of a deleted row only its key is told.
     async fn hint_solutions(
         &self,
         table: &SolutionTable,
@@ -334,13 +335,11 @@ impl Connector {
                 continue;
             };
             polled.changed += 1;
-            let last = self.ledger.find_solution_row(key).await?;
-            let last = last.and_then(|link| link.opportunity);
-            let owner = row.guid(&table.opportunity_column()).map(OpportunityId::new);
-            let mut deals: Vec<OpportunityId> = last.into_iter().collect();
+            let mut deals = self.deals_with_row(key).await?;
             // A deal that no link knows is not shared; should it be, its row says so in its own table.
-            if let Some(owner) = owner.filter(|owner| Some(*owner) != last)
-                && self.ledger.find(Subject::Opportunity(owner)).await?.is_some()
+            let owner = row.guid(&table.opportunity_column()).map(OpportunityId::new);
+            if let Some(owner) = owner.filter(|owner| !deals.contains(owner))
+                && self.known(Subject::Opportunity(owner)).await?.is_some()
             {
                 deals.push(owner);
             }
@@ -361,6 +360,23 @@ impl Connector {
         self.queue.send(&hints).await?;
         polled.hinted += u64::try_from(hints.len()).unwrap_or(u64::MAX);
         Ok(())
+    }
+
+    /// The deals that had this solution row when they were last looked at.
+    async fn deals_with_row(&self, row: Uuid) -> Result<Vec<OpportunityId>, Fault> {
+        let mut deals = Vec::new();
+        for id in self.ledger.links_of_solution_row(row).await? {
+            let Some(Known::Link(link)) = known(self.ledger.get(id).await)? else {
+                continue;
+            };
+            deals.extend(link.opportunity.filter(|_| link.solution_rows.contains(&row)));
+        }
+        Ok(deals)
+    }
+
+    /// What the ledger knows of a record.
+    async fn known(&self, subject: Subject) -> Result<Option<Known>, Fault> {
+        known(self.ledger.find(subject).await)
     }
 
     async fn hint_rows(
@@ -400,7 +416,7 @@ impl Connector {
     async fn concerns_us(&self, subject: Subject, row: &Row) -> Result<bool, Fault> {
         let columns = &self.policy.mapping.columns;
         if row.deleted {
-            return Ok(self.ledger.find(subject).await?.is_some());
+            return Ok(self.known(subject).await?.is_some());
         }
         Ok(row.flag(&columns.sync) || row.text(&columns.referral_identifier).is_some())
     }
@@ -433,9 +449,9 @@ impl Connector {
             let mut hints = Vec::new();
             for summary in page {
                 let subject = Subject::Referral(summary.id);
-                let link = self.ledger.find(subject).await?;
+                let known = self.known(subject).await?;
                 // What we saw or wrote last is in the overlap of many looks; it is told by its version.
-                if let (Some(link), Some(etag)) = (&link, &summary.etag)
+                if let (Some(Known::Link(link)), Some(etag)) = (&known, &summary.etag)
                     && link.etags.referral.as_ref() == Some(etag)
                     && link.referral == Some(summary.id)
                 {
@@ -519,7 +535,7 @@ impl Connector {
         })
     }
 
-    async fn lease(&self, name: &str, tick: Tick<'_>) -> Result<Option<crate::ledger::Lease>, Fault> {
+    async fn lease(&self, name: &str, tick: Tick<'_>) -> Result<Option<ledger::Lease>, Fault> {
         let left = tick.run.deadline().left().min(std::time::Duration::from_secs(900));
         let until = tick.now + SignedDuration::try_from(left).unwrap_or(SignedDuration::from_mins(15));
         Ok(self
@@ -540,6 +556,27 @@ async fn dynamics_page(
         Some(Place::Link { url, .. }) => dataverse.changes(set, Some(url), columns).await,
         Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
         None => dataverse.changes(set, None, columns).await,
+    }
+}
+
+/// What the ledger knows of a record that changed.
+enum Known {
+    /// Its link.
+    Link(Box<Link>),
+    /// A link that cannot be read. The deal's own look says so and is set aside; no other deal waits for it.
+    Broken,
+}
+
+/// # Errors
+/// When the ledger does not answer.
+fn known(found: Result<Option<Link>, ledger::Error>) -> Result<Option<Known>, Fault> {
+    match found {
+        Ok(link) => Ok(link.map(|link| Known::Link(Box::new(link)))),
+        Err(error @ (ledger::Error::Undecodable { .. } | ledger::Error::Dangling { .. })) => {
+            tracing::error!(%error, "a link cannot be read");
+            Ok(Some(Known::Broken))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

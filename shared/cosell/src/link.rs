@@ -404,15 +404,21 @@ pub enum Pointer {
     Microsoft(ReferralId),
     /// The engagement.
     Engagement(EngagementId),
-    /// A solution row. It may be moved to another deal, so its pointer is no claim, and follows the last one that saw it.
-    SolutionRow(Uuid),
+    /// A solution row, and a link that has seen it. It may be moved to another deal, so its pointers claim nothing: each
+    /// link that ever had the row has one of its own.
+    SolutionRow {
+        /// The row's key.
+        row: Uuid,
+        /// The link's.
+        seen_by: LinkId,
+    },
 }
 
 impl Pointer {
     /// Whether no two links may have it.
     #[must_use]
     pub const fn is_claim(self) -> bool {
-        !matches!(self, Self::SolutionRow(_))
+        !matches!(self, Self::SolutionRow { .. })
     }
 }
 
@@ -544,7 +550,10 @@ impl Link {
         ]
         .into_iter()
         .flatten()
-        .chain(self.solution_rows.iter().copied().map(Pointer::SolutionRow))
+        .chain(self.solution_rows.iter().map(|row| Pointer::SolutionRow {
+            row: *row,
+            seen_by: self.id,
+        }))
         .collect()
     }
 }

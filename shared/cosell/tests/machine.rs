@@ -16,10 +16,9 @@ use cosell::deal::{Field, Side, Term, Terms};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId, SolutionId};
-use cosell::link::{Link, Outcome, State, SyncStatus};
+use cosell::link::{Outcome, SyncStatus};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::Cell;
-use cosell::order::Order;
 use cosell::policy::Policy;
 use jiff::SignedDuration;
 use uuid::Uuid;
@@ -1121,24 +1120,6 @@ fn a_row_beside_an_old_memo_joins_it() {
     assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-2", "SOL-7"]));
     assert_eq!(world.rows[&opportunity].shown().text("cosell_solutions"), None);
     world.assert_in_step(1);
-}
-
-#[test]
-fn a_deal_is_unlinked_though_its_row_went_to_another() {
-    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
-    world.deliver(&hint);
-    world.settle();
-    let other = Link::new(ReferralId::new(Uuid::from_u128(0xABCD)).into());
-    world.give_rows_to(&other);
-    world.order = Some(Order::Unlink);
-    world.deliver(&from_referral(REFERRAL, Cause::Operator));
-    world.order = None;
-    let link = world.find(Subject::Referral(REFERRAL));
-    assert!(link.is_none_or(|link| link.state == State::Parted), "unlinked");
-    assert!(
-        world.holders_of_rows().iter().all(|id| *id == other.id),
-        "the other deal keeps it"
-    );
 }
 
 #[test]

@@ -640,19 +640,6 @@ impl World {
         self.audit.clear();
     }
 
-    /// Another deal has seen every solution row last.
-    pub fn give_rows_to(&mut self, link: &Link) {
-        self.links.insert(link.id, link.clone());
-        let rows = self.pointers.iter_mut().filter(|(pointer, _)| !pointer.is_claim());
-        rows.for_each(|(_, holder)| *holder = link.id);
-    }
-
-    /// The deals that have seen solution rows last.
-    pub fn holders_of_rows(&self) -> Vec<LinkId> {
-        let rows = self.pointers.iter().filter(|(pointer, _)| !pointer.is_claim());
-        rows.map(|(_, holder)| *holder).collect()
-    }
-
     pub fn find(&self, subject: Subject) -> Option<Link> {
         let (pointers, own) = match subject {
             Subject::Opportunity(id) => (vec![Pointer::Opportunity(id)], id.into()),

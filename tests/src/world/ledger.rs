@@ -119,6 +119,33 @@ impl World {
         }
     }
 
+    /// The link of an opportunity can no longer be read, as after a bad restore. What comes back makes it whole again.
+    ///
+    /// # Panics
+    /// When there is no such link.
+    #[expect(clippy::expect_used, reason = "what is to be broken has to be there")]
+    pub fn breaks_link(&self, opportunity: &str) -> impl FnOnce(&Self) + use<> {
+        let of_deal = |item: &&Value| text(item, "pk").starts_with("LINK#") && text(item, "opportunity") == opportunity;
+        let whole = self
+            .items(LINKS)
+            .iter()
+            .find(of_deal)
+            .cloned()
+            .expect("the link is there");
+        let mut broken = whole.clone();
+        if let Some(item) = broken.as_object_mut() {
+            item.insert("body".to_owned(), json!({ "S": "{" }));
+        }
+        let put = |world: &Self, item: Value| {
+            let put = world
+                .aws
+                .dynamodb("PutItem", &json!({ "TableName": LINKS, "Item": item }));
+            put.expect("the table takes the item");
+        };
+        put(self, broken);
+        move |world| put(world, whole)
+    }
+
     /// Pointers and links belong together one to one, and nothing is left half done.
     pub(super) fn check_ledger(&self) {
         let items = self.items(LINKS);
@@ -137,6 +164,13 @@ impl World {
                 "LEAD" => "lead",
                 "MICROSOFT" => "microsoft",
                 "ENGAGEMENT" => "engagement",
+                "SOLUTION" => {
+                    let link = text(item, "link");
+                    assert_eq!(text(item, "sk"), format!("LINK#{link}"), "{pk} leads somewhere else");
+                    assert!(links.contains_key(&link), "{pk} was seen by a link that does not exist");
+                    claimed.insert(("solution_rows", format!("{id} {link}")));
+                    continue;
+                }
                 _ => continue,
             };
             if item.get("link").is_none() {
@@ -158,6 +192,18 @@ impl World {
             );
             if link.get("base").is_none_or(Value::is_null) {
                 continue;
+            }
+            for row in link
+                .get("solution_rows")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let row = row.as_str().unwrap_or_default();
+                assert!(
+                    claimed.contains(&("solution_rows", format!("{row} {id}"))),
+                    "link {id} has the solution row {row} without a pointer that leads back"
+                );
             }
             for field in ["referral", "opportunity", "lead", "engagement"] {
                 let value = string(link, field);

@@ -13,6 +13,7 @@ use cosell::ids::{LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Link, Pointer};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::{Cursor, Error, Listed};
 
@@ -79,18 +80,15 @@ impl Key {
     }
 
     pub(super) fn pointer(pointer: Pointer) -> Self {
-        let pk = match pointer {
-            Pointer::Referral(id) => format!("REFERRAL#{id}"),
-            Pointer::Opportunity(id) => format!("OPPORTUNITY#{id}"),
-            Pointer::Lead(id) => format!("LEAD#{id}"),
-            Pointer::Microsoft(id) => format!("MICROSOFT#{id}"),
-            Pointer::Engagement(id) => format!("ENGAGEMENT#{id}"),
-            Pointer::SolutionRow(id) => format!("SOLUTION#{id}"),
+        let (pk, sk) = match pointer {
+            Pointer::Referral(id) => (format!("REFERRAL#{id}"), LINK_SORT.to_owned()),
+            Pointer::Opportunity(id) => (format!("OPPORTUNITY#{id}"), LINK_SORT.to_owned()),
+            Pointer::Lead(id) => (format!("LEAD#{id}"), LINK_SORT.to_owned()),
+            Pointer::Microsoft(id) => (format!("MICROSOFT#{id}"), LINK_SORT.to_owned()),
+            Pointer::Engagement(id) => (format!("ENGAGEMENT#{id}"), LINK_SORT.to_owned()),
+            Pointer::SolutionRow { row, seen_by } => (solution_row(row), Self::link(seen_by).pk),
         };
-        Self {
-            pk,
-            sk: LINK_SORT.to_owned(),
-        }
+        Self { pk, sk }
     }
 
     pub(super) fn cursor(system: &str) -> Self {
@@ -132,6 +130,11 @@ impl Key {
             sk: string(item, SK).unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// Partition of a solution row: one pointer for each link that has seen it.
+pub(super) fn solution_row(row: Uuid) -> String {
+    format!("SOLUTION#{row}")
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {

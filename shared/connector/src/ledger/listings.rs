@@ -13,6 +13,7 @@ use cosell::link::{AuditEntry, Link};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::items::{
     ATTENTION_INDEX, ATTENTION_SHARD, ATTENTION_SINCE, DAY, DAY_INDEX, DUE_AT, DUE_INDEX, DUE_SHARD, Item, LINK_PREFIX,
@@ -186,6 +187,24 @@ impl Ledger {
         }
     }
 
+    /// The links that have seen a solution row, now or earlier: it may have been moved to another deal since, and a deleted
+    /// row is told by its key alone.
+    ///
+    /// # Errors
+    /// As [`Ledger::due`].
+    pub async fn links_of_solution_row(&self, row: Uuid) -> Result<Vec<LinkId>, Error> {
+        let listing = Listing {
+            table: &self.links,
+            index: None,
+            condition: "#pk = :row",
+            names: vec![("#pk", PK)],
+            values: vec![(":row", items::text(items::solution_row(row)))],
+            ascending: true,
+        };
+        let found = self.list(listing, usize::MAX).await?;
+        found.iter().map(items::pointed_at).collect()
+    }
+
     /// What was done to a deal, newest first.
     ///
     /// # Errors
@@ -309,6 +328,8 @@ impl Ledger {
             .set_expression_attribute_names(Some(names.collect::<HashMap<_, _>>()))
             .set_expression_attribute_values(Some(values.collect::<HashMap<_, _>>()))
             .scan_index_forward(listing.ascending)
+            // What an index tells may be old; a table's own keys need not be.
+            .consistent_read(listing.index.is_none())
             .set_select(select)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)
