@@ -65,9 +65,15 @@ fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_default().to_owned()
 }
 
-/// A deal that a seller shared with one solution row.
+/// A world, and a deal in it that a seller shared with one solution row.
 async fn world_with_a_row() -> (World, String, String) {
     let world = World::start().await;
+    let (opportunity, referral) = share_a_row(&world).await;
+    (world, opportunity, referral)
+}
+
+/// A seller shares a deal with one solution row.
+async fn share_a_row(world: &World) -> (String, String) {
     let opportunity = world.seller_enters(&Sharing {
         solutions: None,
         sync: false,
@@ -77,7 +83,7 @@ async fn world_with_a_row() -> (World, String, String) {
     world.seller_edits(&opportunity, &json!({ "cosell_syncwithpartnercenter": true }));
     world.settle().await;
     let referral = world.referral_of(&opportunity);
-    (world, opportunity, referral)
+    (opportunity, referral)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -405,6 +411,44 @@ async fn a_link_that_cannot_be_read_keeps_no_other_deal_from_being_found() {
     assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, CRATES]);
     assert_in_step(&world, &opportunity, &referral);
     assert_in_step(&world, &another, &other);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_tracking_that_was_switched_on_later_is_used_from_the_next_comparison_on() {
+    let mut world = World::start().await;
+    // Asking for tracked changes is refused with status 400.
+    world.tolerate("dataverse");
+    world.dataverse.change_tracking(false);
+    let (opportunity, referral) = share_a_row(&world).await;
+    let sensors = world.seller_adds_solution(&opportunity, &row(SENSORS, "Sensors"));
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT, SENSORS]);
+    let asked = |world: &World, mark| {
+        let calls = world.switchboard.since(mark);
+        calls
+            .iter()
+            .filter(|call| {
+                call.headers
+                    .get("prefer")
+                    .is_some_and(|prefer| format!("{prefer:?}").contains("track-changes"))
+            })
+            .count()
+    };
+    let mark = world.switchboard.mark();
+    world.tick().await;
+    assert_eq!(asked(&world, mark), 0, "not asked with every poll");
+
+    world.dataverse.change_tracking(true);
+    let compared = world.invoke(json!({ "run": "compare" })).await;
+    assert!(compared.is_ok(), "{compared:?}");
+    world.settle().await;
+    // Only a tracked change tells of a row that is gone.
+    world.seller_deletes(&sensors);
+    world.settle().await;
+    assert_eq!(ids_in_portal(&world, &referral), [INSIGHT]);
+    assert_in_step(&world, &opportunity, &referral);
+    world.rounds_write_nothing().await;
     world.close().await;
 }
 

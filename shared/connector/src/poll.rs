@@ -80,8 +80,13 @@ enum Place {
         /// The columns.
         columns: String,
     },
-    /// The table does not track changes: rows modified since then.
-    Since(Timestamp),
+    /// The table did not track changes when it was last asked: rows modified since then.
+    Since {
+        /// The newest time that was seen.
+        at: Timestamp,
+        /// Whether to ask again if changes are tracked by now; without that, deletions go unseen.
+        asks_again: bool,
+    },
 }
 
 /// A table of the CRM whose changes are followed, with a cursor of its own.
@@ -210,9 +215,7 @@ impl Connector {
                 polled.unfinished = true;
                 return Ok(());
             }
-            let place = cursor
-                .as_ref()
-                .and_then(|cursor| serde_json::from_str::<Place>(&cursor.value).ok());
+            let place = cursor.as_ref().and_then(place);
             let page = match dynamics_page(&dataverse, table, place.as_ref()).await {
                 Ok(page) => page,
                 // Too long since the last look, or the table's columns have changed: everything is compared once.
@@ -232,7 +235,7 @@ impl Connector {
                 }
                 Err(dataverse::Error::TrackingDisabled) => {
                     let since = match place {
-                        Some(Place::Since(since)) => since,
+                        Some(Place::Since { at, .. }) => at,
                         Some(Place::Link { .. }) | None => Timestamp::UNIX_EPOCH,
                     };
                     return self
@@ -300,7 +303,15 @@ impl Connector {
         let caught_up = (!polled.unfinished).then_some(tick.now);
         let _ = self
             .ledger
-            .move_cursor(table.cursor, &cursor, &encode(&Place::Since(newest)), caught_up)
+            .move_cursor(
+                table.cursor,
+                &cursor,
+                &encode(&Place::Since {
+                    at: newest,
+                    asks_again: false,
+                }),
+                caught_up,
+            )
             .await?;
         Ok(())
     }
@@ -480,12 +491,14 @@ impl Connector {
         Ok(())
     }
 
-    /// Hints every link once, so that nothing drifts for longer than a day.
+    /// Hints every link once, so that nothing drifts for longer than a day. A table that did not track changes is asked
+    /// again with its next poll.
     ///
     /// # Errors
     /// When the ledger or the queue does not answer.
     pub async fn compare(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
         let mut polled = self.hint_due(tick).await?;
+        self.ask_again_for_tracking().await?;
         let mut from = None;
         loop {
             let page = self.ledger.scan_links(from).await?;
@@ -515,6 +528,19 @@ impl Connector {
                 return Ok(polled);
             }
         }
+    }
+
+    async fn ask_again_for_tracking(&self) -> Result<(), Fault> {
+        for table in self.followed() {
+            let cursor = self.ledger.cursor(table.cursor).await?;
+            let Some(Place::Since { at, asks_again: false }) = cursor.as_ref().and_then(place) else {
+                continue;
+            };
+            let value = encode(&Place::Since { at, asks_again: true });
+            // A poll that is under way keeps the cursor; tomorrow is another day.
+            let _ = self.ledger.move_cursor(table.cursor, &cursor, &value, None).await?;
+        }
+        Ok(())
     }
 
     async fn hint_due(&self, tick: Tick<'_>) -> Result<Polled, Fault> {
@@ -554,8 +580,8 @@ async fn dynamics_page(
     match place {
         Some(Place::Link { columns: of_link, .. }) if of_link != columns => Err(dataverse::Error::DeltaExpired),
         Some(Place::Link { url, .. }) => dataverse.changes(set, Some(url), columns).await,
-        Some(Place::Since(_)) => Err(dataverse::Error::TrackingDisabled),
-        None => dataverse.changes(set, None, columns).await,
+        Some(Place::Since { asks_again: false, .. }) => Err(dataverse::Error::TrackingDisabled),
+        Some(Place::Since { asks_again: true, .. }) | None => dataverse.changes(set, None, columns).await,
     }
 }
 
@@ -578,6 +604,11 @@ fn known(found: Result<Option<Link>, ledger::Error>) -> Result<Option<Known>, Fa
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where a cursor stands; nowhere, if that is no place of ours.
+fn place(cursor: &Cursor) -> Option<Place> {
+    serde_json::from_str(&cursor.value).ok()
 }
 
 /// Whether a stored link will never be followed again.
