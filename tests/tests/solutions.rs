@@ -165,7 +165,7 @@ async fn a_row_that_is_added_or_deleted_reaches_the_referral_with_the_next_poll(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_portal_adds_or_removes_makes_or_deletes_a_row() {
+async fn what_the_portal_adds_or_removes_makes_or_deactivates_a_row() {
     let (world, opportunity, referral) = world_with_a_row().await;
     let own = key_of(&world, &opportunity, INSIGHT);
     let extras = json!({ "cosell_quantity": 12, "cosell_price": 99.5 });
@@ -191,14 +191,34 @@ async fn what_the_portal_adds_or_removes_makes_or_deletes_a_row() {
     assert_in_step(&world, &opportunity, &referral);
     world.rounds_write_nothing().await;
 
-    let mark = world.switchboard.mark();
-    world.portal_edits(&referral, with_solutions(&[entry(INSIGHT, "Fleet Insight")]));
-    world.settle().await;
-    assert_eq!(ids_of_rows(&world, &opportunity), [INSIGHT]);
-    let writes = world.vendor_writes_since(mark);
-    let deletions: Vec<_> = writes.iter().filter(|call| call.method == "DELETE").collect();
-    assert_eq!(deletions.len(), 1, "{:#?}", lines(&writes));
-    assert!(deletions[0].headers.contains_key("if-match"));
+    // Taken out and put in again: one write each, and what the seller kept in the row is not lost.
+    let crates = key_of(&world, &opportunity, CRATES);
+    world.seller_edits(&crates, &json!({ "cosell_quantity": 3 }));
+    let both = [entry(INSIGHT, "Fleet Insight"), entry(CRATES, "Crates")];
+    for entries in [&both[..1], &both[..], &both[..1]] {
+        let mark = world.switchboard.mark();
+        world.portal_edits(&referral, with_solutions(entries));
+        world.settle().await;
+        let writes = world.vendor_writes_since(mark);
+        let of_rows = writes
+            .iter()
+            .filter(|call| call.target.contains("cosell_dealsolutions("));
+        let of_rows: Vec<_> = of_rows.collect();
+        assert_eq!(of_rows.len(), 1, "{:#?}", lines(&writes));
+        assert!(of_rows[0].method == "PATCH" && of_rows[0].headers.contains_key("if-match"));
+        assert_eq!(ids_of_rows(&world, &opportunity).len(), entries.len());
+        if let Some(again) = world
+            .solution_rows(&opportunity)
+            .iter()
+            .find(|row| row["cosell_solutionid"] == CRATES)
+        {
+            assert_eq!(
+                (text(again, "cosell_dealsolutionid"), &again["cosell_quantity"]),
+                (crates.clone(), &json!(3))
+            );
+        }
+        assert_in_step(&world, &opportunity, &referral);
+    }
     assert_eq!(
         key_of(&world, &opportunity, INSIGHT),
         own,
@@ -500,10 +520,11 @@ async fn a_list_that_goes_over_several_pages_is_read_to_its_end() {
     world.portal_edits(&referral, with_solutions(&kept));
     world.settle().await;
     assert_eq!(ids_of_rows(&world, &opportunity).len(), 2);
-    let posts = lines(&world.vendor_writes_since(mark));
-    assert!(!posts.iter().any(|line| line.contains(" PUT ")), "{posts:#?}");
-    let deleted = posts.iter().filter(|line| line.contains(" DELETE ")).count();
-    assert_eq!(deleted, 3, "{posts:#?}");
+    let writes = world.vendor_writes_since(mark);
+    let of_rows = writes
+        .iter()
+        .filter(|call| call.target.contains("cosell_dealsolutions("));
+    assert_eq!(of_rows.count(), 3, "{:#?}", lines(&writes));
     assert_in_step(&world, &opportunity, &referral);
     world.rounds_write_nothing().await;
     world.close().await;

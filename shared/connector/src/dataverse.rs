@@ -96,18 +96,6 @@ pub enum Closed {
     Gone,
 }
 
-/// What became of deleting a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Deleted {
-    /// It is gone now.
-    Done,
-    /// The row has another version.
-    Stale,
-    /// There was no such row, perhaps because an earlier try deleted it.
-    Gone,
-}
-
 /// One page of changes.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
@@ -254,22 +242,6 @@ impl Dataverse {
             }
         }
         Ok(())
-    }
-
-    /// Deletes a row that is still at this version.
-    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/update-delete-entities-using-web-api>
-    ///
-    /// # Errors
-    /// When the service does not answer or refuses.
-    pub async fn delete(&self, set: &str, id: Uuid, etag: &Etag) -> Result<Deleted, Error> {
-        let url = self.http.url(&format!("{API}/{set}({id})"))?;
-        let request = Request::new("deleting a row", Method::DELETE, url, Effect::Guarded).if_match(etag)?;
-        match self.http.send(with_versions(request)).await {
-            Ok(_) => Ok(Deleted::Done),
-            Err(error) if error.has_status(StatusCode::PRECONDITION_FAILED) => Ok(Deleted::Stale),
-            Err(error) if says_no_such_row(&error) => Ok(Deleted::Gone),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Creates a row under an id of our choice, unless there is one.

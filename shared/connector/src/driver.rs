@@ -20,7 +20,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::connector::Connector;
-use crate::dataverse::{Closed, Created, Dataverse, Deleted, Updated};
+use crate::dataverse::{Closed, Created, Dataverse, Updated};
 use crate::http::{Run, Tally};
 use crate::ledger::{Ledger, Written};
 use crate::partner_center::{PartnerCenter, Patched};
@@ -291,11 +291,17 @@ impl Clients<'_> {
                     Created::Exists => Answer::Exists,
                 }
             }
-            Call::RemoveSolution { key, etag } => match self.dataverse.delete(self.solutions(), key, &etag).await? {
-                Deleted::Done => Answer::Done,
-                Deleted::Stale => Answer::Stale,
-                Deleted::Gone => Answer::Gone,
-            },
+            Call::UpdateSolution { key, etag, change } => {
+                match self
+                    .dataverse
+                    .update(self.solutions(), key, &etag, &change, "$select=modifiedon")
+                    .await?
+                {
+                    Updated::Done(row) => Answer::Row(Some(Box::new(row))),
+                    Updated::Stale => Answer::Stale,
+                    Updated::Gone => Answer::Gone,
+                }
+            }
             Call::QualifyLead { id, qualify } => match self.dataverse.qualify(id, &qualify).await? {
                 Closed::Done => Answer::Done,
                 // By somebody else, or disqualified: the machine reads it again.

@@ -161,9 +161,10 @@ impl Deal {
         for request in requests {
             let done = match request {
                 SolutionRequest::Add { key, change, .. } => self.row.add_solution(*key, change),
-                SolutionRequest::Remove { key, etag, .. } => {
+                SolutionRequest::Activate { key, etag, .. } | SolutionRequest::Deactivate { key, etag, .. } => {
                     let etag = etag.as_ref().ok_or_else(|| TestCaseError::fail("no version"))?;
-                    self.row.remove_solution(*key, etag)
+                    let change = mapping::solutions::activity(request.adds());
+                    self.row.update_solution(*key, etag, &change)
                 }
             };
             prop_assert_eq!(done, Ok(true), "{:?}", request);

@@ -170,7 +170,7 @@ fn edited_on_both_sides() -> Story {
     }
 }
 
-/// Rows are created and one is deleted, one by one.
+/// Rows are created and one is deactivated, one by one.
 fn other_solutions_in_partner_center() -> Story {
     let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
     world.deliver(&hint);
@@ -986,10 +986,14 @@ fn a_closing_that_is_refused_is_tried_again_by_the_daily_comparison() {
     is_won(&world, opportunity);
 }
 
-/// The ids of an opportunity's solution rows.
+/// The ids of an opportunity's solution rows that count.
 fn ids_of_rows(world: &World, opportunity: OpportunityId) -> BTreeSet<String> {
     let rows = world::POLICY.mapping.solution_rows(&world.rows[&opportunity].shown());
-    rows.into_iter().filter_map(|row| row.solution).map(|id| id.0).collect()
+    rows.into_iter()
+        .filter(|row| row.is_active)
+        .filter_map(|row| row.solution)
+        .map(|id| id.0)
+        .collect()
 }
 
 fn tags(ids: &[&str]) -> Vec<String> {
@@ -1228,6 +1232,30 @@ fn a_referral_that_is_found_again_proves_nothing_once_it_was_changed() {
     world.deliver(&from_row(OPPORTUNITY));
     world.settle();
     assert_eq!(world.refusals, [] as [String; 0]);
+}
+
+#[test]
+fn what_a_seller_keeps_in_a_row_survives_its_solution() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    let (_, first) = rows.values_mut().next().unwrap();
+    first.insert("cosell_quantity".to_owned(), number(12));
+    for ids in [&["SOL-7"][..], &["SOL-1", "SOL-7"]] {
+        edit_referral(&mut world, REFERRAL, |referral| referral.solutions = tags(ids));
+        world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+        world.settle();
+        assert_eq!(ids_of_rows(&world, opportunity), set_of(ids));
+        world.assert_in_step(1);
+    }
+    let rows = &world.rows[&opportunity].solutions;
+    let quantities: Vec<_> = rows
+        .values()
+        .filter_map(|(_, cells)| cells.get("cosell_quantity"))
+        .collect();
+    assert_eq!((rows.len(), quantities), (2, vec![&number(12)]));
 }
 
 #[test]

@@ -331,7 +331,6 @@ impl RowRecord {
         let rows = self.solutions.iter().map(|(key, (version, cells))| {
             let mut cells = cells.clone();
             cells.insert("cosell_dealsolutionid".to_owned(), Cell::Text(key.to_string()));
-            cells.insert("statecode".to_owned(), number(0));
             Row::from_cells(Some(Etag(format!("W/\"{version}\""))), cells)
         });
         Cell::Rows(rows.collect())
@@ -339,7 +338,7 @@ impl RowRecord {
 
     /// Makes a row of the child table, which does not move the version of this one; false when there is one.
     pub fn add_solution(&mut self, key: Uuid, change: &RowChange) -> Result<bool, String> {
-        let mut row = BTreeMap::new();
+        let mut row = BTreeMap::from([("statecode".to_owned(), number(0))]);
         for (column, cell) in change.cells() {
             let limit = match column {
                 "cosell_name" | "cosell_solutionid" => 100,
@@ -362,14 +361,20 @@ impl RowRecord {
         Ok(is_new)
     }
 
-    /// Deletes a row of the child table; false when it is at another version.
-    pub fn remove_solution(&mut self, key: Uuid, etag: &Etag) -> Result<bool, String> {
-        let (version, _) = self.solutions.get(&key).ok_or("there is no such row")?;
-        let is_same = etag.0 == format!("W/\"{version}\"");
-        if is_same {
-            self.solutions.remove(&key);
+    /// Activates or deactivates a row of the child table; false when it is at another version.
+    pub fn update_solution(&mut self, key: Uuid, etag: &Etag, change: &RowChange) -> Result<bool, String> {
+        let (version, cells) = self.solutions.get_mut(&key).ok_or("there is no such row")?;
+        if etag.0 != format!("W/\"{version}\"") {
+            return Ok(false);
         }
-        Ok(is_same)
+        for (column, cell) in change.cells() {
+            if column != "statecode" || ![number(0), number(1)].contains(cell) {
+                return Err(format!("{column} of a solution row does not become {cell:?}"));
+            }
+            cells.insert(column.to_owned(), cell.clone());
+        }
+        *version += 1;
+        Ok(true)
     }
 
     /// What a plug-in of the customer's adds to the notes.

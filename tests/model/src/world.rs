@@ -527,7 +527,7 @@ impl World {
             (Call::AddSolution { change, .. }, Some(Pending::CreateOpportunity { .. })) => {
                 link.opportunity.is_some_and(|id| is_bound_to(change, id))
             }
-            (Call::AddSolution { .. } | Call::RemoveSolution { .. }, Some(Pending::Update { changes, .. })) => changes
+            (Call::AddSolution { .. } | Call::UpdateSolution { .. }, Some(Pending::Update { changes, .. })) => changes
                 .iter()
                 .any(|c| (c.field, c.side) == (Field::Solutions, Side::Dynamics)),
             (Call::CloseOpportunity { id, .. }, Some(Pending::Update { changes, .. })) => {
@@ -842,15 +842,15 @@ impl World {
                     Err(why) => self.refuse(call, &why),
                 }
             }
-            Call::RemoveSolution { key, etag } => {
+            Call::UpdateSolution { key, etag, change } => {
                 let Some((id, row)) = self.rows.iter_mut().find(|(_, row)| row.solutions.contains_key(key)) else {
                     return Answer::Gone;
                 };
                 let id = *id;
-                match row.remove_solution(*key, etag) {
+                match row.update_solution(*key, etag, change) {
                     Ok(true) => {
                         self.echo(id);
-                        Answer::Done
+                        Answer::Row(Some(Box::new(Row::default())))
                     }
                     Ok(false) => Answer::Stale,
                     Err(why) => self.refuse(call, &why),

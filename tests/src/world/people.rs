@@ -109,11 +109,11 @@ impl World {
             .to_string()
     }
 
-    /// The solution rows of an opportunity, by solution id.
+    /// The active solution rows of an opportunity, by solution id.
     #[must_use]
     pub fn solution_rows(&self, opportunity: &str) -> Vec<Value> {
         let mut rows = self.dataverse.rows("cosell_dealsolutions");
-        rows.retain(|row| string(row, "_cosell_opportunityid_value") == opportunity);
+        rows.retain(|row| string(row, "_cosell_opportunityid_value") == opportunity && row["statecode"] == 0);
         rows.sort_by_key(|row| string(row, "cosell_solutionid"));
         rows
     }

@@ -206,18 +206,15 @@ async fn user(sheet: &mut Sheet, metadata: &Metadata) -> Option<Uuid> {
 
 /// The privileges that the deployed settings and the mapping take.
 fn wanted_privileges(settings: &Everything, mapping: Option<&Mapping>) -> Vec<String> {
-    let on = |table: &str, verbs: [&str; 5]| verbs.map(|verb| format!("prv{verb}{table}"));
+    let on = |table: &str, verbs: &[&str]| verbs.iter().map(|verb| format!("prv{verb}{table}")).collect::<Vec<_>>();
     let mut wanted: Vec<String> = PRIVILEGES.map(str::to_owned).into();
     // Append: the opportunity.
     if let Some(table) = mapping.and_then(Mapping::solution_table) {
-        wanted.extend(on(
-            table.logical_name(),
-            ["Create", "Read", "Write", "Delete", "Append"],
-        ));
+        wanted.extend(on(table.logical_name(), &["Create", "Read", "Write", "Append"]));
     }
     // Append: its currency. AppendTo: the opportunity that it becomes.
     if settings.wants_leads(mapping) {
-        wanted.extend(on("Lead", ["Create", "Read", "Write", "Append", "AppendTo"]));
+        wanted.extend(on("Lead", &["Create", "Read", "Write", "Append", "AppendTo"]));
     }
     wanted
 }

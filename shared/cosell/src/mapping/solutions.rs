@@ -12,6 +12,7 @@ use super::file::{Problems, Section};
 use super::read::column;
 use super::text::lines;
 use super::{Mapping, cut};
+use crate::amount::Amount;
 use crate::deal::{Field, Term};
 use crate::ids::{Etag, OpportunityId, SolutionId};
 use crate::opportunity::{Cell, Row, RowChange};
@@ -27,8 +28,9 @@ const NAME_ROOM: usize = 100;
 const PUBLISHER_ROOM: usize = 200;
 const KIND_ROOM: usize = 20;
 
-/// `statecode` of rows that count.
+/// `statecode` of rows that count, and of those that do not. The state takes its default status reason along.
 const ACTIVE: i64 = 0;
+const INACTIVE: i64 = 1;
 
 /// Names of the child table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +169,15 @@ impl SolutionTable {
         change.bind(&self.opportunity, "opportunities", opportunity.uuid());
         change
     }
+}
+
+/// Has a row count from now on, or not any more.
+#[must_use]
+pub fn activity(is_active: bool) -> RowChange {
+    let mut change = RowChange::default();
+    let state = if is_active { ACTIVE } else { INACTIVE };
+    change.set("statecode", Cell::Number(Amount::new(state.into())));
+    change
 }
 
 impl SolutionRow {

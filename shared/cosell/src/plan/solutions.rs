@@ -1,8 +1,9 @@
-//! Solutions that are rows: what is created and deleted for them, and what of a half-done write counts.
+//! Solutions that are rows: what is created and deactivated for them, and what of a half-done write counts.
 //!
-//! Knows: which rows an added or removed solution means. Refuses to know: memo columns, requests. Guarantees: a row that
-//! stays is not touched, so what the seller keeps in it survives; rows are created before others are deleted, so a deal
-//! is never seen without any in between; planning again after a part of the writes plans the rest.
+//! Knows: which rows an added or removed solution means. Refuses to know: memo columns, requests. Guarantees: no row is
+//! deleted, and one that stays is not touched, so what the seller keeps in it survives; rows are created before others
+//! are deactivated, so a deal is never seen without any in between; planning again after a part of the writes plans the
+//! rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +36,17 @@ pub enum SolutionRequest {
         /// What it holds.
         change: RowChange,
     },
-    /// Delete a row that is still at this version.
-    Remove {
+    /// Activate a row that is still at this version: the solution is back, and with it what the seller kept in its row.
+    Activate {
+        /// Of this solution.
+        solution: SolutionId,
+        /// Its key.
+        key: Uuid,
+        /// Its version.
+        etag: Option<Etag>,
+    },
+    /// Deactivate a row that is still at this version.
+    Deactivate {
         /// Of this solution.
         solution: SolutionId,
         /// Its key.
@@ -51,21 +61,23 @@ impl SolutionRequest {
     #[must_use]
     pub const fn key(&self) -> Uuid {
         match self {
-            Self::Add { key, .. } | Self::Remove { key, .. } => *key,
+            Self::Add { key, .. } | Self::Activate { key, .. } | Self::Deactivate { key, .. } => *key,
         }
     }
 
-    /// Whether the row is there afterwards.
+    /// Whether the row counts afterwards.
     #[must_use]
     pub const fn adds(&self) -> bool {
-        matches!(self, Self::Add { .. })
+        matches!(self, Self::Add { .. } | Self::Activate { .. })
     }
 
     /// The solution the row is for.
     #[must_use]
     pub const fn solution(&self) -> &SolutionId {
         match self {
-            Self::Add { solution, .. } | Self::Remove { solution, .. } => solution,
+            Self::Add { solution, .. } | Self::Activate { solution, .. } | Self::Deactivate { solution, .. } => {
+                solution
+            }
         }
     }
 }
@@ -138,6 +150,14 @@ pub(super) fn plan(picture: &Picture<'_>, merged: &Merged, policy: &Policy) -> R
         if picture.refused_rows.contains_key(id) || counted().any(|row| row.solution.as_ref() == Some(id)) {
             continue;
         }
+        if let Some(row) = rows.iter().find(|row| row.solution.as_ref() == Some(id)) {
+            requests.push(SolutionRequest::Activate {
+                solution: id.clone(),
+                key: row.key,
+                etag: row.etag.clone(),
+            });
+            continue;
+        }
         let referral = picture.referral.ok_or(Need::Referral)?;
         let tags = &referral.details.requirements.solutions;
         let named = SolutionTag::named(id).ok();
@@ -148,7 +168,7 @@ pub(super) fn plan(picture: &Picture<'_>, merged: &Merged, policy: &Policy) -> R
     }
     for row in counted() {
         if let Some(solution) = row.solution.clone().filter(|id| !wanted.contains(id)) {
-            removals.push(SolutionRequest::Remove {
+            removals.push(SolutionRequest::Deactivate {
                 solution,
                 key: row.key,
                 etag: row.etag.clone(),
@@ -222,13 +242,7 @@ pub fn keys(row: &Row, mapping: &Mapping) -> Vec<Uuid> {
 #[must_use]
 pub fn keys_after(keys: &[Uuid], requests: &[SolutionRequest]) -> Vec<Uuid> {
     let mut keys: BTreeSet<Uuid> = keys.iter().copied().collect();
-    for request in requests {
-        if request.adds() {
-            keys.insert(request.key());
-        } else {
-            keys.remove(&request.key());
-        }
-    }
+    keys.extend(requests.iter().map(SolutionRequest::key));
     remembered(keys)
 }
 

@@ -157,12 +157,14 @@ pub enum Call {
         /// With what.
         change: RowChange,
     },
-    /// Deletes a row of a deal's solutions, if it is still at this version.
-    RemoveSolution {
+    /// Changes a row of a deal's solutions, if it is still at this version.
+    UpdateSolution {
         /// Which.
         key: Uuid,
         /// The version that was seen.
         etag: Etag,
+        /// What to set.
+        change: RowChange,
     },
     /// Closes an opportunity.
     CloseOpportunity {
@@ -191,7 +193,7 @@ impl Call {
             Self::CreateRow { .. }
             | Self::UpdateRecord { .. }
             | Self::AddSolution { .. }
-            | Self::RemoveSolution { .. }
+            | Self::UpdateSolution { .. }
             | Self::CloseOpportunity { .. }
             | Self::QualifyLead { .. } => Some(Side::Dynamics),
             Self::FindLink(_)
@@ -221,13 +223,12 @@ pub enum Answer {
     Referral(Option<Box<Referral>>),
     /// To `SearchReferrals`.
     Referrals(Vec<Referral>),
-    /// To `ReadRecord`: none when there is none. To `CreateRow`, `AddSolution`, `UpdateRecord`: the row afterwards,
-    /// perhaps with few columns.
+    /// To `ReadRecord`: none when there is none. To `CreateRow`, `AddSolution`, `UpdateRecord`, `UpdateSolution`: the
+    /// row afterwards, perhaps with few columns.
     Row(Option<Box<Row>>),
     /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: up to [`MOST_FOUND`].
     Rows(Vec<Row>),
-    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is. To `RemoveSolution`: it is
-    /// gone.
+    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is.
     Done,
     /// To `Intend`, `Commit`: somebody else wrote the link first.
     Outrun,

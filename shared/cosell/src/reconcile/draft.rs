@@ -15,6 +15,7 @@ use crate::link::{
     Asked, AuditEntry, Base, Change, Due, Etags, Half, Link, LinkWrite, Outcome, Pending, Pointer, Shown, State,
 };
 use crate::mapping::Mapping;
+use crate::mapping::solutions::activity;
 use crate::opportunity::{Row, RowChange};
 use crate::plan::{self, SolutionRequest};
 use crate::policy::Policy;
@@ -399,7 +400,7 @@ impl Draft {
     pub(super) fn key_in_question(&self) -> Option<Uuid> {
         match (&self.last, &self.announced) {
             (_, Some(Pending::CreateOpportunity { .. })) => None,
-            (Some(Effect::Solution(request)), _) => request.adds().then(|| request.key()),
+            (Some(Effect::Solution(SolutionRequest::Add { key, .. })), _) => Some(*key),
             _ => None,
         }
     }
@@ -595,9 +596,13 @@ impl Draft {
                 key: *key,
                 change: change.clone(),
             }),
-            Effect::Solution(SolutionRequest::Remove { key, etag, .. }) => {
-                etag.clone().map(|etag| Call::RemoveSolution { key: *key, etag })
-            }
+            Effect::Solution(
+                request @ (SolutionRequest::Activate { key, etag, .. } | SolutionRequest::Deactivate { key, etag, .. }),
+            ) => etag.clone().map(|etag| Call::UpdateSolution {
+                key: *key,
+                etag,
+                change: activity(request.adds()),
+            }),
         };
         self.last = self.effects.pop_front();
         call.map_or(Step::Again, Step::Call)
@@ -625,7 +630,7 @@ impl Draft {
                 self.after.etags.opportunity = row.and_then(|row| row.etag);
             }
             (Effect::CloseOpportunity(_) | Effect::QualifyLead(_), Answer::Done) => self.after.etags.opportunity = None,
-            (Effect::Solution(_), Answer::Row(_) | Answer::Done) => {}
+            (Effect::Solution(_), Answer::Row(_)) => {}
             (Effect::Solution(_), Answer::Exists) => return true,
             (
                 Effect::CreateRow {
