@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::place::Place;
+use crate::place::{PATIENCE, Place};
 
 const REFERRAL: &str = "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10";
 const OPPORTUNITY: &str = "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a11";
@@ -315,9 +315,12 @@ async fn an_interrupted_walk_says_how_to_go_on() {
     let sync = Sync::answering(vec![first, None]).await;
     let url = sync.url();
     let call = place.start(&["backfill", "--url", &url, "--json"], &[]);
-    while sync.events().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let asked_twice = async {
+        while sync.events().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked_twice).await.expect("it asks for more");
     call.signal("INT").await;
     let outcome = call.end(&place).await;
     outcome.ended(130).says("--from 'there'");

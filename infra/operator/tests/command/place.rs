@@ -34,7 +34,7 @@ pub(crate) const EVENTS: [&str; 5] = [
 ];
 
 /// Longer than any call of the command takes, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Place {
     pub(crate) vendors: Vendors,

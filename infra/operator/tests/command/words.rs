@@ -133,6 +133,7 @@ async fn off_a_terminal_there_is_no_colour_and_nothing_moves() {
     for arguments in [&["doctor"][..], &["doctor", "--json"], &["columns", "--check"]] {
         let outcome = place.run(arguments).await;
         let seen = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!seen.trim().is_empty(), "{arguments:?} says something");
         assert!(!seen.contains('\u{1b}') && !seen.contains('\r'), "{seen}");
     }
 }
