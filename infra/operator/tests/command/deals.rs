@@ -320,7 +320,9 @@ async fn an_interrupted_walk_says_how_to_go_on() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, asked_twice).await.expect("it asks for more");
+    tokio::time::timeout(PATIENCE, asked_twice)
+        .await
+        .expect("it asks for more");
     call.signal("INT").await;
     let outcome = call.end(&place).await;
     outcome.ended(130).says("--from 'there'");

@@ -2,6 +2,8 @@
 //!
 //! Knows: where each side keeps what a person cares about. Refuses to know: what should be there.
 
+use std::collections::BTreeSet;
+
 use cosell_tests::world::World;
 use serde_json::Value;
 use uuid::Uuid;
@@ -28,6 +30,8 @@ pub(crate) struct Deal {
     pub(crate) microsoft: Value,
     customer: String,
     currency: String,
+    /// The active rows of the opportunity's solutions.
+    solution_rows: Vec<Value>,
 }
 
 impl Deal {
@@ -61,6 +65,7 @@ impl Deal {
         Self {
             customer: text(&customer, "/name"),
             currency: text(&currency, "/isocurrencycode"),
+            solution_rows: world.solution_rows(&text(&opportunity, "/opportunityid")),
             opportunity,
             referral,
             microsoft,
@@ -121,6 +126,20 @@ impl Deal {
         text(&self.opportunity, "/estimatedclosedate")
     }
 
+    /// The ids of the referral's solutions.
+    pub(crate) fn referral_solutions(&self) -> String {
+        let list = self.referral.pointer("/details/requirements/solutions");
+        let list = list.and_then(Value::as_array).into_iter().flatten();
+        in_order(list.map(|entry| text(entry, "/id")))
+    }
+
+    /// The ids of the opportunity's solutions: of its rows, and of its column beside them.
+    pub(crate) fn opportunity_solutions(&self) -> String {
+        let rows = self.solution_rows.iter().map(|row| text(row, "/cosell_solutionid"));
+        let column = text(&self.opportunity, "/cosell_solutions");
+        in_order(rows.chain(column.lines().map(str::to_owned)))
+    }
+
     /// The newest line that the connector left in the CRM; empty when there is none.
     pub(crate) fn audit_line(&self) -> String {
         text(&self.opportunity, "/cosell_audit")
@@ -161,6 +180,7 @@ impl Deal {
                 text(opportunity, "/description"),
                 text(referral, "/details/notes"),
             ),
+            row("solutions", self.opportunity_solutions(), self.referral_solutions()),
             row("status", self.opportunity_status(), self.referral_status()),
             row("id", short(&self.opportunity_id()), short(&self.referral_id())),
             row(
@@ -205,6 +225,12 @@ fn status_of(referral: &Value) -> String {
         return String::new();
     }
     format!("{}, {}", text(referral, "/status"), text(referral, "/substatus"))
+}
+
+/// Each once, in the order of the alphabet.
+fn in_order(texts: impl Iterator<Item = String>) -> String {
+    let texts: BTreeSet<String> = texts.collect();
+    texts.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The first part of a GUID: enough to see that two are the same.

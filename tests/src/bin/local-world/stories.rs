@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(2);
 
 /// Steps there are when all of them are played.
-const STEPS: usize = 19;
+const STEPS: usize = 20;
 
 /// The notes of somebody at Microsoft.
 const NEW_NOTES: &str = "Two more sites wish to join.";
@@ -139,7 +139,7 @@ impl Play {
         self.a_deal_of_partner_center().await?;
         self.microsoft_sends_two_deals().await?;
         self.a_lead_is_qualified().await?;
-        self.solutions_come_and_go(&cast.opportunity).await?;
+        self.solutions_come_and_go(&cast.opportunity, &cast.referral).await?;
         self.a_loser_is_restored(&cast.opportunity, &cast.referral).await?;
         self.everything_comes_to_rest().await?;
         Ok(cast)

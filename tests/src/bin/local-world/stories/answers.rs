@@ -21,26 +21,20 @@ fn inbound(kind: InboundKind, name: &str, customer: &str) -> InboundDeal {
     }
 }
 
-fn solutions(referral: &Value) -> Vec<String> {
-    let list = referral
-        .pointer("/details/requirements/solutions")
-        .and_then(Value::as_array);
-    let mut ids: Vec<String> = list
-        .into_iter()
-        .flatten()
-        .map(|solution| text(solution, "/id"))
-        .collect();
-    ids.sort_unstable();
-    ids
-}
-
-fn has_solutions(deal: &Deal, expected: &[&str]) -> Claim {
-    let found = solutions(&deal.referral);
-    claim(
-        format!("the referral's solutions are {}", expected.join(" and ")),
-        found == expected,
-        found.join(" and "),
-    )
+fn has_solutions(deal: &Deal, expected: &[&str]) -> [Claim; 2] {
+    let expected = expected.join(", ");
+    [
+        same(
+            "the referral's list of solutions",
+            &expected,
+            &deal.referral_solutions(),
+        ),
+        same(
+            "the opportunity's list of solutions",
+            &expected,
+            &deal.opportunity_solutions(),
+        ),
+    ]
 }
 
 impl Play {
@@ -172,27 +166,52 @@ impl Play {
     }
 
     /// A solution more, and a solution less.
-    pub(super) async fn solutions_come_and_go(&mut self, opportunity: &str) -> Result<(), Stopped> {
+    pub(super) async fn solutions_come_and_go(&mut self, opportunity: &str, referral: &str) -> Result<(), Stopped> {
         self.screen.heading("Story 5: solutions come and go");
         self.before = Vec::new();
-        self.did("5.1", "Ana adds a second solution to the first deal.");
-        let both = "SOL-20817-KTR\nSOL-31415-LRK";
-        self.world
-            .seller_edits(opportunity, &json!({ "cosell_solutions": both }));
+        self.did("5.1", "Ana adds a row for a second solution to the first deal.");
+        let row =
+            json!({ "cosell_name": "Shelf sensors", "cosell_solutionid": "SOL-31415-LRK", "cosell_quantity": 12 });
+        self.world.seller_adds_solution(opportunity, &row);
         let look = |expected: &'static [&'static str]| {
             move |world: &World| {
                 let deal = Deal::of_opportunity(world, opportunity);
-                let mut claims = vec![has_solutions(&deal, expected)];
+                let mut claims = has_solutions(&deal, expected).to_vec();
                 claims.extend(in_step(&deal));
                 (deal, claims)
             }
         };
         self.sees(look(&["SOL-20817-KTR", "SOL-31415-LRK"])).await?;
 
-        self.did("5.2", "She removes the first one.");
-        self.world
-            .seller_edits(opportunity, &json!({ "cosell_solutions": "SOL-31415-LRK" }));
-        self.sees(look(&["SOL-31415-LRK"])).await?;
+        let entry = |id: &str, name: &str| json!({ "id": id, "name": name, "type": "Name" });
+        let (first, second) = (
+            entry("SOL-20817-KTR", "Fleet Insight"),
+            entry("SOL-31415-LRK", "Shelf sensors"),
+        );
+        let list = |entries: &[&Value]| json!({ "details": { "requirements": { "solutions": entries } } });
+        self.did("5.2", "Mara takes Ana's out in the portal: its row is deactivated.");
+        self.world.portal_edits(referral, list(&[&first]));
+        self.sees(look(&["SOL-20817-KTR"])).await?;
+
+        self.did(
+            "5.3",
+            "She puts it in again: the row is active, with the quantity that Ana wrote there.",
+        );
+        self.world.portal_edits(referral, list(&[&first, &second]));
+        self.sees(|world: &World| {
+            let (deal, mut claims) = look(&["SOL-20817-KTR", "SOL-31415-LRK"])(world);
+            let rows = world.solution_rows(opportunity);
+            let quantity = rows
+                .iter()
+                .find_map(|row| row.get("cosell_quantity").and_then(Value::as_i64));
+            claims.push(same(
+                "the row's quantity",
+                "12",
+                &quantity.unwrap_or_default().to_string(),
+            ));
+            (deal, claims)
+        })
+        .await?;
         Ok(())
     }
 
