@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::amount::Amount;
 use crate::ids::SolutionId;
@@ -77,7 +77,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// All fields that are merged, in the order they are reported.
+    /// All fields that are merged, in the order they are reported, which is also that of their numbers.
     pub const ALL: [Self; 12] = [
         Self::Name,
         Self::Value,
@@ -316,25 +316,56 @@ impl From<&Member> for Person {
     }
 }
 
-/// The terms of a deal as one side shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Terms(BTreeMap<Field, Term>);
+/// The terms of a deal as one side shows them: a place for each field. Written as a map of those that are something.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Terms(Box<[Term; Field::ALL.len()]>);
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self(Box::new(std::array::from_fn(|_| Term::Nothing)))
+    }
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.entries()).finish()
+    }
+}
+
+impl Serialize for Terms {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.entries())
+    }
+}
+
+impl<'de> Deserialize<'de> for Terms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut terms = Self::default();
+        for (field, term) in BTreeMap::<Field, Term>::deserialize(deserializer)? {
+            terms.set(field, term);
+        }
+        Ok(terms)
+    }
+}
 
 impl Terms {
+    fn entries(&self) -> impl Iterator<Item = (Field, &Term)> {
+        let entries = Field::ALL.into_iter().zip(self.0.iter());
+        entries.filter(|(_, term)| **term != Term::Nothing)
+    }
+
     /// The value of a field; nothing when it was never set.
     #[must_use]
     pub fn get(&self, field: Field) -> &Term {
         const NOTHING: &Term = &Term::Nothing;
-        self.0.get(&field).unwrap_or(NOTHING)
+        self.0.get(field as usize).unwrap_or(NOTHING)
     }
 
     /// Sets a field.
     pub fn set(&mut self, field: Field, term: Term) {
-        match term {
-            Term::Nothing => self.0.remove(&field),
-            term => self.0.insert(field, term),
-        };
+        if let Some(place) = self.0.get_mut(field as usize) {
+            *place = term;
+        }
     }
 
     /// The stage, unknown when there is none.

@@ -3,7 +3,8 @@
 //! Knows: legal moves, what may be changed when, lengths, rounding. Refuses to know: links, plans, the mapping's rules;
 //! it speaks the wire forms only. Guarantee: a request that a vendor would refuse is an error here.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use cosell::ids::{CurrencyId, EngagementId, Etag, ReferralId};
 use cosell::opportunity::{Cell, Row, RowChange};
@@ -109,6 +110,23 @@ pub struct ReferralRecord {
     pub updated: Timestamp,
 }
 
+/// Texts whose referrals are remembered: a run looks at few records, and at each of them often.
+const MOST_REMEMBERED: usize = 64;
+
+/// What a text of the API says. The same text always says the same, so that it is parsed once.
+fn read(text: String) -> Referral {
+    thread_local! {
+        static READ: RefCell<HashMap<String, Referral>> = RefCell::default();
+    }
+    READ.with_borrow_mut(|known| {
+        if known.len() > MOST_REMEMBERED {
+            known.clear();
+        }
+        let parse = |text: &String| serde_json::from_str(text).unwrap();
+        known.entry(text).or_insert_with_key(parse).clone()
+    })
+}
+
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
 }
@@ -187,7 +205,7 @@ impl ReferralRecord {
             self.sales_stage,
             self.team.join(","),
         );
-        serde_json::from_str(&text).unwrap()
+        read(text)
     }
 
     /// Changes it; all or nothing. A PATCH that changes nothing keeps the version.

@@ -599,10 +599,9 @@ impl World {
     fn assert_same(&self, link: &Link) {
         let (referral, opportunity, digits) = self.terms(link);
         assert_eq!(link.money_digits, digits);
-        for field in Field::ALL {
-            let (ours, theirs) = (referral.get(field), opportunity.get(field));
-            assert!(self.fits(link, field), "{field}: {ours:?} and {theirs:?}\n{link:#?}");
-        }
+        let said = |field| (field, referral.get(field), opportunity.get(field));
+        let apart: Vec<_> = self.apart(link).into_iter().map(said).collect();
+        assert!(apart.is_empty(), "{apart:#?}\n{link:#?}");
         let base = link.base.as_ref().unwrap();
         assert_eq!((&base.referral, &base.opportunity), (&referral, &opportunity));
     }
@@ -615,12 +614,15 @@ impl World {
         (referral, POLICY.mapping.terms(&row), digits)
     }
 
-    /// Whether both sides of a deal, which are there, say the same of a field, as far as each can.
-    pub fn fits(&self, link: &Link, field: Field) -> bool {
+    /// The fields of which both sides of a deal, which are there, do not say the same, as far as each can.
+    pub fn apart(&self, link: &Link) -> Vec<Field> {
         let (referral, opportunity, digits) = self.terms(link);
-        let (ours, theirs) = (referral.get(field), opportunity.get(field));
-        let fit = |term, side, beside| POLICY.mapping.fit(field, term, side, beside, digits, true).term;
-        &fit(ours, Side::Dynamics, &opportunity) == theirs || &fit(theirs, Side::PartnerCenter, &referral) == ours
+        let fits = |field: &Field| {
+            let (ours, theirs) = (referral.get(*field), opportunity.get(*field));
+            let fit = |term, side, beside| POLICY.mapping.fit(*field, term, side, beside, digits, true).term;
+            &fit(ours, Side::Dynamics, &opportunity) == theirs || &fit(theirs, Side::PartnerCenter, &referral) == ours
+        };
+        Field::ALL.into_iter().filter(|field| !fits(field)).collect()
     }
 
     // ---- ledger --------------------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ use model::world::{BUGS, Bug};
 use prove::play::Figures;
 use prove::{WITHIN, judge};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Broken runs that are named; more of them say no more.
 const MOST_NAMED: usize = 10;
 
