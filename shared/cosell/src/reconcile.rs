@@ -1217,16 +1217,16 @@ impl<'p> Reconcile<'p> {
 
     fn acted(&mut self, mut draft: Box<Draft>, answer: Answer) {
         match answer {
-            Answer::Stale | Answer::Gone => self.restart(Some(draft.announced_link())),
+            Answer::Stale | Answer::Gone => self.restart(Some(draft.known_link())),
             Answer::Exists if draft.key_in_question().is_some() => {
                 // Ours, from a run that died, if the next read shows it; else it stands on a row of another deal.
                 let key = draft.key_in_question();
                 let is_news = self.in_question != key || key.is_some_and(|key| self.taken.insert(key));
                 self.in_question = key;
                 if is_news && self.taken.len() < MOST_TAKEN {
-                    self.look_again(Some(draft.announced_link()));
+                    self.look_again(Some(draft.known_link()));
                 } else {
-                    self.restart(Some(draft.announced_link()));
+                    self.restart(Some(draft.known_link()));
                 }
             }
             Answer::Failed(fault)
@@ -1240,7 +1240,7 @@ impl<'p> Reconcile<'p> {
                 self.phase = Phase::Acting(draft);
             }
             Answer::Failed(fault) => match (fault.class, draft.fields_of_last()) {
-                (Class::Conflict, _) => self.restart(Some(draft.announced_link())),
+                (Class::Conflict, _) => self.restart(Some(draft.known_link())),
                 (Class::Permanent, Some(fields)) if !fields.is_empty() => {
                     // Find out which of the fields it is: each is sent by itself, then the refused ones are left out.
                     match <[Field; 1]>::try_from(fields) {
@@ -1253,7 +1253,7 @@ impl<'p> Reconcile<'p> {
                             return;
                         }
                     }
-                    self.restart(Some(draft.announced_link()));
+                    self.restart(Some(draft.known_link()));
                 }
                 _ => self.failed_write(&mut draft, fault),
             },

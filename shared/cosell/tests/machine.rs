@@ -1235,6 +1235,29 @@ fn a_referral_that_is_found_again_proves_nothing_once_it_was_changed() {
 }
 
 #[test]
+fn who_replaces_what_this_run_has_written_has_seen_it() {
+    let (mut world, referral, opportunity) = in_step(false);
+    // Each side has something for the other.
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    edit_referral(&mut world, referral, |referral| referral.value = "4711".to_owned());
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    while world.referrals[&referral].notes.as_deref() != Some("Seller's") {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    // The row is touched, so that the run has to start over, and somebody in the portal replaces what they see.
+    edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Portal's".to_owned())
+    });
+    world.finish(&mut run);
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(!changes.any(|change| change.lost), "nobody competed");
+    world.assert_in_step(1);
+}
+
+#[test]
 fn what_a_seller_keeps_in_a_row_survives_its_solution() {
     let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
     world.deliver(&hint);

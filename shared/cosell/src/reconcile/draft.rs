@@ -553,6 +553,19 @@ impl Draft {
         self.before.clone()
     }
 
+    /// The same, but that both sides agree to what this run knows to have written: it saw the answer, whatever a person
+    /// has made of it since. The announcement stands until the next commit.
+    pub(super) fn known_link(&self) -> Link {
+        let is_update = matches!(self.before.pending, Some(Pending::Update { .. }));
+        let base = self
+            .base_so_far()
+            .filter(|_| is_update && !self.planned_fields.is_empty());
+        Link {
+            base: base.or_else(|| self.before.base.clone()),
+            ..self.announced_link()
+        }
+    }
+
     pub(super) fn next_call(&mut self) -> Step {
         if self.lacks_rows && !matches!(self.effects.front(), Some(Effect::Solution(_))) {
             return Step::Again;
