@@ -68,7 +68,7 @@ show resync accept decline restore link unlink backfill: environment
 prove: tools ## play 200,000 lives of deals with every mishap, print what came of it; LONG=1 plays 5 million, SEED=n one again
 	@[ -z "$(ENV)" ] || { echo "make prove needs no ENV; the test event of a deployment is: make ping ENV=$(ENV)" >&2; exit 2; }
 	@mkdir -p target/prove
-	CARD=target/prove/card-$$(date +%F).txt cargo run -q --profile prove -p prove
+	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json cargo run -q --profile prove -p prove
 
 infra: ## check the Terraform: form, validity, tests, checkov
 	.ci/infra

@@ -170,6 +170,8 @@ pub struct World {
     /// Those calls that write to a vendor or to the ledger.
     pub writes: Vec<u32>,
     pub vendor_writes: u32,
+    /// Reads of both vendors, made or tried.
+    pub vendor_reads: u32,
     /// What an operator wants with every look.
     pub order: Option<Order>,
     /// The side that nothing may be written to for the moment.
@@ -226,6 +228,7 @@ impl World {
             calls: 0,
             writes: Vec::new(),
             vendor_writes: 0,
+            vendor_reads: 0,
             order: None,
             paused: None,
             policy: None,
@@ -280,6 +283,11 @@ impl World {
             );
             self.vendor_writes += 1;
             self.check_announced(run, &call);
+        } else if !matches!(
+            call,
+            Call::FindLink(_) | Call::FindEngagement(_) | Call::ReadLink(_) | Call::Intend(_) | Call::Commit(_)
+        ) {
+            self.vendor_reads += 1;
         }
         if call.writes_toward().is_some() || matches!(call, Call::Intend(_) | Call::Commit(_)) {
             self.writes.push(self.calls);

@@ -15,7 +15,8 @@ use self::play::Play;
 pub const WITHIN: u64 = 200;
 
 /// Every fourth run has no mishaps: in it both sides agree before any sweep.
-const fn is_calm(seed: u64) -> bool {
+#[must_use]
+pub const fn is_calm(seed: u64) -> bool {
     seed.is_multiple_of(4)
 }
 

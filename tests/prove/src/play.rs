@@ -4,9 +4,10 @@
 //! Guarantee: one thread, a clock of its own and no source of chance but the seed: the same seed plays the same run.
 
 mod judge;
+mod measure;
 mod people;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::LazyLock;
 
 use cosell::deal::{Field, Term};
@@ -18,6 +19,9 @@ use model::world::{Bug, LIST_LAG, Mishap, POLICY, Run, Went, World};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use self::measure::Edit;
 
 /// How long an invocation may take; Lambda ends it then.
 const TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
@@ -95,16 +99,24 @@ enum Polling {
 }
 
 /// What a run was like.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls of the machine.
     pub calls: u64,
+    /// Reads of both vendors.
+    pub vendor_reads: u64,
     /// Writes to both vendors.
     pub vendor_writes: u64,
     /// Values that people typed.
     pub edits: u64,
-    /// Of those, the ones that lost against another one and are recorded.
+    /// Edits of both sides of which one is recorded as lost.
     pub conflicts: u64,
+    /// Of those, the ones of which nobody can say that two people competed.
+    pub false_conflicts: u64,
+    /// Of the others, the ones that somebody lost to what a plug-in made of our own write.
+    pub against_plug_in: u64,
+    /// Edits by the seconds, on the clock of the run, until both sides showed them.
+    pub lags: BTreeMap<i64, u64>,
     /// Workers that died behind a call.
     pub crashes: u64,
     /// Calls that were refused for the moment.
@@ -119,11 +131,17 @@ pub struct Figures {
 
 impl Figures {
     /// Adds those of another run.
-    pub const fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.calls += other.calls;
+        self.vendor_reads += other.vendor_reads;
         self.vendor_writes += other.vendor_writes;
         self.edits += other.edits;
         self.conflicts += other.conflicts;
+        self.false_conflicts += other.false_conflicts;
+        self.against_plug_in += other.against_plug_in;
+        for (seconds, edits) in &other.lags {
+            *self.lags.entry(*seconds).or_default() += edits;
+        }
         self.crashes += other.crashes;
         self.refused += other.refused;
         self.lost_answers += other.lost_answers;
@@ -157,8 +175,10 @@ pub struct Play {
     seen_until: Timestamp,
     typed: Vec<Typed>,
     /// Everything that anybody typed.
-    log: Vec<(Field, Term)>,
+    log: Vec<Edit>,
     deleted: BTreeSet<OpportunityId>,
+    /// No mishaps at all.
+    is_calm: bool,
     /// No more mishaps, no more people.
     is_over: bool,
     numbers: u32,
@@ -198,6 +218,7 @@ impl Play {
             typed: Vec::new(),
             log: Vec::new(),
             deleted: BTreeSet::new(),
+            is_calm,
             is_over: false,
             numbers: 0,
             figures: Figures::default(),
@@ -230,7 +251,7 @@ impl Play {
             self.step();
         }
         self.is_over = true;
-        if self.knobs.mishaps == 0 && self.knobs.lost_events == 0 {
+        if self.is_calm {
             // Where nothing is lost, no sweep is needed.
             self.come_to_rest(false)?;
             for link in self.world.links().collect::<Vec<_>>() {
@@ -263,7 +284,10 @@ impl Play {
             }
             96 => {
                 let minutes = self.chance.random_range(1..20);
-                self.wait(SignedDuration::from_mins(minutes));
+                // An invocation that is cut off in the middle is a mishap, too.
+                if !self.is_calm || self.workers.iter().all(Option::is_none) {
+                    self.wait(SignedDuration::from_mins(minutes));
+                }
             }
             97 => self.strangers_touch_a_row(),
             98 => self.begin_deal(),
@@ -340,7 +364,11 @@ impl Play {
             self.world.mishaps.insert(self.world.calls, mishap);
             self.tell(|| format!("the next call may meet a mishap: {mishap:?}"));
         }
+        let written = self.world.vendor_writes;
         let went = self.world.step(&mut worker.run);
+        if self.world.vendor_writes > written {
+            self.end_edits();
+        }
         // A run that needed no call any more leaves none for another.
         self.world.mishaps.clear();
         match went {

@@ -91,6 +91,7 @@ impl Play {
             self.judge_agreement(link)?;
         }
         self.judge_typed()?;
+        self.judge_conflicts()?;
         self.judge_silence()
     }
 
@@ -217,7 +218,7 @@ impl Play {
             let is_typed = |winner: &Term| {
                 self.log
                     .iter()
-                    .any(|(known, typed)| *known == field && shows(winner, typed))
+                    .any(|edit| edit.field == field && shows(winner, &edit.term))
             };
             let is_loser = |change: &&Change| change.field == field && change.old == term && change.lost;
             let is_lost = changes.filter(is_loser).any(|change| is_typed(&change.new));
@@ -225,7 +226,6 @@ impl Play {
             let stands = shown.iter().any(|terms| shows(terms.get(field), &term));
             let is_listed = stands && self.is_told(&link, field);
             let is_gone = shown.len() < 2;
-            self.figures.conflicts += u64::from(is_lost);
             if !is_kept && !is_lost && !is_listed && !is_gone {
                 return Err(format!(
                     "{term} was typed as {field} of {subject} and is gone\n{link:#?}"
@@ -239,6 +239,7 @@ impl Play {
     fn judge_silence(&mut self) -> Result<(), String> {
         let before = self.world.vendor_writes;
         self.figures.vendor_writes = u64::from(before);
+        self.figures.vendor_reads = u64::from(self.world.vendor_reads);
         self.look_at_everything()?;
         let kept = self.world.writes.len();
         self.look_at_everything()?;

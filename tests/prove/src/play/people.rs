@@ -15,6 +15,7 @@ use rand::seq::IndexedRandom;
 use uuid::Uuid;
 
 use super::judge::shows;
+use super::measure::Edit;
 use super::{Play, Typed};
 
 impl Play {
@@ -83,9 +84,33 @@ impl Play {
             !is_seen || !self.is_same_deal(typed.subject, subject)
         });
         self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
-        self.log.push((field, term.clone()));
+        self.log.push(Edit {
+            subject,
+            field,
+            seen,
+            term: term.clone(),
+            at: self.world.now,
+            is_open: true,
+        });
         typed.push(Typed { subject, field, term });
         self.typed = typed;
+    }
+
+    /// A person moved a deal. Where it stands now may be refused or overtaken for good reasons, so that it is remembered
+    /// for telling conflicts alone.
+    fn moved(&mut self, subject: Subject, seen: Option<&Terms>) {
+        let field = Field::Stage;
+        let (Some(seen), Some(now)) = (seen, self.shows(subject)) else {
+            return;
+        };
+        self.log.push(Edit {
+            subject,
+            field,
+            seen: seen.get(field).clone(),
+            term: now.get(field).clone(),
+            at: self.world.now,
+            is_open: false,
+        });
     }
 
     pub(super) fn edit_in_portal(&mut self) {
@@ -177,9 +202,11 @@ impl Play {
 
     fn answer(&mut self, id: ReferralId, status: &str, substatus: &str, reason: Option<&str>) {
         let (status, substatus, reason) = (status.to_owned(), substatus.to_owned(), reason.map(str::to_owned));
+        let seen = self.shows(Subject::Referral(id));
         self.change_referral(id, |referral| {
             (referral.status, referral.substatus, referral.reason) = (status, substatus, reason);
         });
+        self.moved(Subject::Referral(id), seen.as_ref());
     }
 
     pub(super) fn edit_in_crm(&mut self) {
@@ -236,7 +263,9 @@ impl Play {
             }
         };
         if field == Field::Stage {
+            let seen = self.shows(Subject::Opportunity(id));
             edit(&mut self.world);
+            self.moved(Subject::Opportunity(id), seen.as_ref());
             self.tell(|| format!("opportunity {id} is moved: {cells:?}"));
         } else {
             self.types(Subject::Opportunity(id), field, edit);

@@ -1,0 +1,142 @@
+//! What a run was like for the people in it: conflicts that were none, and how long an edit took to be on both sides.
+//!
+//! Knows: who typed what, where, and what they saw. Refuses to know: whether a promise holds (see `judge`).
+//!
+//! A recorded conflict is *false* when no two people competed: when nobody typed the value that lost where it stood, or
+//! nobody typed the value that was kept on the other side, or whoever typed one of the two had seen the other. One whose
+//! winner is what a plug-in made of our own write is counted apart.
+
+use cosell::deal::{Field, Side, Term, Terms};
+use cosell::hint::Subject;
+use cosell::link::{Change, Link};
+use jiff::Timestamp;
+use model::vendors::STAMP;
+
+use super::Play;
+use super::judge::shows;
+
+/// An edit of a person.
+#[derive(Clone, Debug)]
+pub(super) struct Edit {
+    pub subject: Subject,
+    pub field: Field,
+    /// What stood there before.
+    pub seen: Term,
+    /// What was typed instead.
+    pub term: Term,
+    pub at: Timestamp,
+    /// Whether it is still on its way.
+    pub is_open: bool,
+}
+
+impl Edit {
+    const fn side(&self) -> Option<Side> {
+        match self.subject {
+            Subject::Referral(_) => Some(Side::PartnerCenter),
+            Subject::Opportunity(_) => Some(Side::Dynamics),
+            Subject::Lead(_) => None,
+        }
+    }
+}
+
+/// The records of a deal.
+fn records(link: &Link) -> [Option<Subject>; 2] {
+    [
+        link.referral.map(Subject::Referral),
+        link.opportunity.map(Subject::Opportunity),
+    ]
+}
+
+impl Play {
+    /// Counts the conflicts that were recorded, and the false ones. A worker that dies, or works beside another, may find
+    /// that somebody has replaced what was announced, and cannot know whether they had seen it; one that is alone and has
+    /// no mishaps knows.
+    pub(super) fn judge_conflicts(&mut self) -> Result<(), String> {
+        let (mut all, mut wrong, mut against_plug_in) = (0, 0, 0);
+        for entry in &self.world.audit {
+            let Some(link) = self.world.link(entry.link) else {
+                continue;
+            };
+            for change in entry.changes.iter().filter(|change| change.lost) {
+                all += 1;
+                if self.is_contested(&link, change) {
+                    continue;
+                }
+                let is_stamped = matches!(&change.new, Term::Text(text) if text.ends_with(STAMP));
+                if is_stamped {
+                    against_plug_in += 1;
+                } else {
+                    wrong += 1;
+                }
+            }
+        }
+        (self.figures.conflicts, self.figures.false_conflicts) = (all, wrong);
+        self.figures.against_plug_in = against_plug_in;
+        if wrong > 0 && self.is_calm && self.knobs.workers == 1 {
+            return Err(format!("{wrong} conflicts were recorded though no two people competed"));
+        }
+        Ok(())
+    }
+
+    /// Whether two people competed over this.
+    fn is_contested(&self, link: &Link, lost: &Change) -> bool {
+        let of_field = |edit: &&Edit| edit.field == lost.field && records(link).contains(&Some(edit.subject));
+        let edits: Vec<&Edit> = self.log.iter().filter(of_field).collect();
+        // Whose value each of them replaced.
+        let replaced: Vec<Option<usize>> = edits
+            .iter()
+            .enumerate()
+            .map(|(at, edit)| {
+                let mut earlier = edits.iter().take(at);
+                earlier.rposition(|earlier| shows(&edit.seen, &earlier.term))
+            })
+            .collect();
+        let had_seen = |later: usize, earlier: usize| {
+            let parent = |at: &usize| replaced.get(*at).copied().flatten();
+            std::iter::successors(Some(later), parent).any(|at| at == earlier)
+        };
+        let typed = |side: Side, value: &Term| -> Vec<usize> {
+            // A stage is carried in the other side's words.
+            let is_it = |edit: &Edit| {
+                edit.side() == Some(side)
+                    && (shows(value, &edit.term) || (edit.field == Field::Stage && side != lost.side))
+            };
+            let found = edits.iter().enumerate().filter(|(_, edit)| is_it(edit));
+            found.map(|(at, _)| at).collect()
+        };
+        let (losers, winners) = (typed(lost.side, &lost.old), typed(lost.side.other(), &lost.new));
+        losers.iter().any(|loser| {
+            let competes = |winner: &&usize| !had_seen(*loser, **winner) && !had_seen(**winner, *loser);
+            winners.iter().any(|winner| competes(&winner))
+        })
+    }
+
+    /// Ends the edits that have arrived by now: both sides show them. One that was replaced or lost is not measured.
+    pub(super) fn end_edits(&mut self) {
+        if self.log.iter().all(|edit| !edit.is_open) {
+            return;
+        }
+        let mut log = std::mem::take(&mut self.log);
+        for edit in log.iter_mut().filter(|edit| edit.is_open) {
+            let Some(link) = self.world.find(edit.subject) else {
+                continue;
+            };
+            let shown: Vec<Terms> = records(&link)
+                .into_iter()
+                .flatten()
+                .filter_map(|record| self.shows(record))
+                .collect();
+            let showing = shown.iter().filter(|terms| shows(terms.get(edit.field), &edit.term));
+            match (showing.count(), shown.len()) {
+                (2, _) => {
+                    edit.is_open = false;
+                    let seconds = self.world.now.duration_since(edit.at).as_secs();
+                    *self.figures.lags.entry(seconds).or_default() += 1;
+                }
+                (0, _) => edit.is_open = false,
+                _ => {}
+            }
+        }
+        self.log = log;
+    }
+}
