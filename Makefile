@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
-	register ping doctor attention show resync accept decline restore link unlink backfill prove tools binaries format lints docs examples policy environment
+	register ping doctor attention show resync accept decline restore link unlink backfill prove fuzz tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
@@ -11,6 +11,8 @@ FUNCTIONS := -p webhook -p sync -p registration
 RUNNER := $(if $(shell command -v cargo-nextest),nextest run,test)
 # What is run on this machine must be built for it, whatever is deployed.
 NATIVE := $(shell uname -m | sed 's/aarch64/arm64/')
+# Where foreign bytes are read. What the readers log goes to standard output; results are reported beside it.
+READERS := -p cosell -p connector -p webhook -p sync -p registration --lib --test posts
 # The admin's command, with the values that Terraform knows of ENV. `make doctor ENV=staging ARGS=--json` passes more.
 COSELL = infra/run operator $(ENV) && cargo run -q -p operator --bin cosell -- --settings infra/environments/.$(ENV).operator.json
 
@@ -69,6 +71,9 @@ prove: tools ## play 200,000 lives of deals with every mishap, print what came o
 	@[ -z "$(ENV)" ] || { echo "make prove needs no ENV; the test event of a deployment is: make ping ENV=$(ENV)" >&2; exit 2; }
 	@mkdir -p target/prove
 	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json cargo run -q --profile prove -p prove
+
+fuzz: tools ## show every reader of foreign bytes 20,000 spoilt documents (ten minutes); CASES=n as many
+	@CASES=$(or $(CASES),20000) cargo test -q $(READERS) foreign:: -- --nocapture >/dev/null
 
 infra: ## check the Terraform: form, validity, tests, checkov
 	.ci/infra

@@ -217,12 +217,35 @@ pub enum Drift {
     SignatureInAuthorization,
 }
 
+/// What is wrong with an event that is no order.
+///
+/// Its parser repeats the value at fault, which may be a URL with a key in it or as long as an event can be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOrder(String);
+
+/// As much as names a member and what is expected of it.
+const SAID: usize = 200;
+
+impl From<serde_json::Error> for InvalidOrder {
+    fn from(error: serde_json::Error) -> Self {
+        let text = error.to_string();
+        // What stands before an @ in a URL may be a password, what stands behind a question mark a key.
+        let shown = if text.contains('@') {
+            "a member is of the wrong type, or unknown"
+        } else {
+            text.split(['?', '#']).next().unwrap_or_default()
+        };
+        Self(shown.chars().take(SAID).collect())
+    }
+}
+
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The event is not an order.
     #[error("the event is no order; send {{\"action\": \"inspect\", \"register\" or \"prove\"}}")]
-    Order(#[source] serde_json::Error),
+    Order(#[source] InvalidOrder),
     /// A value of the order is unusable.
     #[error("{member} {complaint}")]
     Member {
@@ -355,7 +378,7 @@ impl Registrar {
     pub async fn handle(&self, event: Value, deadline: Deadline, key: &str, now: Timestamp) -> Result<Report, Error> {
         let started = Instant::now();
         let run = Run::new(deadline);
-        let order = serde_json::from_value::<Order>(event).map_err(Error::Order);
+        let order = serde_json::from_value::<Order>(event).map_err(|error| Error::Order(error.into()));
         let is_inspection = order.as_ref().is_ok_and(|order| order.action == Action::Inspect);
         let result = match order {
             Ok(order) => self.carry_out(order, &run).await,
@@ -715,5 +738,7 @@ pub async fn run(registrar: Registrar) -> Result<(), lambda_runtime::Error> {
     .await
 }
 
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod tests;

@@ -621,3 +621,24 @@ async fn a_bad_order_is_refused_with_a_reason() {
     }
     assert!(scene.writes().is_empty());
 }
+
+fn unread(order: Value) -> String {
+    let error = serde_json::from_value::<Order>(order).unwrap_err();
+    chain(&Error::Order(error.into()))
+}
+
+#[test]
+fn a_url_in_the_wrong_place_is_refused_without_its_query_or_password() {
+    let query = json!({ "action": "register", "events": "https://host.example/hook?sig=Kq7Secret" });
+    let password = json!({ "action": "register", "events": "https://user:Kq7Secret@host.example/" });
+    for order in [
+        query,
+        password,
+        json!({ "action": "register", "events": "x".repeat(100_000) }),
+    ] {
+        let said = unread(order);
+        assert!(said.len() < 400 && said.contains("\"action\""), "{said}");
+        assert!(!said.contains("sig=") && !said.contains("user:"), "{said}");
+    }
+    assert!(unread(json!({ "action": "inspect", "colour": 1 })).contains("colour"));
+}

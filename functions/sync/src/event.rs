@@ -112,7 +112,7 @@ impl Event {
     pub fn read(payload: Value) -> Result<Self, InvalidEvent> {
         if payload.get("Records").is_some() {
             let event: SqsEvent =
-                serde_json::from_value(payload).map_err(|error| InvalidEvent::Batch(error.to_string()))?;
+                serde_json::from_value(payload).map_err(|error| InvalidEvent::Batch(short(&error.to_string(), 200)))?;
             return Ok(Self::Messages(event.records));
         }
         if let Some(run) = payload.get("run") {
@@ -230,7 +230,7 @@ fn restore(payload: &Value) -> Result<Command, InvalidEvent> {
             member(
                 "restore",
                 "field",
-                format!("there is no field {name:?}; known are {known}"),
+                format!("there is no field {:?}; known are {known}", short(&name, 64)),
             )
         })?,
         record,
@@ -240,7 +240,13 @@ fn restore(payload: &Value) -> Result<Command, InvalidEvent> {
 fn backfill(payload: &Value) -> Result<Command, InvalidEvent> {
     let since = optional("backfill", "since", payload)?
         .map(|text| {
-            instant(&text).ok_or_else(|| member("backfill", "since", format!("{text:?} is no date such as 2026-01-31")))
+            instant(&text).ok_or_else(|| {
+                member(
+                    "backfill",
+                    "since",
+                    format!("{:?} is no date such as 2026-01-31", short(&text, 64)),
+                )
+            })
         })
         .transpose()?;
     let all = match payload.get("all") {
@@ -290,12 +296,12 @@ fn text(value: &Value) -> &str {
 }
 
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
-        .chars()
-        .take(64)
-        .collect()
+    short(&value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned), 64)
+}
+
+/// The beginning of what was given, to be shown: an event may hold a quarter of a million characters.
+fn short(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }
 
 #[cfg(test)]
@@ -441,6 +447,19 @@ mod tests {
         ] {
             let error = Event::read(payload).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_value_little_is_repeated() {
+        let long = "x".repeat(100_000);
+        for payload in [
+            json!({ "Records": long }),
+            json!({ "command": "restore", "referral": "8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10", "field": long }),
+            json!({ "command": "backfill", "since": long }),
+        ] {
+            let said = Event::read(payload).unwrap_err().to_string();
+            assert!(said.contains("xxxx") && said.len() < 700, "{} characters", said.len());
         }
     }
 }

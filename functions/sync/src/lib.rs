@@ -6,6 +6,8 @@
 
 mod commands;
 mod event;
+#[cfg(test)]
+mod foreign;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

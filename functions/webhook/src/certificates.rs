@@ -420,3 +420,6 @@ fn organisation(name: &Name) -> Option<bool> {
         .map(|part| part.value.value() == ORGANISATION)
         .reduce(|all, one| all && one)
 }
+
+#[cfg(test)]
+mod foreign;

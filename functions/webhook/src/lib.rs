@@ -19,6 +19,8 @@ use telemetry::{Function, Invocation, Metric};
 
 mod certificates;
 mod fetch;
+#[cfg(test)]
+mod foreign;
 mod notice;
 mod queue;
 mod settings;

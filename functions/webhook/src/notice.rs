@@ -31,9 +31,14 @@ pub(crate) enum Notice {
 /// Why a genuine post cannot be understood.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Malformed {
-    /// Not JSON, or a member is missing or of the wrong type.
-    #[error("the event is not readable at line {}, column {}", .0.line(), .0.column())]
-    Unreadable(serde_json::Error),
+    /// Not JSON, or a member is missing or of the wrong type. The parser's own words are not kept: they repeat the value.
+    #[error("the event is not readable at line {line}, column {column}")]
+    Unreadable {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
     /// A referral event whose resource does not end in a GUID.
     #[error("the event's resource does not end in a referral id")]
     NoReferral,
@@ -54,7 +59,10 @@ struct Event {
 /// <https://learn.microsoft.com/partner-center/developer/partner-center-webhook-events>
 pub(crate) fn parse(body: &[u8]) -> Result<Notice, Malformed> {
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let event: Event = serde_json::from_slice(text).map_err(Malformed::Unreadable)?;
+    let event: Event = serde_json::from_slice(text).map_err(|error| Malformed::Unreadable {
+        line: error.line(),
+        column: error.column(),
+    })?;
     let cause = match event.event_name.as_str() {
         "referral-created" => Cause::ReferralCreated,
         "referral-updated" => Cause::ReferralUpdated,
@@ -154,10 +162,18 @@ mod tests {
             r#"{"EventName":"referral-created"} x"#,
         ] {
             assert!(
-                matches!(parse(body.as_bytes()).unwrap_err(), Malformed::Unreadable(_)),
+                matches!(parse(body.as_bytes()).unwrap_err(), Malformed::Unreadable { .. }),
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn of_what_is_malformed_only_the_place_is_told() {
+        let error = parse(br#"{"EventName":{"Name":"Zenobia"}}"#).unwrap_err();
+        assert_eq!(error.to_string(), "the event is not readable at line 1, column 13");
+        let error = parse(br#""Zenobia""#).unwrap_err();
+        assert!(!format!("{error:?}").contains("Zenobia"), "{error:?}");
     }
 
     #[test]

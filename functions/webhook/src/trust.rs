@@ -206,3 +206,6 @@ fn header<'a>(headers: &'a HashMap<String, String>, name: &str) -> Option<&'a st
     let value = value.trim();
     (values.next().is_none() && !value.is_empty()).then_some(value)
 }
+
+#[cfg(test)]
+mod foreign;

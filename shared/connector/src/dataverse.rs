@@ -427,12 +427,15 @@ impl Dataverse {
     }
 
     async fn find(&self, operation: &'static str, set: &str, select: &str, filter: &str) -> Result<Vec<Row>, Error> {
-        let filter = utf8_percent_encode(filter, LITERAL);
-        let url = self.http.url(&format!(
-            "{API}/{set}?$select={select}&$filter={filter}&$top={MOST_FOUND}"
-        ))?;
+        let url = self.search(set, select, filter)?;
         // Two are told from one here, so nothing may be skipped.
         Ok(self.whole(operation, url).await?.0)
+    }
+
+    fn search(&self, set: &str, select: &str, filter: &str) -> Result<Url, http::Error> {
+        let filter = utf8_percent_encode(filter, LITERAL);
+        let query = format!("$select={select}&$filter={filter}&$top={MOST_FOUND}");
+        self.http.url(&format!("{API}/{set}?{query}"))
     }
 
     /// A page of which every row can be read, and the link to the next.
@@ -653,5 +656,7 @@ fn with_etag(mut row: Row, answer: &Answer) -> Row {
     row
 }
 
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod tests;

@@ -581,4 +581,6 @@ impl Error {
 }
 
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod tests;

@@ -362,6 +362,9 @@ impl Answer {
     }
 }
 
+/// The deepest place that any document of the vendors has is a fraction of it; what is longer is made up of keys of others.
+const PATH_CHARS: usize = 200;
+
 /// Reads JSON; the error names the place in the document.
 pub(crate) fn decode<T: DeserializeOwned>(operation: Operation, json: &[u8]) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
@@ -791,7 +794,7 @@ impl Error {
     fn unreadable(operation: Operation, path: String, error: &serde_json::Error) -> Self {
         Self::Unreadable {
             operation,
-            path,
+            path: path.chars().take(PATH_CHARS).collect(),
             line: error.line(),
             column: error.column(),
             flaw: match error.classify() {
@@ -933,5 +936,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod tests;

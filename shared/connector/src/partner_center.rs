@@ -464,4 +464,6 @@ fn with_etag(mut referral: Referral, answer: &Answer) -> Referral {
 }
 
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod tests;

@@ -677,4 +677,6 @@ pub fn event_names(text: &str) -> Result<Vec<EventName>, String> {
 }
 
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod tests;

@@ -58,10 +58,24 @@ impl FromStr for Amount {
 
     fn from_str(text: &str) -> Result<Self, InvalidAmount> {
         let text = text.trim();
-        Decimal::from_str_exact(text)
-            .or_else(|_| Decimal::from_scientific(text))
+        exact(text)
             .map(Self::new)
-            .map_err(|_| InvalidAmount(text.chars().take(64).collect()))
+            .ok_or_else(|| InvalidAmount(text.chars().take(64).collect()))
+    }
+}
+
+/// The decimal's own readers take underscores between digits and two signs in an exponent, and round the digits before it.
+fn exact(text: &str) -> Option<Decimal> {
+    if text.contains('_') {
+        return None;
+    }
+    match text.split_once(['e', 'E']) {
+        None => Decimal::from_str_exact(text).ok(),
+        Some((digits, exponent)) => {
+            Decimal::from_str_exact(digits).ok()?;
+            exponent.parse::<i32>().ok()?;
+            Decimal::from_scientific(text).ok()
+        }
     }
 }
 
@@ -98,6 +112,13 @@ mod tests {
         let expected: Amount = "125000.5".parse().unwrap();
         for json in ["125000.5000", "\"125000.50\"", "1.250005e5"] {
             assert_eq!(serde_json::from_str::<Amount>(json).unwrap(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn underscores_two_signs_and_more_digits_than_can_be_held_before_an_exponent_are_refused() {
+        for text in ["1_000", "1_0e2", "1E-+17", "1.00000000000000000000000000001e0"] {
+            assert_eq!(text.parse::<Amount>(), Err(InvalidAmount(text.to_owned())));
         }
     }
 

@@ -83,6 +83,14 @@ impl fmt::Display for Cause {
     }
 }
 
+/// A text that should have been a hint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no hint: {0}")]
+pub struct InvalidHint(String);
+
+/// What is said of a text that is no hint: its parser repeats the value at fault, of whatever length.
+const SAID: usize = 200;
+
 /// One message of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
@@ -126,8 +134,8 @@ impl Hint {
     ///
     /// # Errors
     /// When the text is not a hint; the message says which part is wrong.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    pub fn from_json(text: &str) -> Result<Self, InvalidHint> {
+        serde_json::from_str(text).map_err(|error| InvalidHint(error.to_string().chars().take(SAID).collect()))
     }
 
     /// The FIFO message group: hints about one record are looked at one after the other.
@@ -168,5 +176,17 @@ mod tests {
         ] {
             assert!(Hint::from_json(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_long_text_that_is_no_hint_little_is_repeated() {
+        let cause = "x".repeat(100_000);
+        let text = format!(r#"{{"referral":"8a0c9f34-41d7-4d2e-9c58-6b1f0e7d2a10","cause":"{cause}"}}"#);
+        let said = Hint::from_json(&text).unwrap_err().to_string();
+        assert!(
+            said.starts_with("no hint: unknown variant `xxx") && said.len() < 300,
+            "{}",
+            said.len()
+        );
     }
 }

@@ -20,3 +20,6 @@ pub mod policy;
 pub mod reconcile;
 pub mod referral;
 pub mod stage;
+
+#[cfg(test)]
+mod foreign;

@@ -11,6 +11,9 @@ use uuid::Uuid;
 use crate::amount::Amount;
 use crate::ids::Etag;
 
+/// Rows in rows. We ask for two levels; each one more is read by one more call of the reader, and a stack has an end.
+const DEEPEST: usize = 8;
+
 /// The value of one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
@@ -51,12 +54,31 @@ impl<'de> Deserialize<'de> for Cell {
             Some(b't') => Self::Flag(true),
             Some(b'f') => Self::Flag(false),
             Some(b'"') => serde_json::from_str(text).map_or_else(|_| unreadable(), Self::Text),
+            Some(b'{' | b'[') if nesting(text) > DEEPEST => unreadable(),
             Some(b'{') => serde_json::from_str(text).map_or_else(|_| unreadable(), |row| Self::Row(Box::new(row))),
             Some(b'[') => serde_json::from_str(text).map_or_else(|_| unreadable(), Self::Rows),
             None => unreadable(),
             Some(_) => text.parse().map_or_else(|_| unreadable(), Self::Number),
         })
     }
+}
+
+/// How many brackets of a JSON text are open at most at the same time.
+fn nesting(json: &str) -> usize {
+    let (mut open, mut deepest) = (0_usize, 0);
+    let (mut is_text, mut is_escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' if !is_text => open += 1,
+            b'}' | b']' if !is_text => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
 }
 
 /// One row as read.
@@ -255,6 +277,23 @@ mod tests {
         assert_eq!((list.as_str(), link.as_str()), ("children", "https://x/next"));
         row.append(list, vec![Row::default()]);
         assert_eq!((row.rows("children").len(), row.take_more()), (2, None));
+    }
+
+    #[test]
+    fn rows_in_rows_end_before_the_stack_does() {
+        let nested = |depth: usize| format!(r#"{{"a":{}1{}}}"#, r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        let read = |json: &str| serde_json::from_str::<Row>(json).unwrap();
+        assert!(matches!(read(&nested(DEEPEST)).cell("a"), Cell::Row(_)));
+        for json in [
+            nested(DEEPEST + 1),
+            nested(100_000),
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
+        ] {
+            assert!(matches!(read(&json).cell("a"), Cell::Unreadable(_)));
+        }
+        // Brackets in texts are none.
+        let text = r#"{"a":{"b":"[[[[[[[[[[{{{{{{\"[[[["}}"#;
+        assert!(matches!(read(text).cell("a"), Cell::Row(_)));
     }
 
     #[test]

@@ -294,6 +294,9 @@ fn wait_in_words(message: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
+mod foreign;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::Vendor;

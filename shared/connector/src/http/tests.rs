@@ -547,3 +547,19 @@ fn a_doubt_is_said_once() {
         "writing at Dataverse was not tried: no time is left; it may have taken effect all the same"
     );
 }
+
+#[test]
+fn of_a_place_with_a_long_name_the_beginning_is_told() {
+    let operation = Operation {
+        vendor: Vendor::Dataverse,
+        name: "the test",
+    };
+    let json = format!(r#"{{"{}":true}}"#, "x".repeat(100_000));
+    let error = decode::<std::collections::BTreeMap<String, u8>>(operation, json.as_bytes()).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains(&"x".repeat(PATH_CHARS)) && said.len() < 400,
+        "{}",
+        said.len()
+    );
+}

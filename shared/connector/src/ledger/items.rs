@@ -13,6 +13,7 @@ use cosell::ids::{LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Link, Pointer};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Path;
 use uuid::Uuid;
 
 use super::{Cursor, Error, Listed};
@@ -60,6 +61,12 @@ pub(super) const LINK_PREFIX: &str = "LINK#";
 
 /// How long audit records are kept: a year's report, and a month to notice that it is missing something.
 const RETENTION: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// How a list of people is spelt in a body.
+const PEOPLE: &str = "people";
+
+/// The deepest place of ours is a fraction of it; what is longer is not ours.
+const PLACE_CHARS: usize = 200;
 
 /// DynamoDB's limit for one item: names and values together, in bytes.
 const MAX_ITEM_BYTES: usize = 400 * 1024;
@@ -159,6 +166,11 @@ fn parsed<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<T, Er
         .ok_or_else(|| undecodable(item, name))
 }
 
+/// What may be absent; what is there and cannot be read is not.
+fn given<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<Option<T>, Error> {
+    item.contains_key(name).then(|| parsed(item, name)).transpose()
+}
+
 fn unsigned(item: &Item, name: &'static str) -> Result<u64, Error> {
     item.get(name)
         .and_then(|value| value.as_n().ok())
@@ -177,8 +189,22 @@ fn undecodable(item: &Item, place: &str) -> Error {
 fn body<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
     let json = string(item, BODY).ok_or_else(|| undecodable(item, BODY))?;
     let mut reader = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| undecodable(item, &format!("{BODY}.{}", error.path())))
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| undecodable(item, &place_of(error.path())))
+}
+
+/// Where in the body: our own names, as far as they go. People are kept by mail address or name, which no log may show.
+fn place_of(path: &Path) -> String {
+    let is_ours = |segment: &String| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_[]?".contains(&byte);
+        segment.bytes().all(plain)
+    };
+    let segments: Vec<String> = path.iter().map(ToString::to_string).take_while(is_ours).collect();
+    let ours = segments
+        .split_inclusive(|segment| segment == PEOPLE)
+        .next()
+        .unwrap_or_default();
+    let place = format!("{BODY}.{}", ours.join("."));
+    place.chars().take(PLACE_CHARS).collect()
 }
 
 /// Refuses what DynamoDB would: by name, and before anything is sent.
@@ -300,14 +326,10 @@ pub(super) fn of_cursor(system: &str, cursor: &Cursor) -> Item {
 }
 
 pub(super) fn cursor(item: &Item) -> Result<Cursor, Error> {
-    let caught_up = item
-        .contains_key(CAUGHT_UP)
-        .then(|| parsed(item, CAUGHT_UP))
-        .transpose()?;
     Ok(Cursor {
         value: parsed(item, VALUE)?,
         version: unsigned(item, VERSION)?,
-        caught_up,
+        caught_up: given(item, CAUGHT_UP)?,
     })
 }
 
@@ -333,13 +355,12 @@ pub(super) fn listed(item: &Item, sorted_by: &'static str) -> Result<Listed, Err
     let id = string(item, PK)
         .and_then(|pk| pk.strip_prefix(LINK_PREFIX))
         .and_then(|id| id.parse().ok());
-    let referral = |name| string(item, name).and_then(|id| id.parse::<ReferralId>().ok());
     Ok(Listed {
         link: id.ok_or_else(|| undecodable(item, PK))?,
         at: parsed(item, sorted_by)?,
-        referral: referral(REFERRAL),
-        opportunity: string(item, OPPORTUNITY).and_then(|id| id.parse::<OpportunityId>().ok()),
-        microsoft: referral(MICROSOFT),
+        referral: given::<ReferralId>(item, REFERRAL)?,
+        opportunity: given::<OpportunityId>(item, OPPORTUNITY)?,
+        microsoft: given::<ReferralId>(item, MICROSOFT)?,
     })
 }
 
@@ -368,3 +389,6 @@ pub(super) fn page_key(item: &Item) -> (String, String) {
     let Key { pk, sk } = Key::of(item);
     (pk, sk)
 }
+
+#[cfg(test)]
+mod foreign;

@@ -86,10 +86,17 @@ impl Ledger {
     /// Deals that are due by `now`, the longest overdue first.
     ///
     /// # Errors
-    /// When DynamoDB does not answer, or an item is not what we write.
+    /// When DynamoDB does not answer. An item that is not what we write is left out, and named in the log.
     pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.list(self.listing_of_due(now), limit).await?;
-        found.iter().map(|item| items::listed(item, DUE_AT)).collect()
+        let readable = found.iter().filter_map(|item| match items::listed(item, DUE_AT) {
+            Ok(listed) => Some(listed),
+            Err(error) => {
+                tracing::error!(%error, "a deal that is due cannot be read; no other waits for it");
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     /// How many deals are due by `now`, up to a limit.
@@ -114,7 +121,7 @@ impl Ledger {
     /// Deals that wait for a person, the longest waiting first.
     ///
     /// # Errors
-    /// As [`Ledger::due`].
+    /// When DynamoDB does not answer, or an item is not what we write.
     pub async fn attention(&self, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.list(self.listing_of_attention(), limit).await?;
         found.iter().map(|item| items::listed(item, ATTENTION_SINCE)).collect()
@@ -123,7 +130,7 @@ impl Ledger {
     /// Some of the deals that wait for a person, the longest waiting first, and where the next ones begin.
     ///
     /// # Errors
-    /// As [`Ledger::due`], and when `from` is no place of this list.
+    /// When DynamoDB does not answer, an item is not what we write, or `from` is no place of this list.
     pub async fn attention_page(
         &self,
         from: Option<&str>,
@@ -191,7 +198,7 @@ impl Ledger {
     /// row is told by its key alone.
     ///
     /// # Errors
-    /// As [`Ledger::due`].
+    /// When DynamoDB does not answer, or an item is not what we write.
     pub async fn links_of_solution_row(&self, row: Uuid) -> Result<Vec<LinkId>, Error> {
         let listing = Listing {
             table: &self.links,
@@ -208,7 +215,7 @@ impl Ledger {
     /// What was done to a deal, newest first.
     ///
     /// # Errors
-    /// As [`Ledger::due`].
+    /// When DynamoDB does not answer, or an item is not what we write.
     pub async fn audit_of(&self, link: LinkId, limit: usize) -> Result<Vec<AuditEntry>, Error> {
         let listing = Listing {
             table: &self.audit,
@@ -224,7 +231,7 @@ impl Ledger {
     /// What was done to all deals on one day (UTC), newest first.
     ///
     /// # Errors
-    /// As [`Ledger::due`].
+    /// When DynamoDB does not answer, or an item is not what we write.
     pub async fn audit_on(&self, day: Date, limit: usize) -> Result<Vec<AuditEntry>, Error> {
         let listing = Listing {
             table: &self.audit,
