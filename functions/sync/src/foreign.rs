@@ -26,6 +26,7 @@ fn corpus() -> Vec<String> {
         json!({ "command": "resync", "referral": ID }),
         json!({ "command": "resync", "filter": "attention", "from": "2026-02-03T08:41:20Z LINK#x" }),
         json!({ "command": "show", "lead": ID }),
+        json!({ "command": "resync", "referral": ID, "opportunity": ID }),
         json!({ "command": "decline", "opportunity": ID, "reason": "Budget" }),
         json!({ "command": "link", "referral": ID, "opportunity": "f1a2b3c4-0d5e-4f60-8a71-92b3c4d5e6f7" }),
         json!({ "command": "restore", "opportunity": ID, "field": "notes", "record": 7 }),

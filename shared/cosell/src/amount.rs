@@ -64,9 +64,13 @@ impl FromStr for Amount {
     }
 }
 
+/// Sign, point, 28 digits, an exponent and some zeros too many, in bytes.
+const LONGEST: usize = 100;
+
 /// The decimal's own readers take underscores between digits and two signs in an exponent, and round the digits before it.
+/// And they call themselves for each digit: a number of enough zeros ends the stack.
 fn exact(text: &str) -> Option<Decimal> {
-    if text.contains('_') {
+    if text.len() > LONGEST || text.contains('_') {
         return None;
     }
     match text.split_once(['e', 'E']) {
@@ -120,6 +124,19 @@ mod tests {
         for text in ["1_000", "1_0e2", "1E-+17", "1.00000000000000000000000000001e0"] {
             assert_eq!(text.parse::<Amount>(), Err(InvalidAmount(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_number_of_any_length_is_read_or_refused() {
+        for text in [
+            "0".repeat(1_000_000),
+            format!("0.{}", "0".repeat(1_000_000)),
+            format!("1e{}", "0".repeat(1_000_000)),
+        ] {
+            assert!(text.parse::<Amount>().is_err());
+            assert!(serde_json::from_str::<Amount>(&format!("\"{text}\"")).is_err());
+        }
+        assert!("0".repeat(LONGEST).parse::<Amount>().is_ok());
     }
 
     #[test]

@@ -310,7 +310,8 @@ fn a_strange_row_is_terms_that_survive_being_written() {
                     row.append(list, vec![Row::default()]);
                 }
             }
-            Err(error) => prop_assert!(error.to_string().len() <= SAID, "{}", error.to_string().len()),
+            // Its words are the parser's and are kept by nobody; its place is.
+            Err(error) => prop_assert!(error.line() > 0 || text.is_empty()),
         }
         Ok(())
     });

@@ -39,6 +39,8 @@ pub(crate) enum Change {
     ValueOf(Index, Index),
     Key(Index, &'static str),
     Nest(Index, usize),
+    /// A whole section goes, or comes twice.
+    Section(Index, bool),
 }
 
 pub(crate) fn change() -> impl Strategy<Value = Change> {
@@ -51,6 +53,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
         4 => (at(), at()).prop_map(|(at, like)| Change::ValueOf(at, like)),
         1 => (at(), select(vec!["x", "\"\"", "a.b", "\"é\"", "limit", "deal", ""])).prop_map(|(at, key)| Change::Key(at, key)),
         1 => (at(), select(vec![1, 100, 20_000])).prop_map(|(at, depth)| Change::Nest(at, depth)),
+        2 => (at(), any::<bool>()).prop_map(|(at, twice)| Change::Section(at, twice)),
     ]
 }
 
@@ -78,6 +81,20 @@ impl Change {
                     && let Some((_, value)) = line.split_once('=')
                 {
                     *line = format!("{key} ={value}");
+                }
+            }
+            Self::Section(at, twice) => {
+                let heads = lines.iter().enumerate().filter(|(_, line)| line.starts_with('['));
+                let heads: Vec<usize> = heads.map(|(position, _)| position).collect();
+                if heads.is_empty() {
+                    return;
+                }
+                let which = at.index(heads.len());
+                let (from, to) = (*at.get(&heads), heads.get(which + 1).copied().unwrap_or(length));
+                let section: Vec<String> = lines.drain(from..to).collect();
+                if *twice {
+                    let both = [&section[..], &section[..]].concat();
+                    lines.splice(from..from, both);
                 }
             }
             Self::Nest(at, depth) => with_value(lines, at, &format!("{}{}", "[".repeat(*depth), "]".repeat(*depth))),
