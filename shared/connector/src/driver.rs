@@ -216,6 +216,10 @@ impl Clients<'_> {
             Call::FindLink(subject) => Answer::Link(self.ledger.find(subject).await?.map(Box::new)),
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
             Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
+            Call::Wait(time) => {
+                tokio::time::sleep(time.unsigned_abs()).await;
+                Answer::Done
+            }
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
             Call::ReadRecord(id) => {
                 let query = self.mapping.of(id).opportunity_query();

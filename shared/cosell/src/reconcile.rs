@@ -57,6 +57,13 @@ const CLOSING: &str = "closing";
 /// A crashed run's announcement is looked at again after this long.
 const INTENT_LEASE: SignedDuration = SignedDuration::from_secs(60);
 
+/// Waits for another run that has announced a write to the same deal, in seconds. A deal takes a few calls, and a call
+/// rarely a second; who is not done by then has died, or is outrun.
+const PATIENCE: [i64; 4] = [1, 2, 4, 8];
+
+/// Why a deal is due whose write is announced.
+const INTENT: &str = "intent";
+
 /// After a creation both sides are read once more: hints that came while it was under way were left to this look.
 const FOLLOW_UP: SignedDuration = SignedDuration::from_secs(10);
 
@@ -193,6 +200,8 @@ pub struct Reconcile<'p> {
     phase: Phase,
     asked: Option<Call>,
     restarts: u32,
+    /// How often it has waited for another run.
+    waits: usize,
     /// Record to look at; changes when Microsoft's half leads to ours.
     subject: Subject,
     link: Option<Option<Link>>,
@@ -255,6 +264,7 @@ impl<'p> Reconcile<'p> {
             phase: Phase::Looking,
             asked: None,
             restarts: 0,
+            waits: 0,
             subject,
             link: None,
             named: None,
@@ -392,6 +402,9 @@ impl<'p> Reconcile<'p> {
         if self.link.is_none() {
             return Decision::Ask(Call::FindLink(self.subject));
         }
+        if let Some(wait) = self.gives_way() {
+            return Decision::Ask(Call::Wait(wait));
+        }
         if let Some(order) = self.trigger.order.clone()
             && let Some(decision) = self.take(&order)
         {
@@ -434,6 +447,20 @@ impl<'p> Reconcile<'p> {
                 }
             }
         }
+    }
+
+    /// How long to wait for another run that has announced a write to this deal, if there is one. Until it commits, what
+    /// it has written cannot be told from what a person has made of it since, who would lose to a value they had seen.
+    fn gives_way(&self) -> Option<SignedDuration> {
+        let link = self.link.as_ref()?.as_ref()?;
+        let is_anothers = link.pending.is_some() && link.writer != self.trigger.writer;
+        let lease = link.due.as_ref().filter(|due| is_anothers && due.why == INTENT)?;
+        let waited: i64 = PATIENCE.iter().take(self.waits).sum();
+        let now = self.trigger.now + self.policy.wait(SignedDuration::from_secs(waited));
+        let wait = PATIENCE
+            .get(self.waits)
+            .filter(|_| now < lease.at && !self.policy.dry_run)?;
+        Some(self.policy.wait(SignedDuration::from_secs(*wait)))
     }
 
     fn meet(&mut self, stub: Option<Link>) -> Decision {
@@ -1055,6 +1082,10 @@ impl<'p> Reconcile<'p> {
                 self.microsoft = Sight::Absent;
             }
             (_, Answer::Failed(fault)) => self.fail(fault, None),
+            (Call::Wait(_), Answer::Done) => {
+                self.waits += 1;
+                self.link = None;
+            }
             (Call::FindLink(subject), Answer::Link(found)) => {
                 let found = found.map(|link| *link);
                 if self.link.is_none() && subject == self.subject {

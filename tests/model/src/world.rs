@@ -125,6 +125,8 @@ pub struct Run {
     writer: String,
     announced: Option<Link>,
     calls: u32,
+    /// It waits until then.
+    pub wakes: Timestamp,
 }
 
 /// How far a run got.
@@ -263,6 +265,7 @@ impl World {
             writer,
             announced: None,
             calls: 0,
+            wakes: self.now,
         }
     }
 
@@ -285,7 +288,12 @@ impl World {
             self.check_announced(run, &call);
         } else if !matches!(
             call,
-            Call::FindLink(_) | Call::FindEngagement(_) | Call::ReadLink(_) | Call::Intend(_) | Call::Commit(_)
+            Call::FindLink(_)
+                | Call::FindEngagement(_)
+                | Call::ReadLink(_)
+                | Call::Wait(_)
+                | Call::Intend(_)
+                | Call::Commit(_)
         ) {
             self.vendor_reads += 1;
         }
@@ -316,6 +324,9 @@ impl World {
         {
             run.machine.answer(Answer::Referral(Some(Box::new(earlier.shown()))));
             return Went::On;
+        }
+        if let Call::Wait(time) = &call {
+            run.wakes = self.now + *time;
         }
         let answer = self.perform_as(run, &call, mishap);
         if self.traced {
@@ -417,7 +428,7 @@ impl World {
     pub fn finish(&mut self, run: &mut Run) -> Option<Report> {
         loop {
             match self.step(run) {
-                Went::On => {}
+                Went::On => self.now = self.now.max(run.wakes),
                 Went::Done(report) => return Some(report),
                 Went::Crashed => return None,
             }
@@ -715,6 +726,7 @@ impl World {
                 Answer::Link(found.map(Box::new))
             }
             Call::ReadLink(id) => Answer::Link(self.link(*id).map(Box::new)),
+            Call::Wait(_) => Answer::Done,
             Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
             Call::ReadRecord(Record::Lead(_))
             | Call::UpdateRecord {

@@ -280,14 +280,11 @@ impl Play {
             92..94 => self.poll_partner_center(),
             94..96 => {
                 let seconds = self.chance.random_range(1..20);
-                self.wait(SignedDuration::from_secs(seconds));
+                self.pass(SignedDuration::from_secs(seconds));
             }
             96 => {
                 let minutes = self.chance.random_range(1..20);
-                // An invocation that is cut off in the middle is a mishap, too.
-                if !self.is_calm || self.workers.iter().all(Option::is_none) {
-                    self.wait(SignedDuration::from_mins(minutes));
-                }
+                self.pass(SignedDuration::from_mins(minutes));
             }
             97 => self.strangers_touch_a_row(),
             98 => self.begin_deal(),
@@ -296,9 +293,12 @@ impl Play {
         self.listen();
     }
 
-    fn wait(&mut self, time: SignedDuration) {
-        self.world.now += time;
-        self.tell(|| format!("{time:#} pass"));
+    /// Time passes. A call that takes long, or an invocation that is cut off, is a mishap, too.
+    fn pass(&mut self, time: SignedDuration) {
+        if !self.is_calm || self.workers.iter().all(Option::is_none) {
+            self.world.now += time;
+            self.tell(|| format!("{time:#} pass"));
+        }
     }
 
     /// One worker goes on, or takes a message.
@@ -312,11 +312,19 @@ impl Play {
             .copied()
             .filter(|_| self.chance.random_bool(0.8));
         let at = goes_on.unwrap_or_else(|| self.chance.random_range(0..self.workers.len()));
+        let now = self.world.now;
         let Some(slot) = self.workers.get_mut(at) else { return };
-        match slot.take() {
+        match slot.take_if(|worker| worker.run.wakes <= now) {
             Some(worker) => self.advance(at, worker),
+            None if slot.is_some() => self.wake(),
             None => self.take_message(at),
         }
+    }
+
+    /// Where everybody who is at work waits, time passes.
+    fn wake(&mut self) {
+        let next = self.workers.iter().flatten().map(|worker| worker.run.wakes).min();
+        self.world.now = self.world.now.max(next.unwrap_or(self.world.now));
     }
 
     fn take_message(&mut self, at: usize) {

@@ -3,7 +3,7 @@
 //! Each [`Call`] is one request to one system; between any two of them the process may die. The driver performs them with
 //! the real clients, a simulation performs them against a model.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::deal::{Currency, Side};
@@ -90,6 +90,8 @@ pub enum Call {
     FindLink(Subject),
     /// The link of an engagement, read strongly.
     FindEngagement(EngagementId),
+    /// Lets this much time pass: another run is at the deal.
+    Wait(SignedDuration),
     /// The link with this key, whichever link the pointers of its records lead to; read strongly.
     ReadLink(LinkId),
     /// One referral.
@@ -198,6 +200,7 @@ impl Call {
             | Self::QualifyLead { .. } => Some(Side::Dynamics),
             Self::FindLink(_)
             | Self::FindEngagement(_)
+            | Self::Wait(_)
             | Self::ReadLink(_)
             | Self::ReadReferral(_)
             | Self::ReadRecord(_)
@@ -228,7 +231,7 @@ pub enum Answer {
     Row(Option<Box<Row>>),
     /// To `FindOffspring`, `FindCurrency`, `FindAccount`, `FindAccountsOf`, `FindContact`: up to [`MOST_FOUND`].
     Rows(Vec<Row>),
-    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is.
+    /// To `Intend`, `Commit`: it is written. To `CloseOpportunity`, `QualifyLead`: it is. To `Wait`: it has passed.
     Done,
     /// To `Intend`, `Commit`: somebody else wrote the link first.
     Outrun,

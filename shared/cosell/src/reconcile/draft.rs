@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, VecDeque};
 use uuid::Uuid;
 
 use super::call::{Answer, Call, Close, Qualify, Table};
-use super::{INTENT_LEASE, Trigger};
-use crate::deal::{Field, Side, Terms};
+use super::{INTENT, INTENT_LEASE, Trigger};
+use crate::deal::{Field, Side, Term, Terms};
 use crate::finding::Finding;
 use crate::ids::{ReferralId, SolutionId};
 use crate::link::{
@@ -20,6 +20,7 @@ use crate::opportunity::{Row, RowChange};
 use crate::plan::{self, SolutionRequest};
 use crate::policy::Policy;
 use crate::referral::{NewReferral, PatchOperation, Reference, Referral};
+use crate::stage::Stage;
 
 /// A call that changes a vendor's record.
 #[derive(Clone, Debug)]
@@ -88,6 +89,8 @@ pub(super) struct Draft {
     /// Those of them that are still to be written.
     unwritten: BTreeSet<(Side, Field)>,
     planned: bool,
+    /// Sides whose record stands at [`Stage::Active`] for now, on its way to another stage.
+    halfway: Vec<Side>,
     /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
     lacks_rows: bool,
     /// The records are released with the commit.
@@ -114,6 +117,7 @@ impl Draft {
             planned_fields: BTreeSet::new(),
             unwritten: BTreeSet::new(),
             planned: false,
+            halfway: Vec::new(),
             lacks_rows: false,
             parts: false,
         }
@@ -294,6 +298,9 @@ impl Draft {
             .iter()
             .filter_map(Self::fields_of)
             .any(|(other, _, moves)| other == side && moves);
+        if moves && goes_on {
+            self.halfway.push(side);
+        }
         let more_rows = self.effects.iter().any(|effect| matches!(effect, Effect::Solution(_)));
         self.unwritten.retain(|(written, field)| {
             let is_in_call = match (field, fields) {
@@ -519,7 +526,7 @@ impl Draft {
                 | Pending::Join
                 | Pending::Part,
             )
-            | None => (policy.wait(INTENT_LEASE), "intent"),
+            | None => (policy.wait(INTENT_LEASE), INTENT),
         };
         let attempts = self.before.due.as_ref().map_or(0, |due| due.attempts);
         link.due = Some(Due {
@@ -560,10 +567,16 @@ impl Draft {
         let base = self
             .base_so_far()
             .filter(|_| is_update && !self.planned_fields.is_empty());
-        Link {
-            base: base.or_else(|| self.before.base.clone()),
-            ..self.announced_link()
+        let mut link = self.announced_link();
+        link.base = base.or(link.base);
+        if let Some(base) = &mut link.base {
+            // It is accepted, or open again, because this run has made it so: nobody can lose by what is still to come.
+            for side in &self.halfway {
+                let (stage, reason) = (Stage::Active, None);
+                base.side_mut(*side).set(Field::Stage, Term::Stage { stage, reason });
+            }
         }
+        link
     }
 
     pub(super) fn next_call(&mut self) -> Step {

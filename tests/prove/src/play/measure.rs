@@ -48,9 +48,8 @@ fn records(link: &Link) -> [Option<Subject>; 2] {
 }
 
 impl Play {
-    /// Counts the conflicts that were recorded, and the false ones. A worker that dies, or works beside another, may find
-    /// that somebody has replaced what was announced, and cannot know whether they had seen it; one that is alone and has
-    /// no mishaps knows.
+    /// Counts the conflicts that were recorded, and the false ones. Behind a worker that died another may find that
+    /// somebody has replaced what was announced, and cannot know whether they had seen it; without mishaps all know.
     pub(super) fn judge_conflicts(&mut self) -> Result<(), String> {
         let (mut all, mut wrong, mut against_plug_in) = (0, 0, 0);
         for entry in &self.world.audit {
@@ -72,7 +71,7 @@ impl Play {
         }
         (self.figures.conflicts, self.figures.false_conflicts) = (all, wrong);
         self.figures.against_plug_in = against_plug_in;
-        if wrong > 0 && self.is_calm && self.knobs.workers == 1 {
+        if wrong > 0 && self.is_calm {
             return Err(format!("{wrong} conflicts were recorded though no two people competed"));
         }
         Ok(())
