@@ -13,6 +13,7 @@ use crate::deal::{Field, Help, Side, Term, Terms};
 use crate::finding::Finding;
 use crate::hint::{Cause, Subject};
 use crate::ids::{EngagementId, Etag, LeadId, LinkId, OpportunityId, Record, ReferralId};
+use crate::referral::Referral;
 use crate::stage::Stage;
 
 /// One deal: the pair of records, and what both said when we last made them agree.
@@ -45,6 +46,9 @@ pub struct Link {
     /// Versions of both records at that time.
     #[serde(default)]
     pub etags: Etags,
+    /// The newest state of the referral that was ever seen: a read may show an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Newest>,
     /// What we were about to write; cleared by the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -164,6 +168,15 @@ impl Base {
             Side::Dynamics => &mut self.opportunity,
         }
     }
+}
+
+/// A state of a referral, by the date of its last change (`updatedDateTime`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newest {
+    /// Which referral.
+    pub referral: ReferralId,
+    /// When it came to be.
+    pub changed_at: Timestamp,
 }
 
 /// Versions of both records; none when the last write did not tell.
@@ -461,6 +474,7 @@ impl Link {
             microsoft: None,
             base: None,
             etags: Etags::default(),
+            newest: None,
             pending: None,
             due: None,
             attention: Vec::new(),
@@ -476,6 +490,24 @@ impl Link {
             mapping_version: 0,
             solution_rows: Vec::new(),
         }
+    }
+
+    /// Takes note of the state in which a referral was seen.
+    pub fn saw(&mut self, referral: &Referral) {
+        if let Some(changed_at) = referral.updated_date_time.value().copied()
+            && !self.is_outdated(referral)
+        {
+            let referral = referral.id;
+            self.newest = Some(Newest { referral, changed_at });
+        }
+    }
+
+    /// Whether a referral is shown in an older state than it was seen in before.
+    #[must_use]
+    pub fn is_outdated(&self, referral: &Referral) -> bool {
+        let newest = self.newest.filter(|newest| newest.referral == referral.id);
+        let shown = referral.updated_date_time.value();
+        newest.is_some_and(|newest| shown.is_some_and(|shown| *shown < newest.changed_at))
     }
 
     /// Whether a record was parted from this link and does not belong to it now.

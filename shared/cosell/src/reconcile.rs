@@ -449,6 +449,14 @@ impl<'p> Reconcile<'p> {
         }
     }
 
+    /// Goes on with a link that was found after its records were read: what was read may be older than what the link says.
+    fn go_on_with(&mut self, link: Link) -> Decision {
+        self.referral = Sight::Unread;
+        self.opportunity = Sight::Unread;
+        self.link = Some(Some(link));
+        self.decide()
+    }
+
     /// How long to wait for another run that has announced a write to this deal, if there is one. Until it commits, what
     /// it has written cannot be told from what a person has made of it since, who would lose to a value they had seen.
     fn gives_way(&self) -> Option<SignedDuration> {
@@ -599,6 +607,7 @@ impl<'p> Reconcile<'p> {
         }
         if let Some(referral) = self.referral.seen() {
             next.etags.referral.clone_from(&referral.etag);
+            next.saw(referral);
         }
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
@@ -1084,7 +1093,7 @@ impl<'p> Reconcile<'p> {
             (_, Answer::Failed(fault)) => self.fail(fault, None),
             (Call::Wait(_), Answer::Done) => {
                 self.waits += 1;
-                self.link = None;
+                self.look_again(None);
             }
             (Call::FindLink(subject), Answer::Link(found)) => {
                 let found = found.map(|link| *link);
@@ -1101,8 +1110,14 @@ impl<'p> Reconcile<'p> {
                 self.stub = kept.map(|link| *link).or(self.stub.take());
             }
             (Call::ReadReferral(id), Answer::Referral(found)) => {
+                let link = self.link.as_ref().and_then(Option::as_ref);
                 if self.is_microsofts_half(id) {
                     self.microsoft = Sight::read(found)
+                } else if found
+                    .as_deref()
+                    .is_some_and(|found| link.is_some_and(|link| link.is_outdated(found)))
+                {
+                    self.fail(outdated(id), None);
                 } else {
                     self.referral = Sight::read(found)
                 }
@@ -1530,6 +1545,16 @@ fn one<T>(rows: &[Row], key: &str, own: Option<Uuid>, id: impl Fn(Uuid) -> T) ->
         ([], None) => Match::None,
         ([row], None) => row.guid(key).map_or(Match::None, |guid| Match::One(id(guid))),
         (_, None) => Match::Several,
+    }
+}
+
+/// The fault of a read that shows what is known to have been changed since: taken for news, it would undo the change.
+fn outdated(id: ReferralId) -> Fault {
+    Fault {
+        class: Class::Transient { after: None },
+        code: "stale",
+        message: format!("Partner Center showed an older version of referral {id} than before; it is read again later"),
+        in_doubt: false,
     }
 }
 

@@ -1258,6 +1258,118 @@ fn who_replaces_what_this_run_has_written_has_seen_it() {
 }
 
 #[test]
+fn a_run_waits_for_another_that_is_at_the_same_deal() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let mut first = world.begin(&from_row(opportunity));
+    while world.referrals[&referral].notes.as_deref() != Some("Seller's") {
+        assert!(matches!(world.step(&mut first), world::Went::On));
+    }
+    // Before it can commit, somebody in the portal replaces what they see, and a second run is told of it.
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Portal's".to_owned())
+    });
+    let mut second = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    while second.wakes <= world.now {
+        assert!(matches!(world.step(&mut second), world::Went::On), "it does not wait");
+    }
+    world.finish(&mut first);
+    world.finish(&mut second);
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(!changes.any(|change| change.lost), "nobody competed");
+    world.assert_in_step(1);
+}
+
+#[test]
+fn nobody_waits_for_the_dead_for_long() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    dies_once(&mut world, &from_row(opportunity), |world| {
+        world.referrals[&referral].notes.as_deref() == Some("Seller's")
+    });
+    let began = world.now;
+    world.deliver(&from_row(opportunity));
+    let took = world.now.duration_since(began);
+    assert_eq!(world.find(Subject::Opportunity(opportunity)).unwrap().pending, None);
+    assert!((15..20).contains(&took.as_secs()), "{took}");
+    world.settle();
+    world.assert_in_step(1);
+}
+
+#[test]
+fn what_was_seen_newer_before_is_no_news() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    // Partner Center shows once more what stood there before our write.
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    assert!(matches!(world.step(&mut run), world::Went::On));
+    world.mishaps.insert(world.calls, Mishap::Stale);
+    let written = world.vendor_writes;
+    let report = world.finish(&mut run).unwrap();
+    assert_eq!(world.struck, [Mishap::Stale]);
+    assert_eq!((report.outcome, world.vendor_writes), (Outcome::Due, written));
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
+    world.assert_in_step(1);
+}
+
+#[test]
+fn what_was_read_before_its_link_was_found_is_read_again() {
+    let Story {
+        mut world, hint, other, ..
+    } = outbound(false);
+    let mut first = world.begin(&hint);
+    while world.referrals.is_empty() {
+        assert!(matches!(world.step(&mut first), world::Went::On));
+    }
+    // A second run reads the referral while no link leads to it; then the first links it, and carries an edit to it.
+    let referral = *world.referrals.keys().next().unwrap();
+    let mut second = world.begin(&other);
+    let reads = world.vendor_reads;
+    while world.vendor_reads == reads {
+        assert!(matches!(world.step(&mut second), world::Went::On));
+    }
+    edit_row(&mut world, OPPORTUNITY, "description", text("Seller's"));
+    world.finish(&mut first);
+    world.deliver(&hint);
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
+    let report = world.finish(&mut second).unwrap();
+    assert_eq!(report.outcome, Outcome::Echo);
+    world.settle();
+    assert_eq!(world.rows[&OPPORTUNITY].cells["description"], text("Seller's"));
+    world.assert_in_step(1);
+}
+
+#[test]
+fn nobody_loses_by_a_stage_that_is_reached_by_the_way() {
+    let (mut world, referral, opportunity) = waiting();
+    // Lost in the CRM and won in the portal, which is final: the row is opened first, to be closed anew.
+    edit_row(&mut world, opportunity, "statecode", number(2));
+    edit_row(&mut world, opportunity, "statuscode", number(4));
+    edit_referral(&mut world, referral, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    while world.rows[&opportunity].cells["statecode"] != number(0) {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    // The run has to start over.
+    edit_row(&mut world, opportunity, "description", text("Edited meanwhile"));
+    world.finish(&mut run);
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(1));
+    let changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    let of_stage = changes.filter(|change| change.field == Field::Stage && change.lost);
+    let lost: Vec<String> = of_stage.map(|change| change.old.to_string()).collect();
+    assert_eq!(lost, ["lost"]);
+}
+
+#[test]
 fn what_a_seller_keeps_in_a_row_survives_its_solution() {
     let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
     world.deliver(&hint);

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use cosell::ids::{CurrencyId, EngagementId, Etag, ReferralId};
 use cosell::opportunity::{Cell, Row, RowChange};
@@ -186,7 +187,8 @@ impl ReferralRecord {
             json(&if self.microsofts { "msft" } else { "partner" }),
             json(&self.reference),
             json(&self.at),
-            json(&self.updated),
+            // Finer than the clock of a run, so that no two versions share a date.
+            json(&(self.updated + Duration::from_micros(self.version))),
             json(&self.status),
             json(&self.substatus),
             json(&self.reason),

@@ -163,8 +163,7 @@ impl Reconcile<'_> {
             }
             Some(Some(link)) if link.referral == Some(referral.id) => {
                 self.stub = stub;
-                self.link = Some(Some(link));
-                self.decide()
+                self.go_on_with(link)
             }
             Some(Some(link)) => {
                 let text = format!(
@@ -266,6 +265,7 @@ impl Reconcile<'_> {
         next.referral = Some(referral.id);
         next.engagement = referral.engagement_id;
         next.etags.referral.clone_from(&referral.etag);
+        next.saw(referral);
         next.due = Some(self.follow_up());
         self.remember_rows(&mut next);
         if let Some(row) = self.opportunity.seen() {
@@ -469,6 +469,7 @@ impl Reconcile<'_> {
         next.solution_rows = plan::solutions::keys_after(&[], &solutions);
         next.referral = Some(referral.id);
         next.engagement = referral.engagement_id;
+        next.saw(referral);
         // Announced by a run that died, the terms may be older than what is read now: that version proves nothing then.
         // Nor does it for a deal that is over there, and begins open here.
         let is_as_announced = Terms::from_referral(referral) == terms;
@@ -583,8 +584,7 @@ impl Reconcile<'_> {
                 // Another run has linked the two meanwhile.
                 let link = link.clone();
                 self.stub = stub;
-                self.link = Some(Some(link));
-                return self.decide();
+                return self.go_on_with(link);
             }
             Some(Some(link)) if link.has_parted(Subject::Referral(referral)) => {
                 let text = format!(

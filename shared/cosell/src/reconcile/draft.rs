@@ -569,6 +569,7 @@ impl Draft {
             .filter(|_| is_update && !self.planned_fields.is_empty());
         let mut link = self.announced_link();
         link.base = base.or(link.base);
+        link.newest = self.after.newest;
         if let Some(base) = &mut link.base {
             // It is accepted, or open again, because this run has made it so: nobody can lose by what is still to come.
             for side in &self.halfway {
@@ -640,6 +641,9 @@ impl Draft {
         self.strike_off(&last);
         match (last, answer) {
             (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
+                if let Some(referral) = &referral {
+                    self.after.saw(referral);
+                }
                 self.after.etags.referral = referral.and_then(|referral| referral.etag);
             }
             (Effect::UpdateOpportunity(change), Answer::Row(row)) => {
@@ -695,6 +699,7 @@ impl Draft {
         self.after.referral = Some(referral.id);
         self.after.engagement = referral.engagement_id;
         self.after.etags.referral.clone_from(&referral.etag);
+        self.after.saw(referral);
         self.after.referenced =
             matches!(referral.reference(), Reference::Opportunity(id) if Some(id) == self.after.opportunity);
     }
