@@ -126,7 +126,13 @@ impl Connector {
         let mut deals = Vec::with_capacity(listed.len());
         for listed in listed {
             // The list lags: what was settled meanwhile is left out.
-            let link = self.ledger.get(listed.link).await?;
+            let link = match self.ledger.get(listed.link).await {
+                Err(error @ ledger::Error::Undecodable { .. }) => {
+                    tracing::error!(%error, "a deal that waits for a person is left out of the list");
+                    continue;
+                }
+                found => found?,
+            };
             deals.extend(link.and_then(|link| waits(&listed, link)));
         }
         Ok(Waiting { deals, next })

@@ -497,6 +497,33 @@ async fn deals_that_wait_for_a_person_are_listed_even_if_nobody_noted_since_when
 }
 
 #[tokio::test]
+async fn one_broken_item_keeps_no_other_off_the_lists() {
+    let world = World::new().await;
+    let mut write = due(first(1, "a"), "2026-03-01T12:00:00Z");
+    write.link.attention = vec![Finding::new(Code::Missing, "missing")];
+    write.link.attention_since = Some(at("2026-03-01T12:00:00Z"));
+    world.done(&write).await;
+    let mut broken = world.items(LINKS).remove(0);
+    broken["pk"] = json!({ "S": "LINK#broken" });
+    world.put(LINKS, broken);
+
+    let now = at("2026-03-01T12:00:01Z");
+    let ledger = &world.ledger;
+    assert_eq!(ledger.count_due(now, 10).await.unwrap(), 2);
+    assert_eq!(ledger.count_attention(10).await.unwrap(), 2);
+    let lists = [
+        ledger.due(now, 10).await.unwrap(),
+        ledger.attention(10).await.unwrap(),
+        ledger.due_page(now, None, 10).await.unwrap().0,
+        ledger.attention_page(None, 10).await.unwrap().0,
+    ];
+    for list in lists {
+        let links: Vec<_> = list.iter().map(|listed| listed.link).collect();
+        assert_eq!(links, [write.link.id]);
+    }
+}
+
+#[tokio::test]
 async fn a_walk_meets_every_link_once_and_passes_broken_ones() {
     let world = World::new().await;
     for number in 1..=150 {

@@ -1383,6 +1383,12 @@ fn what_a_seller_keeps_in_a_row_survives_its_solution() {
         world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
         world.settle();
         assert_eq!(ids_of_rows(&world, opportunity), set_of(ids));
+        let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+        assert_eq!(
+            link.solution_rows.len(),
+            ids.len(),
+            "a row out of use is not remembered"
+        );
         world.assert_in_step(1);
     }
     let rows = &world.rows[&opportunity].solutions;

@@ -49,6 +49,9 @@ impl Sum {
         both("of those, without two competitors", &|of| {
             share(of.false_conflicts, of.conflicts)
         });
+        both("the same, as a share of the edits", &|of| {
+            share(of.false_conflicts, of.edits)
+        });
         both("lost to what a plug-in made of ours", &|of| {
             share(of.against_plug_in, of.conflicts)
         });

@@ -5,7 +5,7 @@
 //! former one.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ impl Progress {
     /// The walk is at its end.
     pub(crate) fn forget(&self) {
         // One that stays behind is found to be at its end.
-        let _ = self.path.as_deref().map(Path::new).map(std::fs::remove_file);
+        let _ = self.path.as_deref().map(std::fs::remove_file);
     }
 }
 

@@ -82,6 +82,18 @@ struct Listing<'a> {
     ascending: bool,
 }
 
+/// The listed deals that can be read: no other waits for one that cannot.
+fn readable(found: &[Item], sorted_by: &'static str) -> Vec<Listed> {
+    let listed = found.iter().filter_map(|item| match items::listed(item, sorted_by) {
+        Ok(listed) => Some(listed),
+        Err(error) => {
+            tracing::error!(%error, "a listed deal cannot be read and is left out; repair or remove its item");
+            None
+        }
+    });
+    listed.collect()
+}
+
 impl Ledger {
     /// Deals that are due by `now`, the longest overdue first.
     ///
@@ -89,14 +101,7 @@ impl Ledger {
     /// When DynamoDB does not answer. An item that is not what we write is left out, and named in the log.
     pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.list(self.listing_of_due(now), limit).await?;
-        let readable = found.iter().filter_map(|item| match items::listed(item, DUE_AT) {
-            Ok(listed) => Some(listed),
-            Err(error) => {
-                tracing::error!(%error, "a deal that is due cannot be read; no other waits for it");
-                None
-            }
-        });
-        Ok(readable.collect())
+        Ok(readable(&found, DUE_AT))
     }
 
     /// How many deals are due by `now`, up to a limit.
@@ -121,16 +126,17 @@ impl Ledger {
     /// Deals that wait for a person, the longest waiting first.
     ///
     /// # Errors
-    /// When DynamoDB does not answer, or an item is not what we write.
+    /// As [`Ledger::due`].
     pub async fn attention(&self, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.list(self.listing_of_attention(), limit).await?;
-        found.iter().map(|item| items::listed(item, ATTENTION_SINCE)).collect()
+        Ok(readable(&found, ATTENTION_SINCE))
     }
 
     /// Some of the deals that wait for a person, the longest waiting first, and where the next ones begin.
     ///
     /// # Errors
-    /// When DynamoDB does not answer, an item is not what we write, or `from` is no place of this list.
+    /// When DynamoDB does not answer, or `from` is no place of this list. An item that is not what we write is left out,
+    /// and named in the log.
     pub async fn attention_page(
         &self,
         from: Option<&str>,
@@ -170,9 +176,7 @@ impl Ledger {
         let start = start.transpose()?;
         let answer = self.page(&listing, limit, start, None).await?;
         let next = answer.last_evaluated_key.as_ref().map(|key| items::of_place(key, at));
-        let items = answer.items.unwrap_or_default();
-        let listed = items.iter().map(|item| items::listed(item, at));
-        Ok((listed.collect::<Result<_, _>>()?, next))
+        Ok((readable(&answer.items.unwrap_or_default(), at), next))
     }
 
     /// How many deals wait for a person, up to a limit.

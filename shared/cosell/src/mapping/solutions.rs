@@ -120,8 +120,8 @@ impl SolutionTable {
         format!("{},modifiedon", self.opportunity_column())
     }
 
-    /// The part of `$expand` that reads the rows with their opportunity. Rows of every state: an id of ours may stand on
-    /// a row that does not count any more.
+    /// The part of `$expand` that reads the rows with their opportunity. Rows of every state: one that does not count any
+    /// more is activated again, rather than made anew beside it.
     pub(super) fn expansion(&self) -> String {
         let Self {
             list,

@@ -232,17 +232,24 @@ pub fn unfilled(rows: &[SolutionRow]) -> Vec<Finding> {
         .collect()
 }
 
-/// The keys to remember of the rows that were read.
+/// The keys to remember of the rows that were read: those that count. Rows out of use pile up, and would crowd them out.
 #[must_use]
 pub fn keys(row: &Row, mapping: &Mapping) -> Vec<Uuid> {
-    remembered(mapping.solution_rows(row).iter().map(|row| row.key).collect())
+    let rows = mapping.solution_rows(row);
+    remembered(rows.iter().filter(|row| row.is_active).map(|row| row.key).collect())
 }
 
 /// The keys once these requests are done.
 #[must_use]
 pub fn keys_after(keys: &[Uuid], requests: &[SolutionRequest]) -> Vec<Uuid> {
     let mut keys: BTreeSet<Uuid> = keys.iter().copied().collect();
-    keys.extend(requests.iter().map(SolutionRequest::key));
+    for request in requests {
+        if request.adds() {
+            keys.insert(request.key());
+        } else {
+            keys.remove(&request.key());
+        }
+    }
     remembered(keys)
 }
 
