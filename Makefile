@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
-	register ping doctor attention show resync accept decline restore link unlink backfill prove fuzz tools binaries format lints docs examples policy environment
+	register ping doctor attention show resync accept decline restore link unlink backfill prove matrix fuzz tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
@@ -71,6 +71,9 @@ prove: tools ## play 200,000 lives of deals with every mishap, print what came o
 	@[ -z "$(ENV)" ] || { echo "make prove needs no ENV; the test event of a deployment is: make ping ENV=$(ENV)" >&2; exit 2; }
 	@mkdir -p target/prove
 	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json cargo run -q --profile prove -p prove
+
+matrix: binaries ## break every request of every flow in every way (most of an hour); FLOW=, MISHAP=, REQUEST=n for a part
+	cargo test -q -p cosell-tests --test crashes -- --ignored --nocapture
 
 fuzz: tools ## show every reader of foreign bytes 20,000 spoilt documents (ten minutes); CASES=n as many
 	@CASES=$(or $(CASES),20000) cargo test -q $(READERS) foreign:: -- --nocapture >/dev/null

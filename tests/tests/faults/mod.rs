@@ -1,0 +1,574 @@
+//! One request of one flow goes wrong: the flows, the ways, and what has to be true in the end.
+//!
+//! A flow is played once without a fault, which tells its requests. Then it is played again for every one of them, each
+//! time in a world of its own, with that request broken. Guarantee shown: whichever request it was, there is one deal in
+//! the end, both sides say the same, the vendors carried out no more writes than without the fault, and nothing is left
+//! open in the ledger.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use cosell_tests::partner_center::InboundDeal;
+use cosell_tests::switchboard::{Exchange, Fault};
+use cosell_tests::world::{Setup, Sharing, World};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::common::{Effects, assert_in_step, effects_since, shape};
+
+/// How long deliveries and messages of one step may take: several requests that are withheld, one behind the other.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long an answer is withheld: longer than any client of ours waits for one.
+const STALL: Duration = Duration::from_secs(25);
+
+/// What happens in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Microsoft sends a co-sell deal, which waits for an answer.
+    InboundCreate,
+    /// A user of the portal makes a deal.
+    PortalCreate,
+    /// A seller shares a deal and asks Microsoft for help.
+    CosellCreate,
+    /// A seller changes a shared deal.
+    TowardPartnerCenter,
+    /// A user of the portal changes a shared deal.
+    TowardDynamics,
+    /// A user of the portal puts two solutions into the place of one: rows are created and one is deleted.
+    SolutionsTowardDynamics,
+    /// A seller adds a row for a solution and deletes another.
+    SolutionsTowardPartnerCenter,
+    /// A seller wins a shared deal.
+    WonTowardPartnerCenter,
+    /// A user of the portal closes a shared deal as won.
+    WonTowardDynamics,
+}
+
+impl Flow {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::InboundCreate,
+        Self::PortalCreate,
+        Self::CosellCreate,
+        Self::TowardPartnerCenter,
+        Self::TowardDynamics,
+        Self::SolutionsTowardDynamics,
+        Self::SolutionsTowardPartnerCenter,
+        Self::WonTowardPartnerCenter,
+        Self::WonTowardDynamics,
+    ];
+}
+
+/// How a request goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// It is carried out, and the process is killed before it learns so.
+    Killed,
+    /// The connection is cut before it is seen.
+    Refused,
+    /// It is carried out, and the connection is cut before the answer.
+    Dropped,
+    /// It is answered 429, one second to wait.
+    Throttled,
+    /// It is answered 503, and so are the next three: longer than a call is repeated for.
+    Unavailable,
+    /// It is answered 500, once.
+    Broken,
+    /// It is carried out, and the answer is withheld until nobody waits for it any more.
+    Stalled,
+}
+
+impl Mishap {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Killed,
+        Self::Refused,
+        Self::Dropped,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::Broken,
+        Self::Stalled,
+    ];
+
+    /// Worlds that run at once: while one waits, the others use the machine.
+    const fn worlds(self) -> usize {
+        match self {
+            Self::Stalled => 24,
+            _ => 4,
+        }
+    }
+
+    fn fault(self, world: &World) -> Fault {
+        match self {
+            Self::Killed => Fault::RunAfterApply(world.sync.kill_switch()),
+            Self::Refused => Fault::Refuse,
+            Self::Dropped => Fault::DropAfterApply,
+            Self::Throttled => answer(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "1")]),
+            Self::Unavailable => answer(StatusCode::SERVICE_UNAVAILABLE, &[]),
+            Self::Broken => answer(StatusCode::INTERNAL_SERVER_ERROR, &[]),
+            Self::Stalled => Fault::Stall(STALL),
+        }
+    }
+
+    /// How many requests in a row go wrong.
+    const fn times(self) -> usize {
+        match self {
+            Self::Killed | Self::Refused | Self::Dropped | Self::Throttled | Self::Broken | Self::Stalled => 1,
+            Self::Unavailable => 4,
+        }
+    }
+}
+
+/// An answer that the vendor gives instead of doing what it was asked for.
+fn answer(status: StatusCode, headers: &[(&'static str, &str)]) -> Fault {
+    let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    Fault::Answer {
+        status,
+        headers: headers
+            .chain([("content-type", "application/json".to_owned())])
+            .collect(),
+        body: json!({ "error": { "code": status.as_str(), "message": "Not now." } }).to_string(),
+    }
+}
+
+/// Whether `sync` made this request: everything but the webhook's one message and its certificates.
+pub(crate) fn is_of_sync(exchange: &Exchange) -> bool {
+    match exchange.api {
+        "entra" | "partner_center" | "dataverse" => !exchange.target.starts_with("/_control"),
+        "aws" => exchange
+            .headers
+            .get("x-amz-target")
+            .is_some_and(|target| target != "AmazonSQS.SendMessage"),
+        _ => false,
+    }
+}
+
+/// A world in which a flow can begin.
+struct Stage {
+    flow: Flow,
+    world: World,
+    /// The deal, where the flow begins with one: opportunity and referral.
+    deal: Option<(String, String)>,
+    /// Where the flow began.
+    mark: u64,
+}
+
+impl Stage {
+    async fn set(flow: Flow) -> Self {
+        // One worker: the same requests come in the same order every time.
+        let world = World::start_with(Setup {
+            workers: 1,
+            ..Setup::default()
+        })
+        .await
+        .unwrap();
+        let deal = match flow {
+            Flow::InboundCreate | Flow::PortalCreate | Flow::CosellCreate => None,
+            Flow::TowardPartnerCenter | Flow::WonTowardPartnerCenter => {
+                let opportunity = world.seller_enters(&Sharing::default());
+                world.settle().await;
+                Some((opportunity.clone(), world.referral_of(&opportunity)))
+            }
+            Flow::TowardDynamics
+            | Flow::SolutionsTowardDynamics
+            | Flow::SolutionsTowardPartnerCenter
+            | Flow::WonTowardDynamics => {
+                let referral = world.portal_creates(&json!({}));
+                world.settle().await;
+                Some((world.opportunity_of(&referral), referral))
+            }
+        };
+        let mark = world.switchboard.mark();
+        Self {
+            flow,
+            world,
+            deal,
+            mark,
+        }
+    }
+
+    /// Somebody does something.
+    fn act(&mut self) {
+        let world = &self.world;
+        match (self.flow, &self.deal) {
+            (Flow::TowardPartnerCenter, Some((opportunity, _))) => {
+                let change = json!({ "estimatedvalue": 131_000.25, "description": "Sixty vans by now." });
+                world.seller_edits(opportunity, &change);
+            }
+            (Flow::TowardDynamics, Some((_, referral))) => {
+                let change = json!({ "details": { "dealValue": 12_500, "notes": "Two sites more." } });
+                world.portal_edits(referral, change);
+            }
+            (Flow::SolutionsTowardDynamics, Some((_, referral))) => {
+                world.portal_edits(referral, in_the_place_of_one());
+            }
+            (Flow::SolutionsTowardPartnerCenter, Some((opportunity, _))) => {
+                for row in world.solution_rows(opportunity) {
+                    world.seller_deletes(&text(&row, "cosell_dealsolutionid"));
+                }
+                let row = json!({ "cosell_name": "Crates", "cosell_solutionid": "SOL-40001-CRT" });
+                world.seller_adds_solution(opportunity, &row);
+            }
+            (Flow::WonTowardPartnerCenter, Some((opportunity, _))) => world.seller_wins(opportunity),
+            (Flow::WonTowardDynamics, Some((_, referral))) => {
+                world.portal_edits(referral, json!({ "status": "Closed", "substatus": "Won" }));
+            }
+            (Flow::CosellCreate, _) => {
+                let opportunity = world.seller_enters(&Sharing::default());
+                self.deal = Some((opportunity, String::new()));
+            }
+            (Flow::PortalCreate, _) => {
+                let referral = world.portal_creates(&json!({}));
+                self.deal = Some((String::new(), referral));
+            }
+            (
+                Flow::InboundCreate
+                | Flow::TowardPartnerCenter
+                | Flow::TowardDynamics
+                | Flow::SolutionsTowardDynamics
+                | Flow::SolutionsTowardPartnerCenter
+                | Flow::WonTowardPartnerCenter
+                | Flow::WonTowardDynamics,
+                _,
+            ) => {
+                let sent = world.microsoft_sends(&InboundDeal::default());
+                self.deal = Some((String::new(), sent.referral));
+            }
+        }
+    }
+
+    /// From what somebody did to rest, always by the same steps: events, both polls, and the second look that follows.
+    async fn run(&self) {
+        self.work_off().await;
+        self.is_due().await;
+        // A deal of the portal is seen at once; a deal of the CRM is found by the first poll, and its echo by the third.
+        let runs: &[&str] = match self.flow {
+            Flow::InboundCreate
+            | Flow::PortalCreate
+            | Flow::TowardDynamics
+            | Flow::SolutionsTowardDynamics
+            | Flow::WonTowardDynamics => &["poll-dynamics", "poll-partner-center"],
+            Flow::CosellCreate
+            | Flow::TowardPartnerCenter
+            | Flow::SolutionsTowardPartnerCenter
+            | Flow::WonTowardPartnerCenter => &["poll-dynamics", "poll-partner-center", "poll-dynamics"],
+        };
+        for run in runs {
+            // A poll that is killed is left to the next, as the scheduler leaves it.
+            let _ = self.world.invoke(json!({ "run": run })).await;
+            self.work_off().await;
+            self.is_due().await;
+        }
+    }
+
+    /// Waits until the next poll takes up all that is due.
+    async fn is_due(&self) {
+        self.world
+            .until("what is due has come", |world| is_past(world, world.clock.now()))
+            .await;
+    }
+
+    async fn work_off(&self) {
+        let world = &self.world;
+        assert!(
+            world.partner_center.quiet(PATIENCE).await,
+            "a delivery hangs; {}",
+            world.state_of_affairs()
+        );
+        assert!(
+            world.source.idle(PATIENCE).await,
+            "a message hangs; {}",
+            world.state_of_affairs()
+        );
+    }
+
+    fn requests(&self) -> Vec<Exchange> {
+        self.world
+            .switchboard
+            .since(self.mark)
+            .into_iter()
+            .filter(is_of_sync)
+            .collect()
+    }
+
+    /// Exactly one deal, in step, and what was done at the vendors for it.
+    fn look(&self) -> Effects {
+        let world = &self.world;
+        let (opportunities, referrals) = (world.dataverse.opportunities(), world.partner_center.referrals());
+        assert_eq!(
+            opportunities.len(),
+            1,
+            "opportunities: {opportunities:#?}\n{}",
+            world.state_of_affairs()
+        );
+        for table in ["accounts", "contacts"] {
+            let rows = world.dataverse.rows(table);
+            assert_eq!(rows.len(), 1, "{table}: {rows:#?}\n{}", world.state_of_affairs());
+        }
+        let (own, halves): (Vec<&Value>, Vec<&Value>) = referrals
+            .iter()
+            .partition(|referral| referral["organizationName"] != "Microsoft");
+        assert_eq!(own.len(), 1, "own referrals: {own:#?}\n{}", world.state_of_affairs());
+        let (opportunity, referral) = (text(&opportunities[0], "opportunityid"), text(own[0], "id"));
+        assert_in_step(world, &opportunity, &referral);
+        if matches!(
+            self.flow,
+            Flow::InboundCreate | Flow::CosellCreate | Flow::TowardPartnerCenter
+        ) {
+            assert_eq!(
+                halves.len(),
+                1,
+                "Microsoft's halves: {halves:#?}\n{}",
+                world.state_of_affairs()
+            );
+            assert_eq!(halves[0]["engagementId"], own[0]["engagementId"]);
+        }
+        let link = world.link_of(&opportunity).unwrap_or_default();
+        assert_eq!(world.links().len(), 1, "links: {}", Value::from(world.links()));
+        match self.flow {
+            Flow::TowardPartnerCenter => assert_eq!(own[0]["details"]["dealValue"], json!(131_000.25)),
+            Flow::TowardDynamics => assert_eq!(opportunities[0]["estimatedvalue"], json!(12_500.0)),
+            Flow::InboundCreate => {
+                let told = &opportunities[0]["cosell_microsoftcrmid"];
+                assert_eq!(
+                    told,
+                    "7-4SIMULATED1",
+                    "Microsoft's id of the deal; {}",
+                    world.state_of_affairs()
+                );
+            }
+            Flow::SolutionsTowardDynamics | Flow::SolutionsTowardPartnerCenter => {
+                let rows = world.solution_rows(&opportunity);
+                let expected = if self.flow == Flow::SolutionsTowardDynamics {
+                    2
+                } else {
+                    1
+                };
+                assert_eq!(rows.len(), expected, "{rows:#?}\n{}", world.state_of_affairs());
+            }
+            Flow::WonTowardPartnerCenter | Flow::WonTowardDynamics => {
+                assert_eq!(own[0]["substatus"], "Won");
+                assert_eq!(
+                    opportunities[0]["statecode"],
+                    json!(1),
+                    "won: {}",
+                    world.state_of_affairs()
+                );
+            }
+            Flow::PortalCreate | Flow::CosellCreate => {}
+        }
+        if matches!(
+            self.flow,
+            Flow::InboundCreate | Flow::CosellCreate | Flow::TowardPartnerCenter
+        ) {
+            assert_eq!(
+                link["microsoft"],
+                halves[0]["id"],
+                "Microsoft's half is linked; {}",
+                world.state_of_affairs()
+            );
+        }
+        self.look_at_the_audit(&opportunities[0]);
+        effects_since(world, self.mark)
+    }
+
+    /// Whatever went wrong in between: what was done is on record, and the seller was told.
+    fn look_at_the_audit(&self, row: &Value) {
+        let world = &self.world;
+        let (codes, trail) = (world.audited_codes(), text(row, "cosell_audit"));
+        let is_told = |code: &str, words: &str| {
+            assert!(
+                codes.iter().any(|found| found == code),
+                "audited {code}: {codes:?} {}",
+                world.state_of_affairs()
+            );
+            assert!(
+                trail.contains(words),
+                "the seller is told {words:?}: {trail:?} {}",
+                world.state_of_affairs()
+            );
+        };
+        match self.flow {
+            Flow::InboundCreate | Flow::PortalCreate => is_told("created", "the opportunity was created"),
+            Flow::CosellCreate => {
+                is_told("created", "the deal was shared");
+                is_told("microsoft_invited", "Microsoft was asked for help");
+            }
+            Flow::SolutionsTowardDynamics | Flow::SolutionsTowardPartnerCenter => {
+                let told = codes.iter().any(|code| code == "carried");
+                assert!(told, "{codes:?} {}", world.state_of_affairs());
+            }
+            Flow::TowardPartnerCenter
+            | Flow::TowardDynamics
+            | Flow::WonTowardPartnerCenter
+            | Flow::WonTowardDynamics => {
+                let records = world.audit();
+                let changes = records
+                    .iter()
+                    .filter_map(|record| record["changes"].as_array())
+                    .flatten();
+                let fields: Vec<String> = changes.map(|change| text(change, "field")).collect();
+                let is_closing = matches!(self.flow, Flow::WonTowardPartnerCenter | Flow::WonTowardDynamics);
+                let expected: &[&str] = if is_closing { &["stage"] } else { &["notes", "value"] };
+                for field in expected {
+                    let times = fields.iter().filter(|found| found == field).count();
+                    assert_eq!(
+                        times,
+                        1,
+                        "audited changes of {field}: {fields:?} {}",
+                        world.state_of_affairs()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What a user of the portal changes when two other solutions take the place of the one of the deal.
+fn in_the_place_of_one() -> Value {
+    let solution = |id: &str| json!({ "id": id, "name": id, "type": "Name", "publisherName": "Aldermoor" });
+    json!({ "details": { "requirements": { "solutions": [solution("SOL-40002-BXS"), solution("SOL-40003-LDS")] } } })
+}
+
+/// Whether nothing is due in the future.
+fn is_past(world: &World, now: Timestamp) -> bool {
+    let links = world.links();
+    let mut dates = links
+        .iter()
+        .filter_map(|link| link["due"]["at"].as_str()?.parse::<Timestamp>().ok());
+    dates.all(|at| at <= now)
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_default().to_owned()
+}
+
+/// One request of one flow goes wrong.
+#[derive(Clone)]
+struct Case {
+    flow: Flow,
+    mishap: Mishap,
+    /// The how many-th request it is, from 0.
+    position: usize,
+    /// Which requests are counted.
+    counted: fn(&Exchange) -> bool,
+    /// What the request was without a fault.
+    request: String,
+    /// What is to be done at the vendors, and how often.
+    effects: Effects,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?}, request {} ({}) {:?}",
+            self.flow,
+            self.position + 1,
+            self.request,
+            self.mishap
+        )
+    }
+}
+
+impl Case {
+    async fn play(self) {
+        let mut stage = Stage::set(self.flow).await;
+        let fault = self.mishap.fault(&stage.world);
+        stage
+            .world
+            .switchboard
+            .plan(self.position, self.mishap.times(), fault, self.counted);
+        stage.act();
+        stage.run().await;
+        // A killed poll keeps the others out until its lease ends.
+        stage.world.let_leases_lapse();
+        stage.world.settle().await;
+        let effects = stage.look();
+        assert_eq!(effects.business, self.effects.business, "what the vendors carried out");
+        // Telling the seller the same again is harmless: the columns are ours, and every request stands on a version.
+        let told = effects.display.saturating_sub(self.effects.display);
+        assert!(told <= 2, "the seller was told {told} times more: {effects:#?}");
+        stage.world.close().await;
+    }
+}
+
+/// What came of a flow whose requests were broken, one by one.
+pub(crate) struct Tried {
+    /// How often it was played with a fault.
+    pub(crate) cases: usize,
+    /// Those that did not end as they should.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Plays a flow once without a fault, then again for each of its requests that is `counted`, broken; or for the
+/// `only` one, counted from 1. Tells what came of it, and why a case failed.
+pub(crate) async fn try_each_request(
+    flow: Flow,
+    mishap: Mishap,
+    counted: fn(&Exchange) -> bool,
+    only: Option<usize>,
+) -> Tried {
+    let began = Instant::now();
+    let mut stage = Stage::set(flow).await;
+    stage.act();
+    stage.run().await;
+    let requests: Vec<Exchange> = stage.requests().into_iter().filter(counted).collect();
+    stage.world.settle().await;
+    let effects = stage.look();
+    assert!(!effects.business.is_empty(), "a flow that does something");
+    stage.world.close().await;
+
+    let asked_for = |position: &usize| only.is_none_or(|only| only == position + 1);
+    let positions = requests.iter().enumerate().filter(|(position, _)| asked_for(position));
+    let mut cases = positions.map(|(position, request)| Case {
+        flow,
+        mishap,
+        position,
+        counted,
+        request: shape(request),
+        effects: effects.clone(),
+    });
+    let mut running = JoinSet::new();
+    let mut names = BTreeMap::new();
+    let mut failed = Vec::new();
+    loop {
+        while running.len() < mishap.worlds()
+            && let Some(case) = cases.next()
+        {
+            let name = case.to_string();
+            names.insert(running.spawn(case.play()).id().to_string(), name);
+        }
+        match running.join_next().await {
+            None => break,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                let name = names.get(&error.id().to_string()).cloned().unwrap_or_default();
+                failed.push(name.clone());
+                println!("{name}: {}", said(error.into_panic().as_ref()));
+            }
+        }
+    }
+    println!(
+        "{flow:?} {mishap:?}: {} requests, {} cases, {} failed, {} s",
+        requests.len(),
+        names.len(),
+        failed.len(),
+        began.elapsed().as_secs()
+    );
+    Tried {
+        cases: names.len(),
+        failed,
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
