@@ -233,6 +233,8 @@ pub struct Reconcile<'p> {
     /// An opportunity takes the place of a lead.
     succession: Succession,
     created: bool,
+    /// What this run has written and not committed.
+    landed: Vec<Change>,
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
     written: bool,
@@ -286,6 +288,7 @@ impl<'p> Reconcile<'p> {
             holds_intent: false,
             succession: Succession::default(),
             created: false,
+            landed: Vec::new(),
             refused: Vec::new(),
             written: false,
             has_announced_order: false,
@@ -737,13 +740,17 @@ impl<'p> Reconcile<'p> {
         }
     }
 
-    /// A run before this one announced a write and did not live to commit it: what landed of it is told now. Returns
-    /// whether solutions toward Dynamics are among it.
+    /// A write was announced and not committed, by a run that died or by this one, which had to start over: what landed of
+    /// it is told now. Returns whether solutions toward Dynamics are among it.
     fn tell_announced(&self, draft: &mut Draft) -> bool {
         let mapping = &*self.rules(draft.before());
         let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
         let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
         let landed = draft.note_announced(|change| {
+            // Whatever has become of it since.
+            if self.landed.contains(change) {
+                return Some(change.clone());
+            }
             let now = match change.side {
                 Side::PartnerCenter => &referral,
                 Side::Dynamics => &opportunity,
@@ -1206,6 +1213,7 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done => {
                 self.written |= draft.has_written();
+                self.landed.clear();
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
                     self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
@@ -1263,17 +1271,15 @@ impl<'p> Reconcile<'p> {
 
     fn acted(&mut self, mut draft: Box<Draft>, answer: Answer) {
         match answer {
-            Answer::Stale | Answer::Gone => self.restart(Some(draft.known_link())),
+            Answer::Stale | Answer::Gone => self.start_over(&draft),
             Answer::Exists if draft.key_in_question().is_some() => {
                 // Ours, from a run that died, if the next read shows it; else it stands on a row of another deal.
                 let key = draft.key_in_question();
                 let is_news = self.in_question != key || key.is_some_and(|key| self.taken.insert(key));
                 self.in_question = key;
-                if is_news && self.taken.len() < MOST_TAKEN {
-                    self.look_again(Some(draft.known_link()));
-                } else {
-                    self.restart(Some(draft.known_link()));
-                }
+                self.restarts += u32::from(!is_news || self.taken.len() >= MOST_TAKEN);
+                self.landed.extend(draft.landed());
+                self.look_again(Some(draft.known_link()));
             }
             Answer::Failed(fault)
                 if fault.class == Class::Permanent && !fault.in_doubt && draft.solution_in_question().is_some() =>
@@ -1286,7 +1292,7 @@ impl<'p> Reconcile<'p> {
                 self.phase = Phase::Acting(draft);
             }
             Answer::Failed(fault) => match (fault.class, draft.fields_of_last()) {
-                (Class::Conflict, _) => self.restart(Some(draft.known_link())),
+                (Class::Conflict, _) => self.start_over(&draft),
                 (Class::Permanent, Some(fields)) if !fields.is_empty() => {
                     // Find out which of the fields it is: each is sent by itself, then the refused ones are left out.
                     match <[Field; 1]>::try_from(fields) {
@@ -1299,7 +1305,7 @@ impl<'p> Reconcile<'p> {
                             return;
                         }
                     }
-                    self.restart(Some(draft.known_link()));
+                    self.start_over(&draft);
                 }
                 _ => self.failed_write(&mut draft, fault),
             },
@@ -1418,6 +1424,12 @@ impl<'p> Reconcile<'p> {
         self.phase = Phase::Committing(Box::new(noted));
     }
 
+    /// Starts over behind writes of which this run knows the answers.
+    fn start_over(&mut self, draft: &Draft) {
+        self.landed.extend(draft.landed());
+        self.restart(Some(draft.known_link()));
+    }
+
     /// Starts over with what the ledger says now; gives up for the moment after a few times.
     fn restart(&mut self, link: Option<Link>) {
         self.restarts += 1;
@@ -1450,6 +1462,7 @@ impl<'p> Reconcile<'p> {
             };
         }
         if link.is_none() {
+            self.landed.clear();
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
             self.subject = self.trigger.hint.subject;
         }

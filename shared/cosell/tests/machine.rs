@@ -1249,11 +1249,27 @@ fn who_replaces_what_this_run_has_written_has_seen_it() {
     edit_referral(&mut world, referral, |referral| {
         referral.notes = Some("Portal's".to_owned())
     });
+    // And once more.
+    let announced = world.find(Subject::Referral(referral)).unwrap().version;
+    while world.find(Subject::Referral(referral)).unwrap().version == announced {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    edit_row(&mut world, opportunity, "estimatedvalue", number(4712));
     world.finish(&mut run);
     world.settle();
     assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
-    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
-    assert!(!changes.any(|change| change.lost), "nobody competed");
+    let changes: Vec<_> = world.audit.iter().flat_map(|entry| &entry.changes).collect();
+    assert!(!changes.iter().any(|change| change.lost), "nobody competed");
+    // What was replaced at once had been written all the same.
+    let notes = changes.iter().filter(|change| change.field == Field::Notes);
+    let written: Vec<(Side, String)> = notes.map(|change| (change.side, change.new.to_string())).collect();
+    assert_eq!(
+        written,
+        [
+            (Side::PartnerCenter, "Seller's".to_owned()),
+            (Side::Dynamics, "Portal's".to_owned())
+        ]
+    );
     world.assert_in_step(1);
 }
 

@@ -182,6 +182,15 @@ impl Draft {
         self.unwritten.clone_from(&self.planned_fields);
     }
 
+    /// What was written of what is announced.
+    pub(super) fn landed(&self) -> impl Iterator<Item = Change> {
+        let changes = self.changes.iter().cloned();
+        changes.filter(|change| {
+            let key = (change.side, change.field);
+            self.planned_fields.contains(&key) && !self.unwritten.contains(&key)
+        })
+    }
+
     /// What both sides agree on so far: fields that are still to be written, and fields of which something is still to
     /// be said, stay as they were.
     fn base_so_far(&self) -> Option<Base> {
