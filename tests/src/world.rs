@@ -149,7 +149,8 @@ pub struct World {
     /// What feeds the queue to `sync`.
     pub source: EventSource,
     schedules: Vec<Schedule>,
-    tolerated: Vec<&'static str>,
+    /// APIs that may refuse requests, and the part of a target to which that is limited.
+    tolerated: Vec<(&'static str, &'static str)>,
     /// What the secrets hold, or are to hold: name and value.
     secrets: [(&'static str, Value); 2],
     client: reqwest::Client,
@@ -468,7 +469,12 @@ impl World {
 
     /// A vendor may refuse requests in this world: an error status of this API is part of the scenario.
     pub fn tolerate(&mut self, api: &'static str) {
-        self.tolerated.push(api);
+        self.tolerate_at(api, "");
+    }
+
+    /// The same, but only of requests whose target contains this.
+    pub fn tolerate_at(&mut self, api: &'static str, target: &'static str) {
+        self.tolerated.push((api, target));
     }
 
     /// Writes to a vendor since a mark of the switchboard.
@@ -508,7 +514,10 @@ impl World {
             .switchboard
             .since(0)
             .iter()
-            .filter(|exchange| !self.tolerated.contains(&exchange.api))
+            .filter(|exchange| {
+                let mut tolerated = self.tolerated.iter();
+                !tolerated.any(|(api, target)| *api == exchange.api && exchange.target.contains(target))
+            })
             .filter(|exchange| ["partner_center", "registration", "dataverse", "entra"].contains(&exchange.api))
             .filter(|exchange| !exchange.target.starts_with("/_control"))
             .filter(|exchange| {
