@@ -4,6 +4,7 @@
 //! next is the machine's. Guarantee: the vendors' request ids of a run end up in the audit that the run writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cosell::deal::Side;
 use cosell::fault::Fault;
@@ -27,6 +28,9 @@ use crate::partner_center::{PartnerCenter, Patched};
 
 /// Calls a run may make at most; far above what any deal needs, so only a mistake of ours can reach it.
 const MOST_CALLS: u32 = 100;
+
+/// What a run keeps of its time when it waits for another.
+const RESERVE: Duration = Duration::from_secs(5);
 
 /// One look at one deal.
 #[derive(Debug)]
@@ -217,7 +221,8 @@ impl Clients<'_> {
             Call::FindEngagement(id) => Answer::Link(self.ledger.find_engagement(id).await?.map(Box::new)),
             Call::ReadLink(id) => Answer::Link(self.ledger.get(id).await?.map(Box::new)),
             Call::Wait(time) => {
-                tokio::time::sleep(time.unsigned_abs()).await;
+                let left = self.run.deadline().left().saturating_sub(RESERVE);
+                tokio::time::sleep(time.unsigned_abs().min(left)).await;
                 Answer::Done
             }
             Call::ReadReferral(id) => Answer::Referral(self.partner_center.get(id).await?.map(Box::new)),
