@@ -924,6 +924,15 @@ impl<'p> Reconcile<'p> {
         link.base.is_some() && link.mapping_version != self.policy.mapping.version
     }
 
+    /// Whether a referral is shown in an older state than before, and may still be shown in its newest. What is shown again
+    /// and again is what there is, whatever its date.
+    fn is_outdated(&self, referral: &Referral) -> bool {
+        self.link.as_ref().and_then(Option::as_ref).is_some_and(|link| {
+            let tries = link.due.as_ref().map_or(0, |due| due.attempts);
+            link.is_outdated(referral) && usize::try_from(tries).is_ok_and(|tries| tries < WAITS.len())
+        })
+    }
+
     /// Whether the referral just read is older than the hint says it should be.
     fn is_stale(&self, link: &Link) -> bool {
         let (Subject::Referral(id), Some(changed_at), Some(referral)) =
@@ -1117,13 +1126,9 @@ impl<'p> Reconcile<'p> {
                 self.stub = kept.map(|link| *link).or(self.stub.take());
             }
             (Call::ReadReferral(id), Answer::Referral(found)) => {
-                let link = self.link.as_ref().and_then(Option::as_ref);
                 if self.is_microsofts_half(id) {
                     self.microsoft = Sight::read(found)
-                } else if found
-                    .as_deref()
-                    .is_some_and(|found| link.is_some_and(|link| link.is_outdated(found)))
-                {
+                } else if found.as_deref().is_some_and(|found| self.is_outdated(found)) {
                     self.fail(outdated(id), None);
                 } else {
                     self.referral = Sight::read(found)

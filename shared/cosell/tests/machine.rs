@@ -1335,6 +1335,35 @@ fn what_was_seen_newer_before_is_no_news() {
 }
 
 #[test]
+fn what_is_shown_again_and_again_is_what_there_is() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    // A version that nobody knows, older by its date than the one that was seen.
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Portal's".to_owned());
+        referral.updated -= SignedDuration::from_hours(1);
+    });
+    let event = from_referral(referral, Cause::ReferralUpdated);
+    assert_eq!(world.deliver(&event).outcome, Outcome::Due);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
+    world.assert_in_step(1);
+}
+
+#[test]
+fn a_known_version_is_current_whatever_its_date() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.referrals.get_mut(&referral).unwrap().updated -= SignedDuration::from_hours(1);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let hint = from_referral(referral, Cause::Compare);
+    assert_eq!(world.deliver(&hint).outcome, Outcome::Written);
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
+}
+
+#[test]
 fn what_was_read_before_its_link_was_found_is_read_again() {
     let Story {
         mut world, hint, other, ..
