@@ -74,6 +74,8 @@ pub enum Fault {
         /// Body to give.
         body: String,
     },
+    /// The simulator applies the request; its answer is replaced by this status without a body.
+    AnswerAfterApply(StatusCode),
     /// The answer is withheld for this long after the request was applied.
     Stall(Duration),
     /// The simulator applies the request, then this runs (it may kill the client's process), then the connection is cut.
@@ -86,6 +88,7 @@ impl fmt::Debug for Fault {
             Self::Refuse => "refuse",
             Self::DropAfterApply => "drop after apply",
             Self::Answer { .. } => "answer",
+            Self::AnswerAfterApply(_) => "answer after apply",
             Self::Stall(_) => "stall",
             Self::RunAfterApply(_) => "run after apply",
         })
@@ -107,6 +110,8 @@ struct Planned {
 struct State {
     exchanges: Vec<Exchange>,
     faults: Vec<Planned>,
+    /// Numbers of the requests that met a fault.
+    broken: Vec<u64>,
 }
 
 /// Shared by all simulators of one world. Cheap to clone.
@@ -147,6 +152,14 @@ impl Switchboard {
             .filter(|planned| planned.times > 0)
             .map(|planned| format!("{:?}", planned.fault))
             .collect()
+    }
+
+    /// The requests that met a fault, in order of arrival.
+    #[must_use]
+    pub fn broken(&self) -> Vec<Exchange> {
+        let state = self.state();
+        let met = |exchange: &&Exchange| state.broken.contains(&exchange.number);
+        state.exchanges.iter().filter(met).cloned().collect()
     }
 
     /// Forgets all faults that are still planned.
@@ -192,6 +205,9 @@ impl Switchboard {
             planned.times -= 1;
             fault = Some(planned.fault.clone());
             break;
+        }
+        if fault.is_some() {
+            state.broken.push(number);
         }
         state.exchanges.push(exchange);
         (number, fault)
@@ -268,7 +284,8 @@ impl Switchboard {
                 self.end(number, *status, Bytes::from(body.clone()));
                 return answer.body(Body::from(body.clone())).map_err(|_| Cut);
             }
-            Some(Fault::DropAfterApply | Fault::Stall(_) | Fault::RunAfterApply(_)) | None => {}
+            Some(Fault::DropAfterApply | Fault::AnswerAfterApply(_) | Fault::Stall(_) | Fault::RunAfterApply(_))
+            | None => {}
         }
         let answer = router
             .oneshot(Request::from_parts(parts, Body::from(body)))
@@ -279,6 +296,10 @@ impl Switchboard {
         self.end(number, parts.status, body.clone());
         match fault {
             Some(Fault::DropAfterApply) => return Err(Cut),
+            Some(Fault::AnswerAfterApply(status)) => {
+                // On record stays what the simulator did.
+                return Response::builder().status(status).body(Body::empty()).map_err(|_| Cut);
+            }
             Some(Fault::RunAfterApply(run)) => {
                 run();
                 return Err(Cut);

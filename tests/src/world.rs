@@ -64,6 +64,8 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
     /// Copies of `sync` that work at once.
     pub workers: usize,
+    /// Copies of `webhook` that work at once.
+    pub receivers: usize,
     /// Whether the webhook is registered from the start.
     pub registered: bool,
     /// Whether Dynamics 365 is as Microsoft delivers it, without the columns, the key and the table of the solution.
@@ -83,6 +85,7 @@ impl Default for Setup {
             polls: None,
             settings: Vec::new(),
             workers: 2,
+            receivers: 2,
             registered: true,
             plain_crm: false,
             empty_secrets: false,
@@ -297,7 +300,7 @@ impl World {
                 ("ISSUER_HOSTS", partner_center.certificate_host()),
                 ("TRUST_ANCHORS_FILE", anchors.display().to_string()),
             ]),
-            2,
+            setup.receivers,
         );
         let gateway = Gateway::start(at(gateway_port), webhook.clone())
             .await

@@ -1,7 +1,8 @@
-//! Every single request of `sync` goes wrong once: its process is killed, the connection is cut, the vendor has no time.
+//! Every single request goes wrong once: its process is killed, the connection is cut, the vendor has no time.
 //!
-//! Most tests here are the share of all cases that fits into every run; `make matrix` plays every request of every flow,
-//! broken in every way. It takes the better part of an hour. `FLOW`, `MISHAP` and `REQUEST` (from 1) choose a part of it.
+//! Most tests here are the share of all cases that fits into every run; `make matrix` plays every request of `sync` and of
+//! `webhook` in every flow, broken in every way. It takes most of an hour. `FLOW`, `MISHAP`, `FUNCTION` and `REQUEST` (from
+//! 1) choose a part of it.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 #![expect(
     clippy::print_stdout,
@@ -15,7 +16,7 @@ use std::fmt::Debug;
 
 use cosell_tests::switchboard::Exchange;
 
-use self::faults::{Flow, Mishap, is_of_sync, try_each_request};
+use self::faults::{Caller, Flow, Mishap, is_of_sync, try_each_request};
 
 /// Whether `sync` asked a vendor, who may throttle.
 fn is_to_a_vendor(exchange: &Exchange) -> bool {
@@ -136,9 +137,11 @@ async fn every_fault_at_every_request_ends_in_the_same_world() {
     let (mut cases, mut failed) = (0, Vec::new());
     for flow in chosen("FLOW", &Flow::ALL) {
         for mishap in chosen("MISHAP", &Mishap::ALL) {
-            let tried = try_each_request(flow, mishap, is_of_sync, only).await;
-            cases += tried.cases;
-            failed.extend(tried.failed);
+            for caller in chosen("FUNCTION", &Caller::ALL) {
+                let tried = try_each_request(flow, mishap, caller.requests(), only).await;
+                cases += tried.cases;
+                failed.extend(tried.failed);
+            }
         }
     }
     println!("{cases} cases, {} failed", failed.len());

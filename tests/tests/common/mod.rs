@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Choice of the sync state column that says "in step".
-const SYNCED: i64 = 727_000_001;
+pub(crate) const SYNCED: i64 = 727_000_001;
 
 /// A link between the two, nothing open on it, and both sides equal in every field they share.
 #[track_caller]
