@@ -190,6 +190,16 @@ pub struct Etags {
     pub opportunity: Option<Etag>,
 }
 
+impl Etags {
+    /// The version of a side's record is not known any more.
+    pub fn forget(&mut self, side: Side) {
+        match side {
+            Side::PartnerCenter => self.referral = None,
+            Side::Dynamics => self.opportunity = None,
+        }
+    }
+}
+
 /// Which of the two referrals of a co-sell deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

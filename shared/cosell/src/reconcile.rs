@@ -61,6 +61,9 @@ const INTENT_LEASE: SignedDuration = SignedDuration::from_secs(60);
 /// rarely a second; who is not done by then has died, or is outrun.
 const PATIENCE: [i64; 4] = [1, 2, 4, 8];
 
+/// Why a deal is due whose referral was shown older than before.
+const OUTDATED: &str = "outdated";
+
 /// Why a deal is due whose write is announced.
 const INTENT: &str = "intent";
 
@@ -238,6 +241,8 @@ pub struct Reconcile<'p> {
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
     written: bool,
+    /// The answer to a write was lost in this run, and what became of it was looked up.
+    was_in_doubt: bool,
     /// The order of this run was announced, so whoever looks at the deal next finishes it.
     has_announced_order: bool,
     /// Both sides are read although the hint names only one.
@@ -291,6 +296,7 @@ impl<'p> Reconcile<'p> {
             landed: Vec::new(),
             refused: Vec::new(),
             written: false,
+            was_in_doubt: false,
             has_announced_order: false,
             thorough,
             fault: None,
@@ -925,11 +931,17 @@ impl<'p> Reconcile<'p> {
     }
 
     /// Whether a referral is shown in an older state than before, and may still be shown in its newest. What is shown again
-    /// and again is what there is, whatever its date.
+    /// and again, each time after a wait, is what there is, whatever its date.
     fn is_outdated(&self, referral: &Referral) -> bool {
-        self.link.as_ref().and_then(Option::as_ref).is_some_and(|link| {
-            let tries = link.due.as_ref().map_or(0, |due| due.attempts);
-            link.is_outdated(referral) && usize::try_from(tries).is_ok_and(|tries| tries < WAITS.len())
+        let link = self.link.as_ref().and_then(Option::as_ref);
+        let link = link.filter(|link| link.is_outdated(referral));
+        link.is_some_and(|link| {
+            let waited = link
+                .due
+                .as_ref()
+                .filter(|due| due.why == OUTDATED && due.at <= self.trigger.now);
+            let tries = waited.map_or(0, |due| due.attempts);
+            usize::try_from(tries).is_ok_and(|tries| tries < WAITS.len())
         })
     }
 
@@ -1312,6 +1324,11 @@ impl<'p> Reconcile<'p> {
                     }
                     self.start_over(&draft);
                 }
+                // Whether it was carried out shows best before somebody replaces it.
+                _ if fault.in_doubt && !self.was_in_doubt && draft.is_update() => {
+                    self.was_in_doubt = true;
+                    self.start_over(&draft);
+                }
                 _ => self.failed_write(&mut draft, fault),
             },
             answer => {
@@ -1528,6 +1545,11 @@ impl<'p> Reconcile<'p> {
     }
 
     fn put_off(&self, link: &Link, why: &str, floor: Option<SignedDuration>) -> Due {
+        // A look before the wait is over says nothing of what the wait is for.
+        let waits = |due: &&Due| due.why == OUTDATED && why == OUTDATED && due.at > self.trigger.now;
+        if let Some(due) = link.due.as_ref().filter(waits) {
+            return due.clone();
+        }
         let attempts = link.due.as_ref().map_or(0, |due| due.attempts);
         let step = usize::try_from(attempts).unwrap_or(usize::MAX);
         let wait = WAITS.get(step).copied().unwrap_or(LONGEST_WAIT);
@@ -1570,7 +1592,7 @@ fn one<T>(rows: &[Row], key: &str, own: Option<Uuid>, id: impl Fn(Uuid) -> T) ->
 fn outdated(id: ReferralId) -> Fault {
     Fault {
         class: Class::Transient { after: None },
-        code: "stale",
+        code: OUTDATED,
         message: format!("Partner Center showed an older version of referral {id} than before; it is read again later"),
         in_doubt: false,
     }

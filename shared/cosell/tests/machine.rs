@@ -1335,6 +1335,74 @@ fn what_was_seen_newer_before_is_no_news() {
 }
 
 #[test]
+fn a_version_that_this_run_wrote_over_is_not_the_newest() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let mut run = world.begin(&from_row(opportunity));
+    while world.referrals[&referral].notes.as_deref() != Some("Seller's") {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    // The row is changed before the run gets to it, and the look that follows fails.
+    edit_row(&mut world, opportunity, "estimatedvalue", number(4712));
+    assert!(matches!(world.step(&mut run), world::Went::On));
+    world.mishaps.insert(world.calls, Mishap::Refused);
+    world.finish(&mut run);
+    // The next one reads both sides, and sees the referral as it was before that write.
+    world.mishaps.insert(world.calls + 2, Mishap::Stale);
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    assert_eq!(world.struck, [Mishap::Refused, Mishap::Stale]);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
+    world.settle();
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
+    world.assert_in_step(1);
+}
+
+#[test]
+fn only_waits_for_a_newer_state_make_an_old_one_true() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    let event = from_referral(referral, Cause::ReferralUpdated);
+    let fails = [Mishap::Refused; 4];
+    let lags = [Mishap::Stale; 4];
+    for mishap in fails.into_iter().chain(lags) {
+        // The link is looked up, then the referral is read.
+        world.mishaps.insert(world.calls + 1, mishap);
+        assert_eq!(world.deliver(&event).outcome, Outcome::Due);
+        assert_eq!(world.struck.last(), Some(&mishap));
+    }
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
+    world.settle();
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
+    world.assert_in_step(1);
+}
+
+#[test]
+fn what_became_of_a_write_is_looked_up_at_once() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let mut run = world.begin(&from_row(opportunity));
+    while world.find(Subject::Opportunity(opportunity)).unwrap().pending.is_none() {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    world.mishaps.insert(world.calls, Mishap::LostAnswer);
+    let report = world.finish(&mut run).unwrap();
+    assert_eq!(world.struck, [Mishap::LostAnswer]);
+    assert!(report.fault.is_none(), "{report:?}");
+    // Whoever replaces in the portal what they see competes with nobody.
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Portal's".to_owned())
+    });
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    world.settle();
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(!changes.any(|change| change.lost), "nobody competed");
+    world.assert_in_step(1);
+}
+
+#[test]
 fn what_is_shown_again_and_again_is_what_there_is() {
     let (mut world, referral, opportunity) = in_step(false);
     edit_row(&mut world, opportunity, "description", text("Seller's"));

@@ -78,7 +78,8 @@ pub(super) struct Draft {
     findings: Vec<Finding>,
     changes: Vec<Change>,
     created: Option<Referral>,
-    has_written: bool,
+    /// Sides that were written to, as their answers say.
+    written: Vec<Side>,
     /// The row shows the trail and what else is ours on it as they will be.
     has_shown: bool,
     goes_on: bool,
@@ -109,7 +110,7 @@ impl Draft {
             findings: Vec::new(),
             changes: Vec::new(),
             created: None,
-            has_written: false,
+            written: Vec::new(),
             has_shown: false,
             goes_on: false,
             pointers: true,
@@ -180,6 +181,11 @@ impl Draft {
     pub(super) fn will_write(&mut self, changes: &[Change]) {
         self.planned_fields = changes.iter().map(|change| (change.side, change.field)).collect();
         self.unwritten.clone_from(&self.planned_fields);
+    }
+
+    /// Whether an update is announced: values that a look at both records shows.
+    pub(super) const fn is_update(&self) -> bool {
+        matches!(self.announced, Some(Pending::Update { .. }))
     }
 
     /// What was written of what is announced.
@@ -384,7 +390,7 @@ impl Draft {
     }
 
     pub(super) const fn has_written(&self) -> bool {
-        self.has_written
+        !self.written.is_empty()
     }
 
     pub(super) fn take_created(&mut self) -> Option<Referral> {
@@ -579,6 +585,10 @@ impl Draft {
         let mut link = self.announced_link();
         link.base = base.or(link.base);
         link.newest = self.after.newest;
+        // The versions that were known are no longer the newest: a read that lags behind shows them once more.
+        for side in &self.written {
+            link.etags.forget(*side);
+        }
         if let Some(base) = &mut link.base {
             // It is accepted, or open again, because this run has made it so: nobody can lose by what is still to come.
             for side in &self.halfway {
@@ -648,6 +658,7 @@ impl Draft {
     pub(super) fn achieved(&mut self, answer: Answer) -> bool {
         let Some(last) = self.last.take() else { return false };
         self.strike_off(&last);
+        let side = last.toward();
         match (last, answer) {
             (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
                 if let Some(referral) = &referral {
@@ -699,7 +710,7 @@ impl Draft {
             }
             _ => return false,
         }
-        self.has_written = true;
+        self.written.push(side);
         true
     }
 
@@ -776,7 +787,7 @@ impl Draft {
         } else {
             link.attention_since.or(Some(trigger.now))
         };
-        let outcome = if self.has_written {
+        let outcome = if self.has_written() {
             Outcome::Written
         } else if self.planned {
             Outcome::Planned
@@ -804,7 +815,7 @@ impl Draft {
         };
         self.forget_open(&mut link);
         // A look that found nothing to say leaves no record, even if it cleared a date.
-        let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written;
+        let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written();
         let audit = if silent { Vec::new() } else { vec![entry] };
         // A row may have been moved to another deal, which has its pointer by now; nobody asks whose it was.
         let claims = self.before.pointers().into_iter().filter(|pointer| pointer.is_claim());
@@ -827,10 +838,7 @@ impl Draft {
 
     fn forget_open(&self, link: &mut Link) {
         for side in &self.open {
-            match side {
-                Side::PartnerCenter => link.etags.referral = None,
-                Side::Dynamics => link.etags.opportunity = None,
-            }
+            link.etags.forget(*side);
         }
     }
 }

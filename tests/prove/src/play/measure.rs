@@ -24,6 +24,8 @@ pub(super) struct Edit {
     pub seen: Term,
     /// What was typed instead.
     pub term: Term,
+    /// The other side showed that already, so that nothing came over.
+    pub was_shown_there: bool,
     pub at: Timestamp,
     /// Whether it is still on its way.
     pub is_open: bool,
@@ -40,7 +42,7 @@ impl Edit {
 }
 
 /// The records of a deal.
-fn records(link: &Link) -> [Option<Subject>; 2] {
+pub(super) fn records(link: &Link) -> [Option<Subject>; 2] {
     [
         link.referral.map(Subject::Referral),
         link.opportunity.map(Subject::Opportunity),
@@ -48,11 +50,11 @@ fn records(link: &Link) -> [Option<Subject>; 2] {
 }
 
 impl Play {
-    /// Counts the conflicts that were recorded, and the false ones. Behind a worker that died another may find that
-    /// somebody has replaced what was announced, and cannot know whether they had seen it. Without mishaps that is a rare
-    /// thing among several workers, and never happens to one.
+    /// Counts the conflicts that were recorded, and the false ones, of which there are none without mishaps. Behind a worker
+    /// that died another may find that somebody has replaced what was announced, and cannot know whether they had seen it.
     pub(super) fn judge_conflicts(&mut self) -> Result<(), String> {
-        let (mut all, mut wrong, mut against_plug_in) = (0, 0, 0);
+        let (mut all, mut against_plug_in) = (0, 0);
+        let mut wrong = Vec::new();
         for entry in &self.world.audit {
             let Some(link) = self.world.link(entry.link) else {
                 continue;
@@ -66,14 +68,16 @@ impl Play {
                 if is_stamped {
                     against_plug_in += 1;
                 } else {
-                    wrong += 1;
+                    wrong.push(format!("{change:?} at {}", entry.at));
                 }
             }
         }
-        (self.figures.conflicts, self.figures.false_conflicts) = (all, wrong);
+        (self.figures.conflicts, self.figures.false_conflicts) = (all, u64::try_from(wrong.len()).unwrap_or(u64::MAX));
         self.figures.against_plug_in = against_plug_in;
-        if wrong > 0 && self.is_calm && self.knobs.workers == 1 {
-            return Err(format!("{wrong} conflicts were recorded though no two people competed"));
+        if let (Some(first), true) = (wrong.first(), self.is_calm) {
+            return Err(format!(
+                "a conflict was recorded though no two people competed: {first}"
+            ));
         }
         Ok(())
     }
@@ -82,13 +86,20 @@ impl Play {
     fn is_contested(&self, link: &Link, lost: &Change) -> bool {
         let of_field = |edit: &&Edit| edit.field == lost.field && records(link).contains(&Some(edit.subject));
         let edits: Vec<&Edit> = self.log.iter().filter(of_field).collect();
-        // Whose value each of them replaced.
+        // Whose value each of them replaced: what was typed there last, or else what came from the other side.
         let replaced: Vec<Option<usize>> = edits
             .iter()
             .enumerate()
             .map(|(at, edit)| {
-                let mut earlier = edits.iter().take(at);
-                earlier.rposition(|earlier| shows(&edit.seen, &earlier.term))
+                let is_seen = |earlier: &Edit| shows(&edit.seen, &earlier.term);
+                let before = || edits.iter().take(at);
+                let there = before().rposition(|earlier| earlier.subject == edit.subject);
+                let carried = before().rposition(|earlier| {
+                    earlier.subject != edit.subject && !earlier.was_shown_there && is_seen(earlier)
+                });
+                there
+                    .filter(|at| edits.get(*at).is_some_and(|earlier| is_seen(earlier)))
+                    .or(carried)
             })
             .collect();
         let had_seen = |later: usize, earlier: usize| {

@@ -3,7 +3,7 @@
 //! Knows: what each vendor lets a person do. Refuses to know: what becomes of it. Guarantee: who types has seen what
 //! stands there, and what was typed is remembered until somebody who saw it has replaced it.
 
-use cosell::deal::{Field, Terms};
+use cosell::deal::{Field, Term, Terms};
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
 use cosell::link::Pending;
@@ -15,7 +15,7 @@ use rand::seq::IndexedRandom;
 use uuid::Uuid;
 
 use super::judge::shows;
-use super::measure::Edit;
+use super::measure::{Edit, records};
 use super::{Play, Typed};
 
 impl Play {
@@ -84,11 +84,13 @@ impl Play {
             !is_seen || !self.is_same_deal(typed.subject, subject)
         });
         self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
+        let was_shown_there = self.is_shown_opposite(subject, field, &term);
         self.log.push(Edit {
             subject,
             field,
             seen,
             term: term.clone(),
+            was_shown_there,
             at: self.world.now,
             is_open: true,
         });
@@ -103,14 +105,26 @@ impl Play {
         let (Some(seen), Some(now)) = (seen, self.shows(subject)) else {
             return;
         };
+        let term = now.get(field).clone();
         self.log.push(Edit {
             subject,
             field,
             seen: seen.get(field).clone(),
-            term: now.get(field).clone(),
+            was_shown_there: self.is_shown_opposite(subject, field, &term),
+            term,
             at: self.world.now,
             is_open: false,
         });
+    }
+
+    /// Whether the other record of the deal shows this already.
+    fn is_shown_opposite(&self, subject: Subject, field: Field, term: &Term) -> bool {
+        let Some(link) = self.world.find(subject) else {
+            return false;
+        };
+        let opposite = records(&link).into_iter().flatten().find(|record| *record != subject);
+        let there = opposite.and_then(|record| self.shows(record));
+        there.is_some_and(|there| shows(there.get(field), term))
     }
 
     pub(super) fn edit_in_portal(&mut self) {
