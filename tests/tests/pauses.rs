@@ -1,4 +1,5 @@
-//! An operator pauses one direction and lifts the pause: what goes on meanwhile, what waits, and what follows.
+//! An operator pauses one direction and lifts the pause, or a vendor asks to wait: what goes on meanwhile, what waits, and
+//! what follows.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 #[expect(dead_code, reason = "deliveries and crashes compare effects, too")]
@@ -6,7 +7,9 @@ mod common;
 
 use std::time::Duration;
 
+use cosell_tests::switchboard::{Exchange, Fault};
 use cosell_tests::world::{Setup, Sharing, World};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use self::common::assert_in_step;
@@ -170,5 +173,53 @@ async fn a_pause_from_the_start_holds_everything_that_way_and_lets_it_follow() {
     world.sync.configure("PAUSED", "none");
     world.settle().await;
     assert_in_step(&world, &opportunity, &world.referral_of(&opportunity));
+    world.close().await;
+}
+
+/// Dynamics asks to wait for so long, once.
+fn asks_to_wait(world: &World, seconds: u32) {
+    let fault = Fault::Answer {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        headers: vec![
+            ("content-type", "application/json".to_owned()),
+            ("retry-after", seconds.to_string()),
+        ],
+        body: json!({ "error": { "code": "0x80072322", "message": "Number of requests exceeded the limit." } })
+            .to_string(),
+    };
+    world.switchboard.plan(0, 1, fault, is_to_dynamics);
+}
+
+fn is_to_dynamics(request: &Exchange) -> bool {
+    request.api == "dataverse"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_that_asks_one_worker_to_wait_is_left_alone_by_all() {
+    let world = World::start().await;
+    let opportunity = world.seller_enters(&Sharing::default());
+    world.settle().await;
+    let referral = world.referral_of(&opportunity);
+    asks_to_wait(&world, 8);
+    world.portal_edits(&referral, json!({ "details": { "dealValue": 61_000 } }));
+    assert!(world.partner_center.quiet(PATIENCE).await && world.source.idle(PATIENCE).await);
+    assert_eq!(world.switchboard.broken().len(), 1, "it was asked once");
+
+    // A process that knows nothing of it yet.
+    world.sync.kill();
+    let mark = world.switchboard.mark();
+    let refused = world.invoke(json!({ "run": "poll-dynamics" })).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("left alone"), "{refused:?}");
+    let asked: Vec<_> = world
+        .switchboard
+        .since(mark)
+        .into_iter()
+        .filter(is_to_dynamics)
+        .collect();
+    assert!(asked.is_empty(), "{asked:#?}");
+
+    world.settle().await;
+    assert_eq!(world.opportunity(&opportunity)["estimatedvalue"], json!(61_000.0));
+    assert_in_step(&world, &opportunity, &referral);
     world.close().await;
 }

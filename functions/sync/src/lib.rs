@@ -252,6 +252,19 @@ async fn dispatch(
     run: &Run,
     counted: &mut Counted,
 ) -> Result<Value, Error> {
+    connector.heed_breakers(now()).await;
+    let result = take(connector, event, request, run, counted).await;
+    connector.tell_breakers(now()).await;
+    result
+}
+
+async fn take(
+    connector: &Connector,
+    event: Event,
+    request: &str,
+    run: &Run,
+    counted: &mut Counted,
+) -> Result<Value, Error> {
     match event {
         Event::Messages(messages) => {
             let failures = take_messages(connector, messages, run, counted).await;

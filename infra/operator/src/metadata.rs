@@ -38,6 +38,7 @@ const LIMITS: Limits = Limits {
     repeats: 2,
     pause: Duration::from_millis(500),
     longest_pause: Duration::from_secs(60),
+    outage: Duration::from_secs(30),
     answer: 16 * 1024 * 1024,
 };
 

@@ -65,6 +65,8 @@ impl Kind {
             | "InvalidRequestException"
             | "InvalidMessageContents"
             | "IdempotentParameterMismatchException" => Self::Rejected,
+            // Whatever a service calls it.
+            _ if status == 429 => Self::Throttled,
             _ if status >= 500 => Self::Lost,
             _ => Self::Refused,
         }
@@ -192,6 +194,7 @@ mod tests {
     fn the_code_decides_who_acts_next() {
         let cases = [
             ("ThrottlingException", 400, "aws_throttled"),
+            ("a code of next year's", 429, "aws_throttled"),
             ("TransactionConflict", 400, "aws_contended"),
             ("InternalServerError", 500, "aws_answer_lost"),
             ("ValidationException", 400, "aws_rejected"),

@@ -11,6 +11,7 @@ use cosell::mapping::{self, InvalidMapping, Mapping};
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::breaker::Breakers;
 use crate::dataverse::Dataverse;
 use crate::entra::{self, Tokens};
 use crate::http::Budget;
@@ -38,6 +39,8 @@ pub struct Connector {
     pub partner_center_secret: Arc<str>,
     /// The rules.
     pub policy: Arc<Policy>,
+    /// What all workers know of the vendors.
+    pub(crate) breakers: Arc<Breakers>,
 }
 
 /// Why the connector cannot work.
@@ -106,13 +109,19 @@ impl Connector {
             secrets.clone(),
             &settings.dataverse_secret,
         );
+        // Like all waits of ours, shorter where somebody wants to see them end.
+        let percent = settings.waits_percent;
+        let limits = Limits {
+            outage: Limits::default().outage * percent / 100,
+            ..Limits::default()
+        };
         let partner_center = Http::new(
             Vendor::PartnerCenter,
             settings.client.clone(),
             settings.partner_center.clone(),
             partner_tokens,
             Budget::new(settings.partner_center_rate),
-            Limits::default(),
+            limits,
         );
         let dataverse = Http::new(
             Vendor::Dataverse,
@@ -120,9 +129,10 @@ impl Connector {
             settings.dataverse.clone(),
             dataverse_tokens,
             Budget::new(settings.dataverse_rate),
-            Limits::default(),
+            limits,
         );
         Ok(Self {
+            breakers: Arc::default(),
             partner_center: PartnerCenter::new(partner_center),
             dataverse: Dataverse::new(dataverse),
             ledger: Ledger::new(

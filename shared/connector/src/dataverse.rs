@@ -205,6 +205,11 @@ impl Dataverse {
         Self { http }
     }
 
+    /// How it is called.
+    pub(crate) const fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// Fetches a token ahead of the first call.
     pub async fn warm_up(&self) {
         self.http.warm_up().await;

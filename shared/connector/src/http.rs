@@ -8,14 +8,15 @@
 //!   that prove that nothing happened.
 //! - A failed write says whether it may have been applied all the same.
 //! - No call outlives the deadline of its run, fetching a token included, and no wait of more than a few seconds is slept.
-//! - A remote that named a longer wait is left alone until it is over: refused calls count against us too.
+//! - A remote that named a longer wait, or fails call after call, is left alone until the wait is over: refused calls count
+//!   against us too.
 //! - An error about an answer names the place that cannot be read, never what stands there.
 
 pub mod budget;
 mod refusal;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +52,13 @@ const REQUEST_IDS_KEPT: usize = 100;
 /// must not silence a process for a day.
 const LONGEST_BLOCK: Duration = Duration::from_secs(3_600);
 
+/// So many calls in a row have to fail, each with all its repeats, before a remote is taken to be down: a record that its
+/// vendor cannot serve keeps nobody from the others.
+const FAILURES_OF_AN_OUTAGE: u32 = 5;
+
+/// A remote that stays down is left alone twice as long each time, and at most this long.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(300);
+
 /// Waits and sizes of a remote.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -64,6 +72,8 @@ pub struct Limits {
     pub pause: Duration,
     /// A longer wait is handed back to the caller instead of being slept: a sleeping function costs as much as a busy one.
     pub longest_pause: Duration,
+    /// A remote that seems to be down is left alone for this long at first.
+    pub outage: Duration,
     /// Of an answer, in bytes. A page of a hundred referrals is well below one MiB.
     pub answer: usize,
 }
@@ -76,6 +86,7 @@ impl Default for Limits {
             repeats: 2,
             pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(3),
+            outage: Duration::from_secs(30),
             answer: 8 * 1024 * 1024,
         }
     }
@@ -199,7 +210,7 @@ impl Run {
         self.notes().tally
     }
 
-    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -391,18 +402,44 @@ struct Remote {
     tokens: Tokens,
     budget: Budget,
     limits: Limits,
-    /// Until when the remote asked to be left alone.
-    blocked_until: Mutex<Option<Instant>>,
+    door: Mutex<Door>,
+}
+
+/// Whether a remote may be called.
+#[derive(Debug, Default)]
+struct Door {
+    /// Until when it is left alone.
+    closed_until: Option<Instant>,
+    /// It was closed by what this process met, and nobody else has been told.
+    is_news: bool,
+    /// Calls in a row that failed with all their repeats.
+    failures: u32,
+}
+
+impl Door {
+    /// Leaves the remote alone for so long, or for longer if it is already.
+    fn close(&mut self, wait: Duration) -> bool {
+        let until = Instant::now().checked_add(wait.min(LONGEST_BLOCK));
+        let is_later = until > self.closed_until;
+        self.closed_until = self.closed_until.max(until);
+        is_later
+    }
 }
 
 impl Remote {
-    /// How long the remote still wants to be left alone.
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the remote is still left alone.
     fn blocked(&self) -> Option<Duration> {
-        let mut blocked_until = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = blocked_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let mut door = self.door();
+        let left = door
+            .closed_until
+            .map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.filter(|left| !left.is_zero());
         if left.is_none() {
-            *blocked_until = None;
+            door.closed_until = None;
         }
         left
     }
@@ -414,9 +451,25 @@ impl Remote {
             return;
         };
         if is_throttle {
-            let until = Instant::now().checked_add(wait.min(LONGEST_BLOCK));
-            let mut blocked_until = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *blocked_until = (*blocked_until).max(until);
+            let mut door = self.door();
+            door.is_news |= door.close(wait);
+        }
+    }
+
+    /// Counts how a call ended. A remote that fails call after call is left alone, each time for longer; one that answers,
+    /// if only with a refusal, is there.
+    fn ended(&self, error: Option<&Error>) {
+        let mut door = self.door();
+        match error.map(Error::tells) {
+            Some(Tells::Nothing) => {}
+            Some(Tells::Down) => {
+                door.failures = door.failures.saturating_add(1);
+                if let Some(times) = door.failures.checked_sub(FAILURES_OF_AN_OUTAGE) {
+                    let wait = self.limits.outage.saturating_mul(1 << times.min(16));
+                    door.is_news |= door.close(wait.min(LONGEST_OUTAGE));
+                }
+            }
+            Some(Tells::Up) | None => door.failures = 0,
         }
     }
 }
@@ -440,7 +493,7 @@ impl Http {
                 tokens,
                 budget,
                 limits,
-                blocked_until: Mutex::new(None),
+                door: Mutex::default(),
             }),
             run: Run::new(Deadline::NEVER),
         }
@@ -460,6 +513,20 @@ impl Http {
         if let Err(error) = self.remote.tokens.bearer(&self.run).await {
             tracing::debug!(error = %error, "no token yet");
         }
+    }
+
+    /// Leaves the remote alone for so long: somebody else was told to, or found it down.
+    pub fn leave_alone(&self, wait: Duration) {
+        self.remote.door().close(wait);
+    }
+
+    /// For how long the remote is to be left alone, if this process has found that out since it was last asked: others
+    /// need not find out as well.
+    #[must_use]
+    pub fn take_closed(&self) -> Option<Duration> {
+        let left = self.remote.blocked();
+        let is_news = std::mem::take(&mut self.remote.door().is_news);
+        left.filter(|_| is_news)
     }
 
     /// The operation under this name, for messages.
@@ -495,6 +562,12 @@ impl Http {
     /// # Errors
     /// Why it did not succeed.
     pub async fn send(&self, request: Request) -> Result<Answer, Error> {
+        let result = self.persist(request).await;
+        self.remote.ended(result.as_ref().err());
+        result
+    }
+
+    async fn persist(&self, request: Request) -> Result<Answer, Error> {
         let mut may_have_been_applied = false;
         let mut repeats = 0;
         let mut is_token_renewed = false;
@@ -706,8 +779,8 @@ pub enum Error {
     /// The run ends before the call could.
     #[error("{0} was not tried: no time is left")]
     OutOfTime(Operation),
-    /// The vendor asked to be left alone, and that time is not over.
-    #[error("{operation} was not tried: the vendor asked to be left alone for another {} s", .left.as_secs())]
+    /// The vendor asked to be left alone, or was down, and that time is not over.
+    #[error("{operation} was not tried: the vendor asked to wait, or is down, and is left alone for another {} s", .left.as_secs())]
     Blocked {
         /// What was asked.
         operation: Operation,
@@ -884,6 +957,30 @@ impl Error {
         self.refusal().is_some_and(|refusal| refusal.has_code(code))
     }
 
+    /// What the failure of a call, with all its repeats, says of the remote itself.
+    fn tells(&self) -> Tells {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Interrupted { .. } => Tells::Down,
+            Self::Refused(refusal) => match refusal.class() {
+                Class::Transient { .. } => Tells::Down,
+                Class::Conflict | Class::Permanent | Class::Fatal => Tells::Up,
+            },
+            Self::InDoubt(error) => error.tells(),
+            Self::TooLarge { .. } | Self::Unreadable { .. } => Tells::Up,
+            Self::Token { .. }
+            | Self::TokenUnusable(_)
+            | Self::OutOfTime(_)
+            | Self::Blocked { .. }
+            | Self::NoList(_)
+            | Self::LinkCut(_)
+            | Self::Unwritable(_)
+            | Self::HeaderUnusable(_)
+            | Self::EtagUnusable
+            | Self::ForeignLink { .. }
+            | Self::Endless { .. } => Tells::Nothing,
+        }
+    }
+
     /// Whether the failure itself shows that the remote did nothing.
     fn proves_nothing_happened(&self) -> bool {
         match self {
@@ -906,6 +1003,17 @@ impl Error {
             | Self::ForeignLink { .. } => true,
         }
     }
+}
+
+/// What a failed call says of the remote itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tells {
+    /// It answers.
+    Up,
+    /// It does not, or has no time for us.
+    Down,
+    /// It was not asked.
+    Nothing,
 }
 
 impl From<Error> for Fault {

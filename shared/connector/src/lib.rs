@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod backfill;
+pub mod breaker;
 pub mod commands;
 pub mod connector;
 pub mod dataverse;

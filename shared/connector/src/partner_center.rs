@@ -132,6 +132,11 @@ impl PartnerCenter {
         }
     }
 
+    /// How it is called.
+    pub(crate) const fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// Fetches a token ahead of the first call.
     pub async fn warm_up(&self) {
         self.http.warm_up().await;

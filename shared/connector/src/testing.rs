@@ -191,6 +191,7 @@ pub(crate) fn limits() -> Limits {
         repeats: 2,
         pause: Duration::from_millis(2),
         longest_pause: Duration::from_millis(100),
+        outage: Duration::from_secs(30),
         answer: 64 * 1024,
     }
 }

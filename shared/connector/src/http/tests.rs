@@ -563,3 +563,70 @@ fn of_a_place_with_a_long_name_the_beginning_is_told() {
         said.len()
     );
 }
+
+/// A call that fails with all its repeats.
+async fn fails(http: &Http) -> Fault {
+    fault(http, read(http)).await
+}
+
+#[tokio::test]
+async fn a_remote_that_fails_call_after_call_is_left_alone() {
+    let stage = Stage::set().await;
+    stage.times(99, "GET", text(503, "")).await;
+    let http = stage.http(Vendor::Dataverse);
+    for _ in 0..FAILURES_OF_AN_OUTAGE {
+        assert_eq!(http.take_closed(), None);
+        fails(&http).await;
+    }
+    let calls = stage.calls().await.len();
+    let left = http.take_closed().unwrap();
+    let outage = limits().outage;
+    assert!(left <= outage && left > outage / 2, "{left:?}");
+    assert_eq!(http.take_closed(), None, "it is told once");
+    let held = fails(&http).await;
+    assert_eq!((held.code, held.in_doubt), ("throttled", false));
+    assert!(matches!(held.class, Class::Transient { after: Some(_) }), "{held:?}");
+    assert_eq!(stage.calls().await.len(), calls);
+}
+
+#[tokio::test]
+async fn a_remote_that_stays_down_is_left_alone_for_longer_each_time_up_to_a_limit() {
+    let stage = Stage::set().await;
+    stage.times(99, "GET", text(500, "")).await;
+    let http = stage.http(Vendor::Dataverse);
+    let mut waits = Vec::new();
+    for _ in 0..FAILURES_OF_AN_OUTAGE + 5 {
+        fails(&http).await;
+        waits.extend(http.take_closed().map(|left| left.as_secs_f64().round()));
+        // The wait is over.
+        http.remote.door().closed_until = None;
+    }
+    assert_eq!(waits, [30.0, 60.0, 120.0, 240.0, 300.0, 300.0]);
+}
+
+#[tokio::test]
+async fn an_answer_shows_that_a_remote_is_there() {
+    let stage = Stage::set().await;
+    let http = stage.http(Vendor::Dataverse);
+    for status in [200, 404] {
+        stage
+            .times(3 * u64::from(FAILURES_OF_AN_OUTAGE - 1), "GET", text(503, ""))
+            .await;
+        for _ in 1..FAILURES_OF_AN_OUTAGE {
+            fails(&http).await;
+        }
+        stage.once("GET", text(status, "{}")).await;
+        let _ = http.send(read(&http)).await;
+    }
+    assert_eq!(http.remote.blocked(), None);
+}
+
+#[tokio::test]
+async fn what_others_have_found_closed_is_left_alone_and_is_no_news() {
+    let stage = Stage::set().await;
+    let http = stage.http(Vendor::Dataverse);
+    http.leave_alone(Duration::from_secs(9));
+    assert_eq!(fails(&http).await.code, "throttled");
+    assert!(stage.calls().await.is_empty());
+    assert_eq!(http.take_closed(), None);
+}
