@@ -39,6 +39,8 @@ pub struct Exchange {
     pub status: Option<StatusCode>,
     /// Body of the answer, empty while none was sent.
     pub answer: Bytes,
+    /// Headers of the answer; none of one that a fault gave.
+    pub answer_headers: HeaderMap,
 }
 
 impl Exchange {
@@ -213,7 +215,7 @@ impl Switchboard {
         (number, fault)
     }
 
-    fn end(&self, number: u64, status: StatusCode, answer: Bytes) {
+    fn end(&self, number: u64, status: StatusCode, headers: HeaderMap, answer: Bytes) {
         if let Some(exchange) = self
             .state()
             .exchanges
@@ -223,6 +225,7 @@ impl Switchboard {
         {
             exchange.status = Some(status);
             exchange.answer = answer;
+            exchange.answer_headers = headers;
         }
     }
 
@@ -273,6 +276,7 @@ impl Switchboard {
             body: body.clone(),
             status: None,
             answer: Bytes::new(),
+            answer_headers: HeaderMap::new(),
         });
         match &fault {
             Some(Fault::Refuse) => return Err(Cut),
@@ -281,7 +285,7 @@ impl Switchboard {
                 for (name, value) in headers {
                     answer = answer.header(*name, value);
                 }
-                self.end(number, *status, Bytes::from(body.clone()));
+                self.end(number, *status, HeaderMap::new(), Bytes::from(body.clone()));
                 return answer.body(Body::from(body.clone())).map_err(|_| Cut);
             }
             Some(Fault::DropAfterApply | Fault::AnswerAfterApply(_) | Fault::Stall(_) | Fault::RunAfterApply(_))
@@ -293,7 +297,7 @@ impl Switchboard {
             .map_err(|_| Cut)?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        self.end(number, parts.status, body.clone());
+        self.end(number, parts.status, parts.headers.clone(), body.clone());
         match fault {
             Some(Fault::DropAfterApply) => return Err(Cut),
             Some(Fault::AnswerAfterApply(status)) => {

@@ -200,7 +200,7 @@ async fn a_vendor_that_asks_one_worker_to_wait_is_left_alone_by_all() {
     let opportunity = world.seller_enters(&Sharing::default());
     world.settle().await;
     let referral = world.referral_of(&opportunity);
-    asks_to_wait(&world, 8);
+    asks_to_wait(&world, 12);
     world.portal_edits(&referral, json!({ "details": { "dealValue": 61_000 } }));
     assert!(world.partner_center.quiet(PATIENCE).await && world.source.idle(PATIENCE).await);
     assert_eq!(world.switchboard.broken().len(), 1, "it was asked once");

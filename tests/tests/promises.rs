@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cosell_tests::partner_center::Release;
-use cosell_tests::switchboard::lines;
+use cosell_tests::partner_center::{InboundDeal, Release};
+use cosell_tests::switchboard::{Exchange, lines};
 use cosell_tests::world::{Setup, Sharing, World};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// What a newcomer is told: a change is on the other side within this time.
@@ -292,6 +292,65 @@ async fn lag_of_fifty_changes_each_way() {
         lags.sort();
         println!("{name}: median {:?}, longest {:?}", lags[24], lags[49]);
         assert!(lags[49] < LAG);
+    }
+    world.close().await;
+}
+
+/// The id that the vendor gave a request.
+fn request_id(write: &Exchange) -> Option<&str> {
+    let mut names = ["request-id", "x-ms-service-request-id"].into_iter();
+    names.find_map(|name| write.answer_headers.get(name))?.to_str().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_leads_from_every_write_to_its_trigger_and_its_outcome() {
+    let world = World::start().await;
+    let mark = world.switchboard.mark();
+    let sent = world.microsoft_sends(&InboundDeal::default());
+    world.settle().await;
+    let opportunity = world.opportunity_of(&sent.referral);
+    // Leaving On Hold accepts the deal.
+    world.seller_edits(
+        &opportunity,
+        &json!({ "statuscode": 1, "description": "They want it sooner." }),
+    );
+    world.settle().await;
+    world.portal_edits(&sent.referral, json!({ "details": { "dealValue": 77_000 } }));
+    world.settle().await;
+
+    let writes = world.vendor_writes_since(mark);
+    for api in ["dataverse", "partner_center"] {
+        assert!(writes.iter().any(|write| write.api == api), "{:#?}", lines(&writes));
+    }
+    let (audit, logs) = (world.audit(), world.sync.logs());
+    let received: String = world
+        .switchboard
+        .since(mark)
+        .iter()
+        .filter(|exchange| exchange.api == "aws")
+        .map(|exchange| String::from_utf8_lossy(&exchange.answer).into_owned())
+        .collect();
+    for write in &writes {
+        let id = request_id(write).unwrap();
+        let names_it = |record: &&Value| {
+            record["requests"]
+                .as_array()
+                .is_some_and(|ids| ids.contains(&json!(id)))
+        };
+        let records: Vec<&Value> = audit.iter().filter(names_it).collect();
+        assert_eq!(records.len(), 1, "{:?}", lines(std::slice::from_ref(write)));
+        let record = records[0];
+        assert!(
+            record["outcome"] == "written" && record["cause"].is_string(),
+            "{record:#}"
+        );
+        // The queue's name for the message that made us look.
+        let key = record["trace"].as_str().unwrap();
+        assert!(
+            logs.iter().any(|line| line.contains(key)),
+            "no line of the log has {key}"
+        );
+        assert!(received.contains(key), "no message was called {key}");
     }
     world.close().await;
 }

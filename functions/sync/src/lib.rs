@@ -346,9 +346,11 @@ async fn take_messages(
     for message in messages {
         let group = message.attributes.get("MessageGroupId").cloned().unwrap_or_default();
         let id = message.message_id.clone().unwrap_or_default();
+        connector.heed_breakers(now()).await;
         let done = !held_back.contains(&group)
             && run.deadline().left() >= LEAST
             && take_message(connector, &message, &id, run, counted).await;
+        connector.tell_breakers(now()).await;
         if !done {
             held_back.push(group);
             counted.returned += 1;

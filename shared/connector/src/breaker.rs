@@ -1,7 +1,7 @@
 //! Vendors that all workers leave alone together: what one has met, the others need not find out.
 //!
 //! Knows when the ledger was last asked. Refuses to know why a vendor is left alone (see [`crate::http`]). Guarantee: a
-//! ledger that does not answer keeps nobody from working; each worker then finds out by itself.
+//! ledger that does not answer keeps nobody from working for long; each worker then finds out by itself.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,9 @@ use crate::http::Http;
 
 /// What was read of the ledger is good for this long.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);
+
+/// The ledger has to answer within this time; nothing depends on it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// When the ledger was last asked.
 #[derive(Debug, Default)]
@@ -48,7 +51,10 @@ impl Connector {
             return;
         }
         let [one, other] = self.vendors();
-        tokio::join!(self.heed_breaker(one, now), self.heed_breaker(other, now));
+        let both = async { tokio::join!(self.heed_breaker(one, now), self.heed_breaker(other, now)) };
+        if tokio::time::timeout(PATIENCE, both).await.is_err() {
+            tracing::warn!("the ledger does not say in time whether a vendor is left alone");
+        }
     }
 
     async fn heed_breaker(&self, (api, http): (&'static str, &Http), now: Timestamp) {
@@ -58,7 +64,8 @@ impl Connector {
                 tracing::info!(api, until = %until, "a vendor is left alone by all workers");
                 http.leave_alone(left);
             }
-            Ok(None) => {}
+            // The wait is over, also for a process whose clock stood still meanwhile.
+            Ok(None) => http.call_again(),
             Err(error) => tracing::warn!(api, %error, "whether a vendor is left alone cannot be told"),
         }
     }
@@ -70,9 +77,13 @@ impl Connector {
                 continue;
             };
             tracing::warn!(api, until = %until, "a vendor asks to wait, or is down; all workers leave it alone");
-            if let Err(error) = self.ledger.open_breaker(api, until).await {
-                tracing::warn!(api, %error, "the other workers could not be told to leave a vendor alone");
-            }
+            let told = tokio::time::timeout(PATIENCE, self.ledger.open_breaker(api, until)).await;
+            let wrong = match told {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::warn!(api, error = %wrong, "the other workers could not be told to leave a vendor alone");
         }
     }
 }

@@ -56,6 +56,9 @@ const LONGEST_BLOCK: Duration = Duration::from_secs(3_600);
 /// vendor cannot serve keeps nobody from the others.
 const FAILURES_OF_AN_OUTAGE: u32 = 5;
 
+/// Failures that lie further apart than this do not belong together.
+const MEMORY_OF_FAILURES: Duration = Duration::from_secs(600);
+
 /// A remote that stays down is left alone twice as long each time, and at most this long.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(300);
 
@@ -414,6 +417,8 @@ struct Door {
     is_news: bool,
     /// Calls in a row that failed with all their repeats.
     failures: u32,
+    /// When the last of them did.
+    failed_at: Option<Instant>,
 }
 
 impl Door {
@@ -463,7 +468,14 @@ impl Remote {
         match error.map(Error::tells) {
             Some(Tells::Nothing) => {}
             Some(Tells::Down) => {
-                door.failures = door.failures.saturating_add(1);
+                let is_recent = |failed_at: Instant| failed_at.elapsed() < MEMORY_OF_FAILURES;
+                let before = if door.failed_at.is_some_and(is_recent) {
+                    door.failures
+                } else {
+                    0
+                };
+                door.failures = before.saturating_add(1);
+                door.failed_at = Some(Instant::now());
                 if let Some(times) = door.failures.checked_sub(FAILURES_OF_AN_OUTAGE) {
                     let wait = self.limits.outage.saturating_mul(1 << times.min(16));
                     door.is_news |= door.close(wait.min(LONGEST_OUTAGE));
@@ -518,6 +530,14 @@ impl Http {
     /// Leaves the remote alone for so long: somebody else was told to, or found it down.
     pub fn leave_alone(&self, wait: Duration) {
         self.remote.door().close(wait);
+    }
+
+    /// Calls the remote again: those who share what they know say that the wait is over. What nobody has been told yet stands.
+    pub fn call_again(&self) {
+        let mut door = self.remote.door();
+        if !door.is_news {
+            door.closed_until = None;
+        }
     }
 
     /// For how long the remote is to be left alone, if this process has found that out since it was last asked: others
@@ -961,6 +981,8 @@ impl Error {
     fn tells(&self) -> Tells {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Interrupted { .. } => Tells::Down,
+            // One record is in use.
+            Self::Refused(refusal) if refusal.status == StatusCode::LOCKED => Tells::Up,
             Self::Refused(refusal) => match refusal.class() {
                 Class::Transient { .. } => Tells::Down,
                 Class::Conflict | Class::Permanent | Class::Fatal => Tells::Up,
@@ -1012,7 +1034,7 @@ enum Tells {
     Up,
     /// It does not, or has no time for us.
     Down,
-    /// It was not asked.
+    /// It was not asked, or nothing can be told by what came back.
     Nothing,
 }
 

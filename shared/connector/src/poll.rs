@@ -36,9 +36,9 @@ const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
 /// A cursor that stands at no place: the next look begins with everything.
 const NOWHERE: &str = "null";
 
-/// Deals taken from the due list in one run. The next run takes the next ones, a minute later: with the usual budgets some
-/// 300 can be looked at in one.
-const MOST_DUE: usize = 1_000;
+/// Deals taken from the due list in one run: what the usual budgets allow for in two minutes or three. Those that are not
+/// worked off by the next run are listed again, and the queue drops them.
+const MOST_DUE: usize = 500;
 
 /// A run stops taking pages when less than this is left, so that it can still record how far it came.
 pub(crate) const RESERVE: std::time::Duration = std::time::Duration::from_secs(2);

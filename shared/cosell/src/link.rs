@@ -171,12 +171,15 @@ impl Base {
 }
 
 /// A state of a referral, by the date of its last change (`updatedDateTime`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Newest {
     /// Which referral.
     pub referral: ReferralId,
     /// When it came to be.
     pub changed_at: Timestamp,
+    /// Its version. Nothing documents that the answer to a write and a read tell the very same date of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<Etag>,
 }
 
 /// Versions of both records; none when the last write did not tell.
@@ -502,22 +505,31 @@ impl Link {
         }
     }
 
-    /// Takes note of the state in which a referral was seen.
+    /// Takes note of the state in which a referral was seen, unless a list has shown it as it was before.
     pub fn saw(&mut self, referral: &Referral) {
-        if let Some(changed_at) = referral.updated_date_time.value().copied()
-            && !self.is_outdated(referral)
-        {
-            let referral = referral.id;
-            self.newest = Some(Newest { referral, changed_at });
+        if !self.is_outdated(referral) {
+            self.believe(referral);
         }
     }
 
-    /// Whether a referral is shown in an older state than it was seen in before. A version that we know is never: nothing
-    /// documents that the answer to a write and a read tell the very same date.
+    /// Takes note of the state in which a referral is, whatever was seen before.
+    pub fn believe(&mut self, referral: &Referral) {
+        if let Some(changed_at) = referral.updated_date_time.value().copied() {
+            self.newest = Some(Newest {
+                referral: referral.id,
+                changed_at,
+                etag: referral.etag.clone(),
+            });
+        }
+    }
+
+    /// Whether a referral is shown in an older state than it was seen in before. The very version that was seen last is not,
+    /// whatever its date.
     #[must_use]
     pub fn is_outdated(&self, referral: &Referral) -> bool {
-        let is_known = referral.etag.is_some() && referral.etag == self.etags.referral;
-        let newest = self.newest.filter(|newest| !is_known && newest.referral == referral.id);
+        let is_another = |newest: &&Newest| newest.etag.is_none() || newest.etag != referral.etag;
+        let newest = self.newest.as_ref().filter(|newest| newest.referral == referral.id);
+        let newest = newest.filter(is_another);
         let shown = referral.updated_date_time.value();
         newest.is_some_and(|newest| shown.is_some_and(|shown| *shown < newest.changed_at))
     }

@@ -322,11 +322,11 @@ impl<'p> Reconcile<'p> {
                         continue;
                     }
                     Step::Again => {
-                        let link = draft.announced_link();
+                        let draft = draft.clone();
                         if draft.lacks_rows() {
-                            self.look_again(Some(link));
+                            self.look_again(Some(draft.announced_link()));
                         } else {
-                            self.restart(Some(link));
+                            self.start_over(&draft);
                         }
                         continue;
                     }
@@ -616,7 +616,7 @@ impl<'p> Reconcile<'p> {
         }
         if let Some(referral) = self.referral.seen() {
             next.etags.referral.clone_from(&referral.etag);
-            next.saw(referral);
+            next.believe(referral);
         }
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
@@ -1550,7 +1550,9 @@ impl<'p> Reconcile<'p> {
         if let Some(due) = link.due.as_ref().filter(waits) {
             return due.clone();
         }
-        let attempts = link.due.as_ref().map_or(0, |due| due.attempts);
+        // How long a referral may be shown older than it is has nothing to do with what was waited for before.
+        let counts = |due: &&Due| why != OUTDATED || due.why == OUTDATED;
+        let attempts = link.due.as_ref().filter(counts).map_or(0, |due| due.attempts);
         let step = usize::try_from(attempts).unwrap_or(usize::MAX);
         let wait = WAITS.get(step).copied().unwrap_or(LONGEST_WAIT);
         let wait = self

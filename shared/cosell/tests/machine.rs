@@ -51,8 +51,10 @@ fn edit_row(world: &mut World, id: OpportunityId, column: &str, cell: Cell) {
 
 fn edit_referral(world: &mut World, id: ReferralId, edit: impl FnOnce(&mut ReferralRecord)) {
     let referral = world.referrals.get_mut(&id).unwrap();
+    let before = referral.clone();
     edit(referral);
     referral.version += 1;
+    world.earlier.insert(id, before);
 }
 
 fn from_referral(id: ReferralId, cause: Cause) -> Hint {
@@ -1361,6 +1363,54 @@ fn a_version_that_this_run_wrote_over_is_not_the_newest() {
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
 }
 
+/// From the call after so many on, the first read of the referral shows it as it was before its last change.
+fn lags(world: &mut World, after: u32) {
+    for call in after..10 {
+        world.mishaps.insert(world.calls + call, Mishap::Stale);
+    }
+}
+
+/// The portal's person changes the notes and closes the deal; a run has carried the notes over, not the closing.
+fn notes_carried_over_and_closing_under_way() -> (World, ReferralId, OpportunityId, world::Run) {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Portal's".to_owned());
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    while world.rows[&opportunity].cells["description"] != text("Portal's") {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    (world, referral, opportunity, run)
+}
+
+#[test]
+fn a_version_that_this_run_saw_replaced_is_not_the_newest() {
+    let (mut world, referral, opportunity, mut run) = notes_carried_over_and_closing_under_way();
+    // The closing is carried out, and its answer lost; the look that follows sees the referral as it was before.
+    world.mishaps.insert(world.calls, Mishap::LostAnswer);
+    lags(&mut world, 1);
+    world.finish(&mut run);
+    assert_eq!(world.struck, [Mishap::LostAnswer, Mishap::Stale]);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
+    world.settle();
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Portal's"));
+    world.assert_in_step(1);
+}
+
+#[test]
+fn whoever_takes_over_knows_what_the_dead_have_seen() {
+    let (mut world, referral, opportunity, dead) = notes_carried_over_and_closing_under_way();
+    drop(dead);
+    world.now += SignedDuration::from_mins(2);
+    lags(&mut world, 0);
+    world.deliver(&from_referral(referral, Cause::Due));
+    assert_eq!(world.struck, [Mishap::Stale]);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
+    world.settle();
+    world.assert_in_step(1);
+}
+
 #[test]
 fn only_waits_for_a_newer_state_make_an_old_one_true() {
     let (mut world, referral, opportunity) = in_step(false);
@@ -1376,6 +1426,13 @@ fn only_waits_for_a_newer_state_make_an_old_one_true() {
         assert_eq!(world.deliver(&event).outcome, Outcome::Due);
         assert_eq!(world.struck.last(), Some(&mishap));
     }
+    // However often something else went wrong before.
+    let due = world.find(Subject::Referral(referral)).unwrap().due.unwrap();
+    let wait = due.at.duration_since(world.now);
+    assert!(
+        due.attempts == 1 && wait.is_positive() && wait.as_secs() <= 15,
+        "{due:?}"
+    );
     assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
     world.settle();
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));

@@ -630,3 +630,30 @@ async fn what_others_have_found_closed_is_left_alone_and_is_no_news() {
     assert!(stage.calls().await.is_empty());
     assert_eq!(http.take_closed(), None);
 }
+
+#[tokio::test]
+async fn a_wait_is_over_when_all_say_so_but_not_before_they_know_of_it() {
+    let stage = Stage::set().await;
+    stage
+        .once("GET", text(429, "").insert_header("retry-after", "90"))
+        .await;
+    stage.once("GET", text(200, "{}")).await;
+    let http = stage.http(Vendor::Dataverse);
+    fails(&http).await;
+    http.call_again();
+    assert_eq!(fails(&http).await.code, "throttled", "nobody has been told");
+    assert!(http.take_closed().is_some());
+    http.call_again();
+    http.send(read(&http)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_in_use_is_no_outage() {
+    let stage = Stage::set().await;
+    stage.times(99, "GET", text(423, "")).await;
+    let http = stage.http(Vendor::Dataverse);
+    for _ in 0..=FAILURES_OF_AN_OUTAGE {
+        fails(&http).await;
+    }
+    assert_eq!(http.remote.blocked(), None);
+}

@@ -227,6 +227,7 @@ impl Draft {
                 opportunity: self.after.etags.opportunity.clone(),
                 ..Etags::default()
             },
+            newest: self.after.newest.clone(),
             due: None,
             attention: self.after.attention.clone(),
             shown: told.shown.clone(),
@@ -527,6 +528,8 @@ impl Draft {
         link.microsoft = self.after.microsoft;
         link.solution_rows.clone_from(&self.after.solution_rows);
         link.base = self.base_so_far().or(link.base);
+        // Whoever takes over must not take an older state for news.
+        link.newest.clone_from(&self.after.newest);
         link.pending.clone_from(&self.announced);
         if matches!(self.announced, Some(Pending::Join)) {
             // From the announcement on they belong together again: whoever looks next finishes it.
@@ -572,7 +575,10 @@ impl Draft {
 
     /// The link as the ledger holds it now.
     pub(super) fn announced_link(&self) -> Link {
-        self.before.clone()
+        Link {
+            newest: self.after.newest.clone(),
+            ..self.before.clone()
+        }
     }
 
     /// The same, but that both sides agree to what this run knows to have written: it saw the answer, whatever a person
@@ -584,8 +590,7 @@ impl Draft {
             .filter(|_| is_update && !self.planned_fields.is_empty());
         let mut link = self.announced_link();
         link.base = base.or(link.base);
-        link.newest = self.after.newest;
-        // The versions that were known are no longer the newest: a read that lags behind shows them once more.
+        // The versions that were known do not show that.
         for side in &self.written {
             link.etags.forget(*side);
         }
@@ -662,7 +667,7 @@ impl Draft {
         match (last, answer) {
             (Effect::PatchReferral { .. }, Answer::Referral(referral)) => {
                 if let Some(referral) = &referral {
-                    self.after.saw(referral);
+                    self.after.believe(referral);
                 }
                 self.after.etags.referral = referral.and_then(|referral| referral.etag);
             }

@@ -24,7 +24,7 @@ pub(super) struct Edit {
     pub seen: Term,
     /// What was typed instead.
     pub term: Term,
-    /// The other side showed that already, so that nothing came over.
+    /// The other side showed that already when it was typed, so that nothing had to come over.
     pub was_shown_there: bool,
     pub at: Timestamp,
     /// Whether it is still on its way.
