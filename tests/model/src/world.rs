@@ -127,6 +127,46 @@ pub struct Run {
     calls: u32,
     /// It waits until then.
     pub wakes: Timestamp,
+    /// The deal's record that the last call read or wrote.
+    pub touched: Option<Touch>,
+}
+
+/// What a call had to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    Read(Subject),
+    Written(Subject),
+}
+
+impl Touch {
+    fn of(call: &Call, answer: &Answer) -> Option<Self> {
+        if matches!(answer, Answer::Stale | Answer::Gone) {
+            return None;
+        }
+        Some(match (call, answer) {
+            (Call::ReadReferral(id), _) => Self::Read(Subject::Referral(*id)),
+            (Call::ReadRecord(Record::Opportunity(id)), _) => Self::Read(Subject::Opportunity(*id)),
+            (Call::PatchReferral { id, .. }, _) => Self::Written(Subject::Referral(*id)),
+            (Call::CreateReferral(_), Answer::Referral(Some(created))) => Self::Written(Subject::Referral(created.id)),
+            (
+                Call::UpdateRecord {
+                    id: Record::Opportunity(id),
+                    ..
+                }
+                | Call::CloseOpportunity { id, .. },
+                _,
+            ) => Self::Written(Subject::Opportunity(*id)),
+            (
+                Call::CreateRow {
+                    table: Table::Opportunity,
+                    id,
+                    ..
+                },
+                _,
+            ) => Self::Written(Subject::Opportunity(OpportunityId::new(*id))),
+            _ => return None,
+        })
+    }
 }
 
 /// How far a run got.
@@ -266,6 +306,7 @@ impl World {
             announced: None,
             calls: 0,
             wakes: self.now,
+            touched: None,
         }
     }
 
@@ -329,6 +370,7 @@ impl World {
             run.wakes = self.now + *time;
         }
         let answer = self.perform_as(run, &call, mishap);
+        run.touched = Touch::of(&call, &answer);
         if self.traced {
             let (call, answer) = (format!("{call:?}"), format!("{answer:?}"));
             let short = |text: &str| text.chars().take(1000).collect::<String>();

@@ -15,7 +15,7 @@ use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
-use model::world::{Bug, LIST_LAG, Mishap, POLICY, Run, Went, World};
+use model::world::{Bug, LIST_LAG, Mishap, POLICY, Run, Touch, Went, World};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -84,6 +84,8 @@ struct Message {
 
 struct Worker {
     run: Run,
+    /// How many edits there had been when it read these records.
+    saw: HashMap<Subject, usize>,
     until: Timestamp,
     message: u64,
 }
@@ -176,6 +178,8 @@ pub struct Play {
     typed: Vec<Typed>,
     /// Everything that anybody typed.
     log: Vec<Edit>,
+    /// Of records that were written: how many edits of the other side what they show may stem from.
+    carried: HashMap<Subject, usize>,
     deleted: BTreeSet<OpportunityId>,
     /// No mishaps at all.
     is_calm: bool,
@@ -217,6 +221,7 @@ impl Play {
             seen_until,
             typed: Vec::new(),
             log: Vec::new(),
+            carried: HashMap::new(),
             deleted: BTreeSet::new(),
             is_calm,
             is_over: false,
@@ -348,7 +353,12 @@ impl Play {
         let run = self.world.begin(&hint);
         if let Some(slot) = self.workers.get_mut(at) {
             let until = now + TIMEOUT;
-            *slot = Some(Worker { run, until, message });
+            *slot = Some(Worker {
+                run,
+                saw: HashMap::new(),
+                until,
+                message,
+            });
         }
     }
 
@@ -377,6 +387,7 @@ impl Play {
         if self.world.vendor_writes > written {
             self.end_edits();
         }
+        self.follow(&mut worker);
         // A run that needed no call any more leaves none for another.
         self.world.mishaps.clear();
         match went {
@@ -397,6 +408,22 @@ impl Play {
                     self.queue.retain(|message| message.number != worker.message);
                 }
             }
+        }
+    }
+
+    /// Keeps in mind what the record that was just written may stem from.
+    fn follow(&mut self, worker: &mut Worker) {
+        match worker.run.touched.take() {
+            Some(Touch::Read(record)) => {
+                worker.saw.insert(record, self.log.len());
+            }
+            Some(Touch::Written(record)) => {
+                let is_opposite = |seen: &Subject| std::mem::discriminant(seen) != std::mem::discriminant(&record);
+                let saw = worker.saw.iter().filter(|(seen, _)| is_opposite(seen));
+                let edits = saw.map(|(_, edits)| *edits).max();
+                self.carried.extend(edits.map(|edits| (record, edits)));
+            }
+            None => {}
         }
     }
 

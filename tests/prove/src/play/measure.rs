@@ -24,11 +24,13 @@ pub(super) struct Edit {
     pub seen: Term,
     /// What was typed instead.
     pub term: Term,
-    /// The other side showed that already when it was typed, so that nothing had to come over.
-    pub was_shown_there: bool,
+    /// What stood there before may stem from so many of the first edits of the other side.
+    pub carried: usize,
     pub at: Timestamp,
     /// Whether it is still on its way.
     pub is_open: bool,
+    /// How many there were before.
+    pub number: usize,
 }
 
 impl Edit {
@@ -42,7 +44,7 @@ impl Edit {
 }
 
 /// The records of a deal.
-pub(super) fn records(link: &Link) -> [Option<Subject>; 2] {
+fn records(link: &Link) -> [Option<Subject>; 2] {
     [
         link.referral.map(Subject::Referral),
         link.opportunity.map(Subject::Opportunity),
@@ -95,7 +97,7 @@ impl Play {
                 let before = || edits.iter().take(at);
                 let there = before().rposition(|earlier| earlier.subject == edit.subject);
                 let carried = before().rposition(|earlier| {
-                    earlier.subject != edit.subject && !earlier.was_shown_there && is_seen(earlier)
+                    earlier.subject != edit.subject && earlier.number < edit.carried && is_seen(earlier)
                 });
                 there
                     .filter(|at| edits.get(*at).is_some_and(|earlier| is_seen(earlier)))

@@ -15,7 +15,7 @@ use rand::seq::IndexedRandom;
 use uuid::Uuid;
 
 use super::judge::shows;
-use super::measure::{Edit, records};
+use super::measure::Edit;
 use super::{Play, Typed};
 
 impl Play {
@@ -84,16 +84,7 @@ impl Play {
             !is_seen || !self.is_same_deal(typed.subject, subject)
         });
         self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
-        let was_shown_there = self.is_shown_opposite(subject, field, &term);
-        self.log.push(Edit {
-            subject,
-            field,
-            seen,
-            term: term.clone(),
-            was_shown_there,
-            at: self.world.now,
-            is_open: true,
-        });
+        self.log(subject, (field, seen, term.clone()), true);
         typed.push(Typed { subject, field, term });
         self.typed = typed;
     }
@@ -105,26 +96,21 @@ impl Play {
         let (Some(seen), Some(now)) = (seen, self.shows(subject)) else {
             return;
         };
-        let term = now.get(field).clone();
+        self.log(subject, (field, seen.get(field).clone(), now.get(field).clone()), false);
+    }
+
+    /// Remembers what a person did, and of which edits the value may stem that stood there before.
+    fn log(&mut self, subject: Subject, (field, seen, term): (Field, Term, Term), is_open: bool) {
         self.log.push(Edit {
             subject,
             field,
-            seen: seen.get(field).clone(),
-            was_shown_there: self.is_shown_opposite(subject, field, &term),
+            seen,
+            carried: self.carried.get(&subject).copied().unwrap_or_default(),
             term,
             at: self.world.now,
-            is_open: false,
+            is_open,
+            number: self.log.len(),
         });
-    }
-
-    /// Whether the other record of the deal shows this already.
-    fn is_shown_opposite(&self, subject: Subject, field: Field, term: &Term) -> bool {
-        let Some(link) = self.world.find(subject) else {
-            return false;
-        };
-        let opposite = records(&link).into_iter().flatten().find(|record| *record != subject);
-        let there = opposite.and_then(|record| self.shows(record));
-        there.is_some_and(|there| shows(there.get(field), term))
     }
 
     pub(super) fn edit_in_portal(&mut self) {
