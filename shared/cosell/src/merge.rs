@@ -82,12 +82,6 @@ impl Merged {
             .map(move |field| (field, terms.get(field)))
             .filter(move |(field, term)| **term != Term::Nothing || self.cleared.contains(&(side, *field)))
     }
-
-    /// Whether anything is written to a side.
-    #[must_use]
-    pub fn writes_to(&self, side: Side) -> bool {
-        self.writes(side).next().is_some()
-    }
 }
 
 /// What is said of a change: `value` is what the other side shows, of which the change may hold less.
@@ -679,6 +673,30 @@ mod tests {
         merged.findings.iter().map(|finding| finding.code).collect()
     }
 
+    /// How many fields are written to a side.
+    fn written(merged: &Merged, side: Side) -> usize {
+        merged.writes(side).count()
+    }
+
+    #[test]
+    fn what_is_said_names_the_thing_the_value_and_the_cure() {
+        let said = [
+            (
+                held_back("the deal", Side::Dynamics),
+                ["the deal", "Dynamics", "PAUSED", "follows"],
+            ),
+            (
+                no_choice(&text("Autumn"), "Campaign"),
+                ["Autumn", "Campaign", "Partner Center", "add it"],
+            ),
+        ];
+        for (said, parts) in said {
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
+        let told = [30, 119, 120, 300].map(|seconds| told_duration(SignedDuration::from_secs(seconds)));
+        assert_eq!(told, ["30 seconds", "119 seconds", "2 minutes", "5 minutes"]);
+    }
+
     #[test]
     fn one_field_moved_on_one_side() {
         use Code::{Carried, Conflict, CurrencyMissing, Frozen, IllegalMove, Missing, TextCut, UnknownValue};
@@ -805,7 +823,7 @@ mod tests {
             &[(Field::Stage, stage(Stage::Active))],
         );
         assert_eq!(codes(&illegal), [IllegalMove]);
-        assert!(!illegal.writes_to(PartnerCenter) && !illegal.writes_to(Dynamics));
+        assert_eq!((written(&illegal, PartnerCenter), written(&illegal, Dynamics)), (0, 0));
     }
 
     #[test]
@@ -831,6 +849,20 @@ mod tests {
             };
             assert_eq!(codes(&merged), [code], "{owner}");
         }
+    }
+
+    #[test]
+    fn what_a_side_holds_of_the_others_value_is_no_conflict() {
+        let (whole, held) = (text(&"x".repeat(2001)), text(&"x".repeat(2000)));
+        let merged = merged(
+            DEFAULT,
+            &[],
+            &[(Field::Notes, whole.clone())],
+            &[(Field::Notes, held.clone())],
+        );
+        assert_eq!((merged.changes.len(), merged.findings.len()), (0, 0));
+        assert_eq!(merged.base.referral.get(Field::Notes), &whole);
+        assert_eq!(merged.base.opportunity.get(Field::Notes), &held);
     }
 
     #[test]
@@ -902,7 +934,7 @@ mod tests {
                 _ => text("other"),
             };
             let merged = merged(DEFAULT, &before, &[], &[(field, other)]);
-            assert!(!merged.writes_to(Side::PartnerCenter), "{field}");
+            assert_eq!(written(&merged, Side::PartnerCenter), 0, "{field}");
             assert_eq!(merged.findings.len(), 1, "{field}");
         }
     }
@@ -941,7 +973,7 @@ mod tests {
         ] {
             let merged = merged(&of(update), &[(Field::Campaign, text("Spring"))], &referral, &[]);
             assert_eq!(codes(&merged), [code], "{update}");
-            assert!(!merged.writes_to(Side::Dynamics), "{update}");
+            assert_eq!(written(&merged, Side::Dynamics), 0, "{update}");
         }
     }
 
