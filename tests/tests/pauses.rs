@@ -223,3 +223,17 @@ async fn a_vendor_that_asks_one_worker_to_wait_is_left_alone_by_all() {
     assert_in_step(&world, &opportunity, &referral);
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_does_not_say_who_is_left_alone_keeps_nobody_from_working() {
+    let world = World::start().await;
+    world.switchboard.plan(0, usize::MAX, Fault::Refuse, |request| {
+        request.api == "aws" && String::from_utf8_lossy(&request.body).contains("BREAKER#")
+    });
+    let opportunity = world.seller_enters(&Sharing::default());
+    world.settle().await;
+    assert!(!world.switchboard.broken().is_empty(), "it was asked");
+    assert_in_step(&world, &opportunity, &world.referral_of(&opportunity));
+    world.switchboard.heal();
+    world.close().await;
+}
