@@ -212,7 +212,7 @@ fn throttle_of_aws() -> Fault {
     }
 }
 
-/// Whether `sync` made this request: everything but the webhook's one message and its certificates.
+/// Whether `sync` made this request: everything but the webhook's one message and its certificates, and what is said of breakers.
 pub(crate) fn is_of_sync(exchange: &Exchange) -> bool {
     match exchange.api {
         "entra" | "partner_center" | "dataverse" => !exchange.target.starts_with("/_control"),
