@@ -646,6 +646,15 @@ mod tests {
 
     /// Merges edits of both sides of a deal; `before` is what the two agreed on, in so far as it is not the usual.
     fn merged(mapping: &str, before: Edits<'_>, referral: Edits<'_>, opportunity: Edits<'_>) -> Merged {
+        merged_as(mapping, (before, referral, opportunity), |_| {})
+    }
+
+    /// The same under other circumstances.
+    fn merged_as(
+        mapping: &str,
+        (before, referral, opportunity): (Edits<'_>, Edits<'_>, Edits<'_>),
+        change: impl FnOnce(&mut Input<'_>),
+    ) -> Merged {
         let base = Base {
             referral: with(before),
             opportunity: with(before),
@@ -654,19 +663,24 @@ mod tests {
             with(&[before, referral].concat()),
             with(&[before, opportunity].concat()),
         );
-        merge(Input {
+        let mapping = Mapping::parse(mapping).unwrap();
+        let digits_of = [(Currency::parse("JPY").unwrap(), 0)].into();
+        let missing_currencies = [Currency::parse("XXX").unwrap()].into();
+        let mut input = Input {
             close_delay: None,
             answerable: true,
-            mapping: &Mapping::parse(mapping).unwrap(),
+            mapping: &mapping,
             base: Some(&base),
             referral: &referral,
             opportunity: &opportunity,
             money_digits: 2,
-            digits_of: &[(Currency::parse("JPY").unwrap(), 0)].into(),
+            digits_of: &digits_of,
             marked: true,
-            missing_currencies: &[Currency::parse("XXX").unwrap()].into(),
+            missing_currencies: &missing_currencies,
             paused: None,
-        })
+        };
+        change(&mut input);
+        merge(input)
     }
 
     fn codes(merged: &Merged) -> Vec<Code> {
@@ -890,6 +904,44 @@ mod tests {
                     "{before}: {referral} -> {to} because of {opportunity}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_closing_waits_and_nothing_else_does() {
+        let before = [(Field::Stage, stage(Stage::Unanswered))];
+        let wait = |input: &mut Input<'_>| input.close_delay = Some(SignedDuration::from_secs(300));
+        for (to, is_held) in [(Stage::Active, false), (Stage::Won, true), (Stage::Lost, true)] {
+            let edits = [(Field::Stage, stage(to.clone()))];
+            let merged = merged_as(DEFAULT, (&before, &[], &edits), wait);
+            assert_eq!(
+                (merged.closing, codes(&merged) == [Code::Closing]),
+                (is_held, is_held),
+                "{to}"
+            );
+            assert_eq!(written(&merged, Side::PartnerCenter), usize::from(!is_held), "{to}");
+        }
+        let notes = merged_as(DEFAULT, (&[], &[], &[(Field::Notes, text("New"))]), wait);
+        assert_eq!((notes.closing, written(&notes, Side::PartnerCenter)), (false, 1));
+        // Dynamics takes a closing at once, and takes it back.
+        let closed = merged_as(DEFAULT, (&[], &[(Field::Stage, stage(Stage::Won))], &[]), wait);
+        assert_eq!((closed.closing, written(&closed, Side::Dynamics)), (false, 1));
+    }
+
+    #[test]
+    fn a_deal_that_another_partner_sent_is_not_answered_for_it() {
+        let before = [(Field::Stage, stage(Stage::Unanswered))];
+        let edits = [(Field::Stage, stage(Stage::Active))];
+        let merged = merged_as(DEFAULT, (&before, &[], &edits), |input| input.answerable = false);
+        assert_eq!((codes(&merged), merged.changes), (vec![Code::IllegalMove], Vec::new()));
+    }
+
+    #[test]
+    fn a_closed_opportunity_closes_the_referral_that_it_meets() {
+        for (to, sent) in [(Stage::Active, None), (Stage::Won, Some(&Stage::Won))] {
+            let edits = [(Field::Stage, stage(to.clone()))];
+            let merged = merged_as(DEFAULT, (&[], &[], &edits), |input| input.base = None);
+            assert_eq!(merged.toward_referral.get(Field::Stage).as_stage(), sent, "{to}");
         }
     }
 
