@@ -49,6 +49,12 @@ impl Exchange {
     pub fn is_write(&self) -> bool {
         self.method != Method::GET
     }
+
+    /// Whether the body of the request holds this text.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.body).contains(text)
+    }
 }
 
 /// What was asked of whom, a line for each exchange.

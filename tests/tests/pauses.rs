@@ -17,12 +17,18 @@ use self::common::assert_in_step;
 /// Longer than any look at a deal takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A world with a shared deal in step; then one direction is paused.
-async fn paused(toward: &str) -> (World, String, String) {
+/// A world with a shared deal in step.
+async fn in_step() -> (World, String, String) {
     let world = World::start().await;
     let opportunity = world.seller_enters(&Sharing::default());
     world.settle().await;
     let referral = world.referral_of(&opportunity);
+    (world, opportunity, referral)
+}
+
+/// Such a world in which one direction is then paused.
+async fn paused(toward: &str) -> (World, String, String) {
+    let (world, opportunity, referral) = in_step().await;
     world.sync.configure("PAUSED", toward);
     (world, opportunity, referral)
 }
@@ -196,10 +202,7 @@ fn is_to_dynamics(request: &Exchange) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vendor_that_asks_one_worker_to_wait_is_left_alone_by_all() {
-    let world = World::start().await;
-    let opportunity = world.seller_enters(&Sharing::default());
-    world.settle().await;
-    let referral = world.referral_of(&opportunity);
+    let (world, opportunity, referral) = in_step().await;
     asks_to_wait(&world, 12);
     world.portal_edits(&referral, json!({ "details": { "dealValue": 61_000 } }));
     assert!(world.partner_center.quiet(PATIENCE).await && world.source.idle(PATIENCE).await);
@@ -226,14 +229,16 @@ async fn a_vendor_that_asks_one_worker_to_wait_is_left_alone_by_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_does_not_say_who_is_left_alone_keeps_nobody_from_working() {
-    let world = World::start().await;
-    world.switchboard.plan(0, usize::MAX, Fault::Refuse, |request| {
-        request.api == "aws" && String::from_utf8_lossy(&request.body).contains("BREAKER#")
-    });
-    let opportunity = world.seller_enters(&Sharing::default());
-    world.settle().await;
-    assert!(!world.switchboard.broken().is_empty(), "it was asked");
-    assert_in_step(&world, &opportunity, &world.referral_of(&opportunity));
-    world.switchboard.heal();
-    world.close().await;
+    for fault in [Fault::Refuse, Fault::Stall(Duration::from_secs(600))] {
+        let world = World::start().await;
+        world
+            .switchboard
+            .plan(0, usize::MAX, fault, |request| request.mentions("BREAKER#"));
+        let opportunity = world.seller_enters(&Sharing::default());
+        world.settle().await;
+        assert!(!world.switchboard.broken().is_empty(), "it was asked");
+        assert_in_step(&world, &opportunity, &world.referral_of(&opportunity));
+        world.switchboard.heal();
+        world.close().await;
+    }
 }

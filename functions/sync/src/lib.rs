@@ -252,19 +252,6 @@ async fn dispatch(
     run: &Run,
     counted: &mut Counted,
 ) -> Result<Value, Error> {
-    connector.heed_breakers(now()).await;
-    let result = take(connector, event, request, run, counted).await;
-    connector.tell_breakers(now()).await;
-    result
-}
-
-async fn take(
-    connector: &Connector,
-    event: Event,
-    request: &str,
-    run: &Run,
-    counted: &mut Counted,
-) -> Result<Value, Error> {
     match event {
         Event::Messages(messages) => {
             let failures = take_messages(connector, messages, run, counted).await;
@@ -280,11 +267,14 @@ async fn take(
                 run,
             };
             counted.is_run = true;
-            let polled = match poll {
-                Poll::Dynamics => connector.poll_dynamics(tick).await,
-                Poll::PartnerCenter => connector.poll_partner_center(tick).await,
-                Poll::Compare => connector.compare(tick).await,
-            };
+            let polled = among_all(connector, async {
+                match poll {
+                    Poll::Dynamics => connector.poll_dynamics(tick).await,
+                    Poll::PartnerCenter => connector.poll_partner_center(tick).await,
+                    Poll::Compare => connector.compare(tick).await,
+                }
+            })
+            .await;
             // Also, and above all, when the run failed.
             counted.gauges = measure(connector, poll, tick.now).await;
             let polled = polled?;
@@ -294,9 +284,19 @@ async fn take(
         }
         Event::Command(command) => {
             counted.outcome = "command";
-            Box::pin(commands::obey(connector, command, request, run, counted)).await
+            let obeyed = Box::pin(commands::obey(connector, command, request, run, counted));
+            among_all(connector, obeyed).await
         }
     }
+}
+
+/// Work that calls the vendors, as one worker of many: it leaves alone whom the others leave alone, and tells them whom it
+/// has found closed.
+async fn among_all<T>(connector: &Connector, work: impl Future<Output = T>) -> T {
+    connector.heed_breakers(now()).await;
+    let result = work.await;
+    connector.tell_breakers(now()).await;
+    result
 }
 
 /// What a run measures besides its work. What cannot be measured is left out: the run itself has not failed by that.
@@ -346,11 +346,9 @@ async fn take_messages(
     for message in messages {
         let group = message.attributes.get("MessageGroupId").cloned().unwrap_or_default();
         let id = message.message_id.clone().unwrap_or_default();
-        connector.heed_breakers(now()).await;
         let done = !held_back.contains(&group)
             && run.deadline().left() >= LEAST
-            && take_message(connector, &message, &id, run, counted).await;
-        connector.tell_breakers(now()).await;
+            && among_all(connector, take_message(connector, &message, &id, run, counted)).await;
         if !done {
             held_back.push(group);
             counted.returned += 1;

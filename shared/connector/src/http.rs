@@ -422,7 +422,7 @@ struct Door {
 }
 
 impl Door {
-    /// Leaves the remote alone for so long, or for longer if it is already.
+    /// Leaves the remote alone for so long, or for longer if it is already; says whether that is longer than before.
     fn close(&mut self, wait: Duration) -> bool {
         let until = Instant::now().checked_add(wait.min(LONGEST_BLOCK));
         let is_later = until > self.closed_until;

@@ -212,23 +212,17 @@ fn throttle_of_aws() -> Fault {
     }
 }
 
-/// Whether `sync` made this request: everything but the webhook's one message and its certificates, and what is said of breakers.
+/// Whether `sync` made this request: everything but the webhook's one message and its certificates. Those about breakers
+/// are left out: they are made every five seconds, whatever happens meanwhile, so that their number depends on the time.
 pub(crate) fn is_of_sync(exchange: &Exchange) -> bool {
     match exchange.api {
         "entra" | "partner_center" | "dataverse" => !exchange.target.starts_with("/_control"),
-        "aws" => operation(exchange).is_some_and(|operation| operation != ONE_MESSAGE) && !is_of_breaker(exchange),
+        "aws" => {
+            operation(exchange).is_some_and(|operation| operation != ONE_MESSAGE) && !exchange.mentions("BREAKER#")
+        }
         _ => false,
     }
 }
-
-/// Whether it asks, or tells, which vendor all workers leave alone: that is done every five seconds, whatever happens
-/// meanwhile, so that their number depends on the time.
-fn is_of_breaker(exchange: &Exchange) -> bool {
-    exchange.body.windows(BREAKER.len()).any(|part| part == BREAKER)
-}
-
-/// How the key of such an item begins.
-const BREAKER: &[u8] = b"BREAKER#";
 
 /// Whether `webhook` made this request.
 fn is_of_webhook(exchange: &Exchange) -> bool {

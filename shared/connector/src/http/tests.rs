@@ -657,3 +657,18 @@ async fn a_record_in_use_is_no_outage() {
     }
     assert_eq!(http.remote.blocked(), None);
 }
+
+#[tokio::test]
+async fn failures_that_lie_far_apart_are_no_outage() {
+    let stage = Stage::set().await;
+    stage.times(99, "GET", text(503, "")).await;
+    let http = stage.http(Vendor::Dataverse);
+    for _ in 0..2 {
+        for _ in 1..FAILURES_OF_AN_OUTAGE {
+            fails(&http).await;
+        }
+        let mut door = http.remote.door();
+        door.failed_at = door.failed_at.and_then(|at| at.checked_sub(MEMORY_OF_FAILURES));
+    }
+    assert_eq!(http.remote.blocked(), None);
+}
