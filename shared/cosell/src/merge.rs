@@ -180,17 +180,11 @@ impl Input<'_> {
             };
         }
         let there = self.now(toward);
-        let digits = match (term, there.get(field)) {
-            (Term::Money { currency: brought, .. }, Term::Money { currency: current, .. }) if brought == current => {
-                money_digits
-            }
-            (
-                Term::Money {
-                    currency: Some(brought),
-                    ..
-                },
-                _,
-            ) => digits_of.get(brought).copied().unwrap_or(money_digits),
+        let digits = match term {
+            Term::Money {
+                currency: Some(brought),
+                ..
+            } => digits_of.get(brought).copied().unwrap_or(money_digits),
             _ => money_digits,
         };
         mapping.fit(field, term, toward, there, digits, marked)
