@@ -686,7 +686,8 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    async fn play(self) {
+    /// Whether the request was made, and broken. If it was not, the world is looked at all the same.
+    async fn play(self) -> bool {
         let mut stage = Stage::set(self.flow).await;
         let fault = self.mishap.fault(&self.request, &stage.world);
         let (kind, counted, before) = (shape(&self.request), self.counted, self.before);
@@ -702,6 +703,8 @@ impl Case {
         // A killed poll keeps the others out until its lease ends.
         stage.world.let_leases_lapse();
         stage.world.settle().await;
+        let is_met = stage.world.switchboard.unused_faults().is_empty();
+        stage.world.switchboard.heal();
         let effects = stage.look();
         assert_eq!(effects.business, self.effects.business, "what the vendors carried out");
         // Telling the seller the same again is harmless: the columns are ours, and every request stands on a version.
@@ -716,6 +719,7 @@ impl Case {
             }
         }
         stage.world.close().await;
+        is_met
     }
 }
 
@@ -725,6 +729,21 @@ pub(crate) struct Tried {
     pub(crate) cases: usize,
     /// Those that did not end as they should.
     pub(crate) failed: Vec<String>,
+    /// Those whose request was not made again, however often the flow was played: a look more that the first play took.
+    pub(crate) unmet: Vec<String>,
+}
+
+/// How often a flow is played for a request that is not made again. Whether a second look finds something to do depends
+/// on the time that the first one took.
+const PLAYS: usize = 5;
+
+/// Whether a request asks and changes nothing: one that may be made once more or less.
+pub(crate) fn is_a_read(exchange: &Exchange) -> bool {
+    let reads = ["GetItem", "Query", "GetSecretValue"];
+    match operation(exchange) {
+        Some(operation) => reads.iter().any(|read| operation.ends_with(read)),
+        None => !exchange.is_write(),
+    }
 }
 
 /// Plays a flow once without a fault, then again for each of its requests that is `counted`, broken; or for the
@@ -761,40 +780,61 @@ pub(crate) async fn try_each_request(
         effects: effects.clone(),
     });
     let mut running = JoinSet::new();
-    let mut names = BTreeMap::new();
-    let mut failed = Vec::new();
+    let mut played = BTreeMap::new();
+    let mut again = Vec::new();
+    let (mut failed, mut unmet) = (Vec::new(), Vec::new());
+    let mut count = 0;
     loop {
-        while running.len() < mishap.worlds()
-            && let Some(case) = cases.next()
-        {
-            let name = case.to_string();
-            names.insert(running.spawn(case.play()).id().to_string(), name);
+        while running.len() < mishap.worlds() {
+            let (case, plays) = match again.pop() {
+                Some(next) => next,
+                None => match cases.next() {
+                    Some(case) => (case, 0),
+                    None => break,
+                },
+            };
+            count += usize::from(plays == 0);
+            let task = running.spawn(case.clone().play()).id();
+            played.insert(task.to_string(), (case, plays + 1));
         }
-        match running.join_next().await {
+        let (task, result) = match running.join_next_with_id().await {
             None => break,
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                let name = names.get(&error.id().to_string()).cloned().unwrap_or_default();
-                failed.push(name.clone());
-                println!("{name}: {}", said(error.into_panic().as_ref()));
+            Some(Ok((task, is_met))) => (task, Ok(is_met)),
+            Some(Err(error)) => (error.id(), Err(error.into_panic())),
+        };
+        let Some((case, plays)) = played.remove(&task.to_string()) else {
+            continue;
+        };
+        match result {
+            Ok(true) => {}
+            Ok(false) if plays < PLAYS => again.push((case, plays)),
+            Ok(false) if is_a_read(&case.request) => unmet.push(case.to_string()),
+            Ok(false) => failed.push(format!("{case}: was made in none of {plays} more plays")),
+            Err(panic) => {
+                println!("{case}: {}", said(panic.as_ref()));
+                failed.push(case.to_string());
             }
         }
     }
+    for name in &unmet {
+        println!("{name}: was not made again");
+    }
     println!(
-        "{flow:?} {mishap:?}{}: {} requests, {} cases, {} failed, {} s",
+        "{flow:?} {mishap:?}{}: {} requests, {count} cases, {} failed, {} without their request, {} s",
         if requests.iter().any(is_of_webhook) {
             " of webhook"
         } else {
             ""
         },
         requests.len(),
-        names.len(),
         failed.len(),
+        unmet.len(),
         began.elapsed().as_secs()
     );
     Tried {
-        cases: names.len(),
+        cases: count,
         failed,
+        unmet,
     }
 }
 
