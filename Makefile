@@ -72,8 +72,9 @@ prove: tools ## play 200,000 lives of deals with every mishap, print what came o
 	@mkdir -p target/prove
 	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json cargo run -q --profile prove -p prove
 
-matrix: binaries ## break every request of every flow in every way (most of an hour); FLOW=, MISHAP=, FUNCTION=, REQUEST=n for a part
-	cargo test -q -p cosell-tests --test crashes -- --ignored --nocapture
+matrix: tools ## break every request of every flow in every way (half an hour); FLOW=, MISHAP=, FUNCTION=, REQUEST=n for a part
+	cargo build --profile matrix $(FUNCTIONS) -p cosell-tests --bins --test crashes
+	cargo test -q --profile matrix $(FUNCTIONS) -p cosell-tests --test crashes -- --ignored --nocapture
 
 fuzz: tools ## show every reader of foreign bytes 20,000 spoilt documents (ten minutes); CASES=n as many
 	@CASES=$(or $(CASES),20000) cargo test -q $(READERS) foreign:: -- --nocapture >/dev/null

@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
 use tower::ServiceExt;
 
 /// What a simulator saw and answered.
@@ -127,6 +128,7 @@ struct State {
 pub struct Switchboard {
     state: Arc<Mutex<State>>,
     counter: Arc<AtomicU64>,
+    listeners: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 impl Switchboard {
@@ -235,7 +237,7 @@ impl Switchboard {
         }
     }
 
-    /// Serves `router` on `address` (port 0 picks a free one) until the task is dropped with the runtime; returns where.
+    /// Serves `router` on `address` (port 0 picks a free one) until [`Switchboard::stop`]; returns where.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -243,10 +245,18 @@ impl Switchboard {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;
         let board = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+        let listening = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let stream = tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => stream,
+                        Err(_) => break,
+                    },
+                    Some(_) = connections.join_next() => continue,
+                };
                 let (board, router) = (board.clone(), router.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let service = hyper::service::service_fn(move |request| {
                         let (board, router) = (board.clone(), router.clone());
                         async move { board.exchange(api, router, request).await }
@@ -258,7 +268,17 @@ impl Switchboard {
                 });
             }
         });
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listening.abort_handle());
         Ok(bound)
+    }
+
+    /// Serves nobody any more, and lets go of what the simulators hold: thousands of worlds are played one after another.
+    pub fn stop(&self) {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().for_each(AbortHandle::abort);
     }
 
     async fn exchange(

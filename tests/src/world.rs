@@ -540,6 +540,7 @@ impl World {
             })
             .collect();
         assert!(refused.is_empty(), "a vendor refused requests of ours: {refused:#?}");
+        self.switchboard.stop();
         drop(self.folder);
     }
 }

@@ -705,6 +705,53 @@ mod tests {
         assert_eq!(told, ["30 seconds", "119 seconds", "2 minutes", "5 minutes"]);
     }
 
+    fn people(people: &[(&str, [&str; 3])]) -> Term {
+        let person = |[first, last, phone]: [&str; 3]| Person {
+            first_name: first.to_owned(),
+            last_name: last.to_owned(),
+            phone_number: phone.to_owned(),
+        };
+        let people = people.iter().map(|(key, parts)| ((*key).to_owned(), person(*parts)));
+        Term::People(people.collect())
+    }
+
+    #[test]
+    fn a_person_is_sent_with_all_that_partner_center_demands_or_named() {
+        let whole = ("kim@aldermoor.example", ["Kim", "Vale", "+44 1"]);
+        let incomplete = [
+            ("lee@aldermoor.example", ["", "Moss", "+44 2"]),
+            ("lee@aldermoor.example", ["Lee", "", "+44 2"]),
+            ("lee@aldermoor.example", ["Lee", "Moss", ""]),
+            ("lee moss", ["Lee", "Moss", "+44 2"]),
+        ];
+        for field in [Field::Team, Field::Contacts] {
+            let sent = merged(DEFAULT, &[], &[], &[(field, people(&[whole]))]);
+            assert_eq!(sent.toward_referral.get(field), &people(&[whole]), "{field:?}");
+            assert_eq!(codes(&sent), [Code::Carried], "{field:?}");
+            for person in incomplete {
+                let kept = merged(DEFAULT, &[], &[], &[(field, people(&[whole, person]))]);
+                assert_eq!(written(&kept, Side::PartnerCenter), 0, "{field:?} {person:?}");
+                assert_eq!(codes(&kept), [Code::Missing], "{field:?} {person:?}");
+                let text = &kept.findings[0].text;
+                assert!(text.contains(person.0) && text.contains("fill in"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_people_has_an_end() {
+        let crowd = |count: usize| {
+            let mails: Vec<String> = (0..count).map(|n| format!("p{n:03}@aldermoor.example")).collect();
+            let all: Vec<_> = mails.iter().map(|mail| (mail.as_str(), ["A", "B", "1"])).collect();
+            people(&all)
+        };
+        let most = merged(DEFAULT, &[], &[], &[(Field::Team, crowd(MOST_PEOPLE))]);
+        assert_eq!(most.toward_referral.get(Field::Team), &crowd(MOST_PEOPLE));
+        let more = merged(DEFAULT, &[], &[], &[(Field::Team, crowd(MOST_PEOPLE + 1))]);
+        assert_eq!(written(&more, Side::PartnerCenter), 0);
+        assert_eq!(codes(&more), [Code::Frozen]);
+    }
+
     #[test]
     fn one_field_moved_on_one_side() {
         use Code::{Carried, Conflict, CurrencyMissing, Frozen, IllegalMove, Missing, TextCut, UnknownValue};

@@ -87,6 +87,17 @@ fn base(referral: &Referral, row: &Row) -> Base {
 
 /// Plans a deal that was in step with the two records of `before` and shows those of `now`.
 fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), link: &Link) -> Result<Plan, Need> {
+    planned_at(Timestamp::UNIX_EPOCH, &policy(), before, now, link)
+}
+
+/// The same at a time of its own, by other settings.
+fn planned_at(
+    at: Timestamp,
+    policy: &Policy,
+    before: (&Referral, &Row),
+    now: (Option<&Referral>, Option<&Row>),
+    link: &Link,
+) -> Result<Plan, Need> {
     let base = base(before.0, before.1);
     let known = KnownCurrency {
         id: CurrencyId::new(Uuid::from_u128(9)),
@@ -101,11 +112,11 @@ fn planned(before: (&Referral, &Row), now: (Option<&Referral>, Option<&Row>), li
         currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
         taken: &BTreeSet::new(),
         refused_rows: &BTreeMap::new(),
-        now: Timestamp::UNIX_EPOCH,
+        now: at,
         insists: false,
         tries_again: false,
     };
-    plan(&picture, &policy())
+    plan(&picture, policy)
 }
 
 /// The plan after a change in Dynamics, as JSON, one PATCH a line.
@@ -446,5 +457,55 @@ fn help_wanted_on_a_deal_that_microsoft_sent_is_explained_once() {
                 "{sender}"
             );
         }
+    }
+}
+
+/// What becomes of a deal that the seller closed, looked at so many seconds into the epoch; `seen` is what an earlier look
+/// saw and since when.
+fn closing_looked_at(at: i64, seen: Option<(Stage, i64)>) -> Plan {
+    let time = |seconds| Timestamp::from_second(seconds).unwrap();
+    let (referral, before) = (referral(ACTIVE, ""), row(&[]));
+    let won = row(&[("statecode", number(1)), ("statuscode", number(3))]);
+    let policy = Policy {
+        close_delay: SignedDuration::from_secs(300),
+        ..policy()
+    };
+    let mut link = link();
+    link.closing = seen.map(|(stage, since)| Closing {
+        stage: Term::stage(stage, None),
+        since: time(since),
+    });
+    let now = (Some(&referral), Some(&won));
+    planned_at(time(at), &policy, (&referral, &before), now, &link).unwrap()
+}
+
+#[test]
+fn a_closing_waits_its_time_from_when_it_was_first_seen() {
+    let since = |plan: &Plan| plan.closing.as_ref().map(|closing| closing.since.as_second());
+    let is_told = |plan: &Plan| !plan.referral.is_empty();
+    let is_announced = |plan: &Plan| plan.findings.iter().any(|finding| finding.code == Code::Closing);
+    let looks = [
+        // At first sight it begins to wait, and the seller is told.
+        (closing_looked_at(1_000, None), Some(1_000), false, true),
+        // Seen before, it goes on waiting until its time is over, and is not announced again.
+        (
+            closing_looked_at(1_299, Some((Stage::Won, 1_000))),
+            Some(1_000),
+            false,
+            false,
+        ),
+        (closing_looked_at(1_300, Some((Stage::Won, 1_000))), None, true, false),
+        // Closed otherwise before, it begins anew.
+        (
+            closing_looked_at(1_400, Some((Stage::Lost, 1_000))),
+            Some(1_400),
+            false,
+            true,
+        ),
+    ];
+    for (number, (plan, waits_since, told, announced)) in looks.iter().enumerate() {
+        assert_eq!(since(plan), *waits_since, "look {number}");
+        assert_eq!(is_told(plan), *told, "look {number}: {:?}", plan.referral);
+        assert_eq!(is_announced(plan), *announced, "look {number}: {:?}", plan.findings);
     }
 }
