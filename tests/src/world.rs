@@ -42,9 +42,11 @@ pub const EVENTS: [&str; 5] = [
     "test-created",
 ];
 
-const LINKS: &str = "cosell-links";
+/// Name of the table of links.
+pub const LINKS: &str = "cosell-links";
 const AUDIT: &str = "cosell-audit";
-const PARTNER_CENTER_SECRET: &str = "cosell/partner-center";
+/// Id of the secret that holds the sign-in at Partner Center.
+pub const PARTNER_CENTER_SECRET: &str = "cosell/partner-center";
 const DATAVERSE_SECRET: &str = "cosell/dataverse";
 
 /// How long anything may take before a world gives up waiting for it.
