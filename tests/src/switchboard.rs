@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -26,6 +26,8 @@ use tower::ServiceExt;
 pub struct Exchange {
     /// Position among all requests of the world, from 1.
     pub number: u64,
+    /// When it came.
+    pub at: Instant,
     /// Which simulator took it: `entra`, `partner_center`, `registration`, `dataverse`, `aws`, `certificates`.
     pub api: &'static str,
     /// HTTP method.
@@ -295,6 +297,7 @@ impl Switchboard {
             .map_or_else(|| "/".to_owned(), ToString::to_string);
         let (number, fault) = self.begin(Exchange {
             number: 0,
+            at: Instant::now(),
             api,
             method: parts.method.clone(),
             target,

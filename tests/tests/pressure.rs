@@ -1,8 +1,9 @@
-//! Much at once: a burst of posts, ten workers whose refresh token is due, a ledger of a hundred thousand deals.
+//! Much at once: a burst of posts, ten workers whose refresh token is due, all that waited for the end of an outage, a
+//! ledger of a hundred thousand deals.
 //!
 //! Guarantees shown: of a burst every post is taken and stored, and the certificate is not fetched for each; workers that
-//! renew the sign-in at the same moment neither lock each other out nor lose it; what an idle poll asks for does not depend
-//! on how many deals there are.
+//! renew the sign-in at the same moment neither lock each other out nor lose it; what waited is carried over by all workers
+//! together within the vendor's budget; what an idle poll asks for does not depend on how many deals there are.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 #![expect(
     clippy::print_stdout,
@@ -16,8 +17,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cosell_tests::switchboard::{Exchange, lines};
+use cosell_tests::switchboard::{Exchange, Fault, lines};
 use cosell_tests::world::{LINKS, PARTNER_CENTER_SECRET, Setup, World};
+use http::StatusCode;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -129,6 +131,64 @@ async fn ten_workers_that_renew_the_sign_in_at_once_keep_it() {
     world.settle().await;
     assert_in_step(&world, &world.opportunity_of(&referral), &referral);
     assert_eq!(refresh_token(&world), stored, "a token of today is not replaced");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_for_the_end_of_an_outage_is_carried_over_within_the_budget() {
+    let (workers, a_second, deals) = (4, 8, 24);
+    let setting = |name: &str, value: usize| (name.to_owned(), value.to_string());
+    let world = World::start_with(Setup {
+        workers,
+        settings: vec![setting("WORKERS", workers), setting("PARTNER_CENTER_RATE", a_second)],
+        ..Setup::default()
+    })
+    .await
+    .unwrap();
+    let referrals: Vec<String> = (0..deals).map(|number| a_deal(&world, number)).collect();
+    world.settle().await;
+    let opportunities: Vec<String> = referrals
+        .iter()
+        .map(|referral| world.opportunity_of(referral))
+        .collect();
+
+    let down = Fault::Answer {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        headers: Vec::new(),
+        body: String::new(),
+    };
+    let is_asked = |request: &Exchange| request.api == "partner_center" && !request.target.starts_with("/_control");
+    world.switchboard.plan(0, usize::MAX, down, is_asked);
+    for opportunity in &opportunities {
+        world.seller_edits(
+            opportunity,
+            &json!({ "description": "Edited while the portal was down." }),
+        );
+    }
+    world.invoke(json!({ "run": "poll-dynamics" })).await.unwrap();
+    assert!(world.source.idle(PATIENCE).await);
+    assert_eq!(
+        world.open_due(),
+        deals,
+        "all of them wait; {}",
+        world.state_of_affairs()
+    );
+
+    world.switchboard.heal();
+    let mark = world.switchboard.mark();
+    world.settle().await;
+    for (opportunity, referral) in opportunities.iter().zip(&referrals) {
+        assert_in_step(&world, opportunity, referral);
+        let notes = &world.referral(referral)["details"]["notes"];
+        assert_eq!(notes, "Edited while the portal was down.");
+    }
+    // A second's worth may have been saved up; beyond that no second takes more than its own.
+    let asked = requests(&world, mark, is_asked);
+    for first in &asked {
+        let end = first.at + Duration::from_secs(1);
+        let within = asked.iter().filter(|other| (first.at..end).contains(&other.at)).count();
+        assert!(within <= 2 * a_second, "{within} requests in a second");
+    }
     world.close().await;
 }
 
