@@ -12,7 +12,7 @@ RUNNER := $(if $(shell command -v cargo-nextest),nextest run,test)
 # What is run on this machine must be built for it, whatever is deployed.
 NATIVE := $(shell uname -m | sed 's/aarch64/arm64/')
 # Where foreign bytes are read. What the readers log goes to standard output; results are reported beside it.
-READERS := -p cosell -p connector -p webhook -p sync -p registration --lib --test posts
+READERS := -p cosell -p connector -p webhook -p sync -p registration -p operator --lib --bin cosell --test posts
 # The admin's command, with the values that Terraform knows of ENV. `make doctor ENV=staging ARGS=--json` passes more.
 COSELL = infra/run operator $(ENV) && cargo run -q -p operator --bin cosell -- --settings infra/environments/.$(ENV).operator.json
 

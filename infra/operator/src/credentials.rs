@@ -135,7 +135,7 @@ const CLIENT_SECRET: &str = "CLIENT_SECRET";
 pub(crate) struct Chosen {
     pub(crate) id: String,
     pub(crate) secret: SecretString,
-    is_stored: bool,
+    pub(crate) is_stored: bool,
 }
 
 impl Chosen {

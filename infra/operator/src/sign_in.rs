@@ -85,7 +85,7 @@ impl<'a> SignIn<'a> {
         }
         if let Some(error) = member("error") {
             let description = member("error_description").unwrap_or_default();
-            return Some(Err(self.refusal(&error, &numbers(&description))));
+            return Some(Err(self.refusal(&word(&error), &numbers(&description))));
         }
         let code = member("code").filter(|code| !code.is_empty());
         Some(code.map(SecretString::from).ok_or_else(|| {
@@ -269,6 +269,12 @@ impl Claims {
     }
 }
 
+/// A name such as `access_denied`; anything else of an address that anybody may have made is not repeated.
+fn word(error: &str) -> String {
+    let is_of_a_name = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
+    error.chars().take_while(is_of_a_name).take(40).collect()
+}
+
 /// Numbers such as AADSTS65001, separated by blanks.
 fn numbers(description: &str) -> String {
     let mut found: Vec<String> = Vec::new();
@@ -288,6 +294,9 @@ fn random() -> String {
     let bytes: [u8; 32] = rand::Rng::random(&mut rand::rng());
     URL_SAFE_NO_PAD.encode(bytes)
 }
+
+#[cfg(test)]
+mod foreign;
 
 #[cfg(test)]
 mod tests {

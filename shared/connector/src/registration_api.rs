@@ -20,6 +20,9 @@ const PATH: &str = "/webhooks/v1/registration";
 
 const JSON: &str = "application/json";
 
+/// Of what became of a test event, in characters each.
+const MOST_TOLD: usize = 200;
+
 /// On this host the same value marks a repeated request, unlike `client-request-id` of the Referrals API.
 const REQUEST_ID: &str = "ms-requestid";
 const CORRELATION_ID: &str = "ms-correlationid";
@@ -348,11 +351,16 @@ impl Outcome {
     fn into_delivery(self) -> Delivery {
         let attempts = self.results.unwrap_or_default();
         Delivery {
-            status: self.status.unwrap_or_default(),
-            url: self.callbackurl,
+            status: self.status.as_deref().map(told).unwrap_or_default(),
+            url: self.callbackurl.as_deref().map(told),
             attempts: attempts.into_iter().map(attempt).collect(),
         }
     }
+}
+
+/// What is passed on of a text that the service gives.
+fn told(text: &str) -> String {
+    text.chars().take(MOST_TOLD).collect()
 }
 
 fn attempt(result: Value) -> Attempt {
@@ -363,7 +371,7 @@ fn attempt(result: Value) -> Attempt {
         };
     };
     let text = |name: &str| match result.get(name) {
-        Some(Value::String(text)) => text.chars().take(200).collect(),
+        Some(Value::String(text)) => told(text),
         Some(Value::Number(number)) => number.to_string(),
         _ => String::new(),
     };
@@ -401,5 +409,7 @@ fn lower_case(value: Value) -> Value {
     }
 }
 
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod tests;

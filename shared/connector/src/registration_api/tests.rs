@@ -151,4 +151,15 @@ async fn a_test_event_is_asked_for_without_a_body() {
             "{body}"
         );
     }
+    // What is passed on to a person has an end.
+    let long = "x".repeat(5_000);
+    let body = json!({ "status": long, "callbackUrl": long, "results": [{ "responseMessage": long }] });
+    stage.once("GET", text(200, &body.to_string())).await;
+    let delivery = client.validation_result(id).await.unwrap().unwrap();
+    let said = [
+        &delivery.status,
+        delivery.url.as_ref().unwrap(),
+        &delivery.attempts[0].response_message,
+    ];
+    assert!(said.iter().all(|said| said.len() == MOST_TOLD), "{delivery:?}");
 }
