@@ -357,6 +357,10 @@ impl Mapping {
                     (Stage::Lost | Stage::Declined, Side::PartnerCenter, None) => {
                         (Some(self.default_close_reason.as_str()), false)
                     }
+                    // The status reason of a lead says why by itself.
+                    (stage, Side::Dynamics, None) if self.is_of_leads() => {
+                        (self.status(stage).and_then(|row| row.reason.as_deref()), false)
+                    }
                     (_, Side::Dynamics, Some(reason)) => {
                         let (reason, cut) = cut(reason, CLOSE_REASON_ROOM);
                         (Some(reason), cut)

@@ -25,7 +25,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_
 use proptest::test_runner::TestCaseError;
 use uuid::Uuid;
 
-use model::vendors::{self, ReferralRecord, RowRecord};
+use model::vendors::{self, Kind, ReferralRecord, RowRecord};
 
 static MAPPING: LazyLock<Arc<Mapping>> = LazyLock::new(|| Arc::new(Mapping::parse(mapping::DEFAULT).unwrap()));
 
@@ -365,7 +365,7 @@ proptest! {
         };
         let new = NewOpportunity { referral: &shown, terms: &terms, currency, account: None, contact: None };
         let (change, base, _) = plan::new_opportunity(&new, &policy(marked));
-        let row = RowRecord::create(&change).map_err(TestCaseError::fail)?;
+        let row = RowRecord::create(Kind::Opportunity, &change).map_err(TestCaseError::fail)?;
         let mut deal = Deal::new(referral, row, marked);
         let id = deal.link.opportunity.unwrap();
         let tags = &shown.details.requirements.solutions;

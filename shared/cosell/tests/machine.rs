@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "machine/leads.rs"]
+mod leads;
 #[path = "machine/orders.rs"]
 mod orders;
 #[path = "machine/pauses.rs"]
@@ -324,7 +326,7 @@ fn answered_by_microsoft() -> Story {
 }
 
 fn stories() -> Vec<Story> {
-    vec![
+    let mut stories = vec![
         inbound(("New", "Pending")),
         inbound(("Active", "Accepted")),
         inbound(("Closed", "Won")),
@@ -342,7 +344,9 @@ fn stories() -> Vec<Story> {
         meeting_again(),
         switched_on_again(),
         answered_by_microsoft(),
-    ]
+    ];
+    stories.extend(leads::stories());
+    stories
 }
 
 /// Lets a story end, with mishaps on the way; says how many calls it took.
@@ -360,7 +364,7 @@ fn play(story: &Story, mishaps: &[(u32, Mishap)], echoes: bool) -> Played {
         calls: world.calls,
         writes: world.writes.clone(),
     };
-    world.assert_in_step(1);
+    world.assert_one_deal_in_step();
     // Now that it is quiet, nothing that arrives late writes anything.
     let (writes, versions) = (
         world.vendor_writes,
@@ -471,7 +475,7 @@ fn two_runs_at_once_end_as_one() {
                         world.deliver(hint);
                     }
                     world.settle();
-                    world.assert_in_step(1);
+                    world.assert_one_deal_in_step();
                     std::mem::forget(guard);
                     if all {
                         break;
@@ -551,7 +555,7 @@ fn an_edit_at_any_moment_is_on_both_sides_or_recorded() {
                 if let Some(hint) = hint {
                     world.deliver(&hint);
                     world.settle();
-                    world.assert_in_step(1);
+                    world.assert_one_deal_in_step();
                     let typed = Term::Text("Typed".to_owned());
                     let changes = world.audit.iter().flat_map(|entry| &entry.changes);
                     let recorded = changes.into_iter().any(|change| change.lost && change.old == typed);

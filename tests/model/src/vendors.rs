@@ -42,10 +42,9 @@ const PATHS: [&str; 18] = [
 /// Active currencies of the CRM: code and digits after the point.
 const CURRENCIES: [(&str, u32); 4] = [("EUR", 2), ("USD", 2), ("JPY", 0), ("KWD", 3)];
 
-/// UTF-16 units that the text columns hold.
-const LENGTHS: [(&str, usize); 9] = [
+/// UTF-16 units that the text columns of both tables hold.
+const LENGTHS: [(&str, usize); 8] = [
     ("cosell_referralprogram", 100),
-    ("name", 300),
     ("description", 2000),
     ("cosell_solutions", 4000),
     ("cosell_closereason", 200),
@@ -54,6 +53,62 @@ const LENGTHS: [(&str, usize); 9] = [
     ("cosell_referrallink", 500),
     ("cosell_microsoftcrmid", 100),
 ];
+
+/// UTF-16 units that the text columns of a lead hold besides.
+const LEAD_LENGTHS: [(&str, usize); 11] = [
+    ("companyname", 100),
+    ("firstname", 50),
+    ("lastname", 50),
+    ("emailaddress1", 100),
+    ("telephone1", 50),
+    ("address1_line1", 250),
+    ("address1_line2", 250),
+    ("address1_city", 80),
+    ("address1_stateorprovince", 50),
+    ("address1_postalcode", 20),
+    ("address1_country", 80),
+];
+
+/// Which table a row stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Opportunity,
+    Lead,
+}
+
+impl Kind {
+    /// The column that names a row.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Opportunity => "name",
+            Self::Lead => "subject",
+        }
+    }
+
+    /// The column of the value.
+    const fn money(self) -> &'static str {
+        match self {
+            Self::Opportunity => "estimatedvalue",
+            Self::Lead => "estimatedamount",
+        }
+    }
+
+    /// The UTF-16 units that a text column holds.
+    fn length(self, column: &str) -> Option<usize> {
+        if column == self.name() {
+            return Some(300);
+        }
+        let own = if self == Self::Lead { &LEAD_LENGTHS[..] } else { &[] };
+        let mut known = LENGTHS.iter().chain(own);
+        known.find(|(known, _)| *known == column).map(|(_, length)| *length)
+    }
+
+    /// Whether an update may leave a row in this state with this status reason. Opportunities are closed and leads are
+    /// qualified by actions; a lead is disqualified by an update.
+    const fn takes(self, state: i64, status: i64) -> bool {
+        matches!((self, state, status), (_, 0, 1 | 2) | (Self::Lead, 2, 4..=7))
+    }
+}
 
 /// The row of a currency, if the CRM has it.
 pub fn currency(code: &str) -> Option<(CurrencyId, u32)> {
@@ -312,9 +367,10 @@ pub enum NotClosed {
     Refused(String),
 }
 
-/// An opportunity in Dynamics.
+/// An opportunity or a lead in Dynamics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowRecord {
+    pub kind: Kind,
     pub cells: BTreeMap<String, Cell>,
     pub version: u64,
     /// Rows of the child table, each with its own version.
@@ -322,12 +378,13 @@ pub struct RowRecord {
 }
 
 impl RowRecord {
-    /// An open row in euros with nothing else set.
+    /// An open opportunity in euros with nothing else set.
     pub fn open() -> Self {
         let cells = [("statecode", number(0)), ("statuscode", number(1))].into_iter();
         let mut cells: BTreeMap<String, Cell> = cells.map(|(name, cell)| (name.to_owned(), cell)).collect();
         cells.extend(currency_row("EUR").map(|row| ("transactioncurrencyid".to_owned(), row)));
         Self {
+            kind: Kind::Opportunity,
             cells,
             version: 1,
             solutions: BTreeMap::new(),
@@ -406,7 +463,8 @@ impl RowRecord {
         }
     }
 
-    fn integer(&self, column: &str) -> Option<i64> {
+    /// A whole number of it.
+    pub fn integer(&self, column: &str) -> Option<i64> {
         Row::from_cells(None, self.cells.clone()).integer(column)
     }
 
@@ -422,6 +480,12 @@ impl RowRecord {
         for (column, cell) in change.cells() {
             next.set(column, cell)?;
         }
+        let state = |row: &Self| (row.integer("statecode"), row.integer("statuscode"));
+        if let (true, (Some(to), Some(status))) = (moves, state(&next))
+            && !self.kind.takes(to, status)
+        {
+            return Err(format!("no update leads from {:?} to {:?}", state(self), (to, status)));
+        }
         next.finish()?;
         next.version += 1;
         *self = next;
@@ -429,8 +493,8 @@ impl RowRecord {
     }
 
     /// Makes a row of it.
-    pub fn create(change: &RowChange) -> Result<Self, String> {
-        let mut row = Self::open();
+    pub fn create(kind: Kind, change: &RowChange) -> Result<Self, String> {
+        let mut row = Self { kind, ..Self::open() };
         for (column, cell) in change.cells() {
             if column == "statecode" {
                 return Err("new rows are open".to_owned());
@@ -438,8 +502,8 @@ impl RowRecord {
             row.set(column, cell)?;
         }
         row.finish()?;
-        if !row.cells.contains_key("name") {
-            return Err("an opportunity has a name".to_owned());
+        if !row.cells.contains_key(kind.name()) {
+            return Err(format!("{kind:?} without {}", kind.name()));
         }
         Ok(row)
     }
@@ -487,21 +551,20 @@ impl RowRecord {
             self.cells.insert(navigation.to_owned(), row);
             return Ok(());
         }
+        let kind = self.kind;
         let fits = match (column, cell) {
-            ("name", Cell::Null) | ("statecode" | "statuscode", Cell::Null) => false,
-            ("statecode", cell) => *cell == number(0),
-            ("statuscode", cell) => *cell == number(1) || *cell == number(2),
-            (_, Cell::Null) => true,
-            ("estimatedvalue", Cell::Number(amount)) => amount.decimal().abs() <= 1_000_000_000_000_i64.into(),
+            ("statecode" | "statuscode", Cell::Number(_)) => true,
+            ("statecode" | "statuscode", _) => false,
+            (column, Cell::Null) => column != kind.name(),
+            (column, Cell::Number(amount)) if column == kind.money() => {
+                amount.decimal().abs() <= 1_000_000_000_000_i64.into()
+            }
             ("estimatedclosedate", Cell::Text(text)) => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
             ("cosell_referralvisibility" | "cosell_syncwithpartnercenter", Cell::Flag(_))
             | ("cosell_syncstatus" | "cosell_howcanmicrosofthelp", Cell::Number(_)) => true,
             (_, Cell::Text(text)) => {
-                let (_, limit) = LENGTHS
-                    .iter()
-                    .find(|(known, _)| *known == column)
-                    .ok_or(column.to_owned())?;
-                text.encode_utf16().count() <= *limit && (column != "name" || !text.trim().is_empty())
+                let limit = kind.length(column).ok_or(column.to_owned())?;
+                text.encode_utf16().count() <= limit && (column != kind.name() || !text.trim().is_empty())
             }
             _ => false,
         };
@@ -525,9 +588,10 @@ impl RowRecord {
             .row("transactioncurrencyid")
             .and_then(|currency| currency.integer("currencyprecision"))
             .ok_or("the row has no currency")?;
-        if let Cell::Number(amount) = row.cell("estimatedvalue") {
+        let money = self.kind.money();
+        if let Cell::Number(amount) = row.cell(money) {
             let kept = amount.rounded(u32::try_from(digits).unwrap_or_default());
-            self.cells.insert("estimatedvalue".to_owned(), Cell::Number(kept));
+            self.cells.insert(money.to_owned(), Cell::Number(kept));
         }
         Ok(())
     }

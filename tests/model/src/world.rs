@@ -10,19 +10,19 @@ use std::sync::{Arc, LazyLock};
 use cosell::deal::{Field, Side, Term, Terms};
 use cosell::fault::{Class, Fault};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{EngagementId, LinkId, OpportunityId, Record, ReferralId, TenantId};
+use cosell::ids::{CurrencyId, EngagementId, LeadId, LinkId, OpportunityId, Record, ReferralId, TenantId};
 use cosell::link::{AuditEntry, Half, Link, LinkWrite, Pending, Pointer, State};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::{Cell, Row, RowChange};
 use cosell::order::Order;
 use cosell::policy::Policy;
-use cosell::reconcile::call::{Answer, Call, Search, Table};
+use cosell::reconcile::call::{Answer, Call, Qualify, Search, Table};
 use cosell::reconcile::{Next, Reconcile, Report, Trigger};
 use cosell::referral::{MICROSOFT, NewReferral, PatchOperation};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::vendors::{self, NotClosed, ReferralRecord, RowRecord, number};
+use crate::vendors::{self, Kind, NotClosed, ReferralRecord, RowRecord, number};
 
 pub static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     tenant: TenantId::new(Uuid::from_u128(0x7E)),
@@ -36,28 +36,32 @@ pub static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     paused: None,
 });
 
-/// The same rules while one side is paused.
-static PAUSED: LazyLock<[(Side, Policy); 2]> = LazyLock::new(|| {
-    [Side::Dynamics, Side::PartnerCenter].map(|side| {
-        let paused = Some(side);
-        (
-            side,
-            Policy {
-                close_delay: SignedDuration::ZERO,
-                paused,
-                ..POLICY.clone()
-            },
-        )
-    })
+/// The same rules while one side is paused or none, without leads and with them.
+static VARIANTS: LazyLock<Vec<Policy>> = LazyLock::new(|| {
+    let sides = [None, Some(Side::Dynamics), Some(Side::PartnerCenter)];
+    let both = sides.into_iter().flat_map(|paused| [(paused, true), (paused, false)]);
+    let variant = |(paused, cosell_only)| Policy {
+        cosell_only,
+        paused,
+        ..POLICY.clone()
+    };
+    both.map(variant).collect()
 });
 
-fn policy(paused: Option<Side>) -> &'static Policy {
-    let found = PAUSED.iter().find(|(side, _)| Some(*side) == paused);
-    found.map_or(&POLICY, |(_, policy)| policy)
+fn policy(paused: Option<Side>, wants_leads: bool) -> &'static Policy {
+    let mut variants = VARIANTS.iter();
+    let found = variants.find(|policy| (policy.paused, policy.cosell_only) == (paused, !wants_leads));
+    found.unwrap_or(&POLICY)
 }
 
 /// How long a new referral is missing from lists; shorter than the policy's wait.
 pub const LIST_LAG: SignedDuration = SignedDuration::from_secs(400);
+
+/// Status reason of a qualified lead.
+const QUALIFIED: i64 = 3;
+
+/// The column of an opportunity that names the lead it came of.
+const OFFSPRING: &str = "_originatingleadid_value";
 
 /// Runs that one hint, or one silence, may take; far above what any story needs.
 const MOST_RUNS: u32 = 60;
@@ -145,17 +149,12 @@ impl Touch {
         }
         Some(match (call, answer) {
             (Call::ReadReferral(id), _) => Self::Read(Subject::Referral(*id)),
-            (Call::ReadRecord(Record::Opportunity(id)), _) => Self::Read(Subject::Opportunity(*id)),
+            (Call::ReadRecord(id), _) => Self::Read(subject(*id)),
             (Call::PatchReferral { id, .. }, _) => Self::Written(Subject::Referral(*id)),
             (Call::CreateReferral(_), Answer::Referral(Some(created))) => Self::Written(Subject::Referral(created.id)),
-            (
-                Call::UpdateRecord {
-                    id: Record::Opportunity(id),
-                    ..
-                }
-                | Call::CloseOpportunity { id, .. },
-                _,
-            ) => Self::Written(Subject::Opportunity(*id)),
+            (Call::UpdateRecord { id, .. }, _) => Self::Written(subject(*id)),
+            (Call::CloseOpportunity { id, .. }, _) => Self::Written(Subject::Opportunity(*id)),
+            (Call::QualifyLead { id, .. }, _) => Self::Written(Subject::Lead(*id)),
             (
                 Call::CreateRow {
                     table: Table::Opportunity,
@@ -164,8 +163,21 @@ impl Touch {
                 },
                 _,
             ) => Self::Written(Subject::Opportunity(OpportunityId::new(*id))),
+            (
+                Call::CreateRow {
+                    table: Table::Lead, id, ..
+                },
+                _,
+            ) => Self::Written(Subject::Lead(LeadId::new(*id))),
             _ => return None,
         })
+    }
+}
+
+fn subject(record: Record) -> Subject {
+    match record {
+        Record::Opportunity(id) => Subject::Opportunity(id),
+        Record::Lead(id) => Subject::Lead(id),
     }
 }
 
@@ -182,6 +194,7 @@ pub struct World {
     pub now: Timestamp,
     pub referrals: BTreeMap<ReferralId, ReferralRecord>,
     pub rows: BTreeMap<OpportunityId, RowRecord>,
+    pub leads: BTreeMap<LeadId, RowRecord>,
     pub people: BTreeMap<(&'static str, Uuid), BTreeMap<String, Cell>>,
     links: BTreeMap<LinkId, Link>,
     pointers: HashMap<Pointer, LinkId>,
@@ -218,6 +231,8 @@ pub struct World {
     pub order: Option<Order>,
     /// The side that nothing may be written to for the moment.
     pub paused: Option<Side>,
+    /// What is not co-sell waits for its answer as a lead.
+    pub wants_leads: bool,
     /// Rules other than the usual.
     pub policy: Option<&'static Policy>,
     /// A mistake that is made on purpose.
@@ -252,6 +267,7 @@ impl World {
             now: "2026-03-02T08:00:00Z".parse().unwrap(),
             referrals: BTreeMap::new(),
             rows: BTreeMap::new(),
+            leads: BTreeMap::new(),
             people: BTreeMap::new(),
             links: BTreeMap::new(),
             pointers: HashMap::new(),
@@ -273,6 +289,7 @@ impl World {
             vendor_reads: 0,
             order: None,
             paused: None,
+            wants_leads: false,
             policy: None,
             bug: None,
             earlier: BTreeMap::new(),
@@ -301,7 +318,10 @@ impl World {
             order: self.order.clone(),
         };
         Run {
-            machine: Reconcile::new(trigger, self.policy.unwrap_or_else(|| policy(self.paused))),
+            machine: Reconcile::new(
+                trigger,
+                self.policy.unwrap_or_else(|| policy(self.paused, self.wants_leads)),
+            ),
             writer,
             announced: None,
             calls: 0,
@@ -506,7 +526,7 @@ impl World {
         let own = link.referral.or(link.microsoft).map(Subject::Referral);
         let subject = match (link.referral, link.opportunity) {
             (None, Some(id)) => Some(Subject::Opportunity(id)),
-            _ => own,
+            _ => own.or(link.lead.map(Subject::Lead)),
         };
         self.deliver(&Hint::new(subject.unwrap(), Cause::Due));
     }
@@ -552,6 +572,9 @@ impl World {
             (Call::CreateRow { table, id, .. }, Some(Pending::CreateOpportunity { .. })) => {
                 *table != Table::Opportunity || link.opportunity.map(OpportunityId::uuid) == Some(*id)
             }
+            (Call::CreateRow { table, id, .. }, Some(Pending::CreateLead { .. })) => {
+                *table == Table::Lead && link.lead.map(LeadId::uuid) == Some(*id)
+            }
             (Call::PatchReferral { id, operations, .. }, Some(Pending::Update { changes, .. })) => {
                 let announced = |field| {
                     changes
@@ -563,26 +586,30 @@ impl World {
                         .iter()
                         .all(|operation| field_of(operation).is_none_or(announced))
             }
-            (
-                Call::UpdateRecord {
-                    id: Record::Opportunity(id),
-                    change,
-                    ..
-                },
-                Some(Pending::Update { changes, .. }),
-            ) => {
+            (Call::UpdateRecord { id, etag, change }, Some(Pending::Update { changes, .. })) => {
                 let announced = |field| changes.iter().any(|c| (c.field, c.side) == (field, Side::Dynamics));
                 // Of a row that was deleted meanwhile nothing can be said; it takes no update.
-                let is_gone = !self.rows.contains_key(id);
+                let row = self.row(*id);
                 let same_name = |cell: &Cell| {
-                    let there = self.rows.get(id).map(|row| POLICY.mapping.terms(&row.shown()));
+                    let there = row.map(|row| rules(*id).terms(&row.shown()));
                     matches!(cell, Cell::Text(name) if there.as_ref().map(|terms| terms.get(Field::Name))
                         == Some(&Term::text(Some(mapping::strip_mark(name)))))
                 };
-                link.opportunity == Some(*id)
+                // An opportunity that takes the place of a lead is given what it lacks and the lead had.
+                let is_lacking = |column: &str| {
+                    let there = row.and_then(|row| row.cells.get(column.trim_end_matches("@odata.bind")));
+                    // Another run may have filled it in meanwhile: the version is no longer that one, and nothing is written.
+                    row.is_none_or(|row| row.etag() != *etag)
+                        || matches!(there, None | Some(Cell::Null | Cell::Flag(false)))
+                };
+                let is_filled = |column: &str| {
+                    let has_followed = link.lead.is_some() && matches!(id, Record::Opportunity(_));
+                    has_followed && (is_lacking(column) || column == "transactioncurrencyid@odata.bind")
+                };
+                link.record() == Some(*id)
                     && change.cells().all(|(column, cell)| match column {
-                        "name" => is_gone || announced(Field::Name) || same_name(cell),
-                        column => column_field(column).is_none_or(announced),
+                        "name" | "subject" => row.is_none() || announced(Field::Name) || same_name(cell),
+                        column => is_filled(column) || column_field(column).is_none_or(announced),
                     })
             }
             (Call::AddSolution { change, .. }, Some(Pending::CreateOpportunity { .. })) => {
@@ -594,6 +621,10 @@ impl World {
             (Call::CloseOpportunity { id, .. }, Some(Pending::Update { changes, .. })) => {
                 let closes = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
                 link.opportunity == Some(*id) && changes.iter().any(closes)
+            }
+            (Call::QualifyLead { id, .. }, Some(Pending::Update { changes, .. })) => {
+                let moves = |c: &cosell::link::Change| (c.field, c.side) == (Field::Stage, Side::Dynamics);
+                link.lead == Some(*id) && changes.iter().any(moves)
             }
             (Call::UpdateRecord { id, .. }, Some(Pending::Join | Pending::Part)) => link.record() == Some(*id),
             _ => false,
@@ -646,6 +677,49 @@ impl World {
             }
             assert_eq!(link.microsoft, halves.first().map(|half| half.id));
         }
+        self.assert_no_pointer_dangles();
+    }
+
+    /// One deal, whichever row it has in the CRM.
+    pub fn assert_one_deal_in_step(&self) {
+        if self.leads.is_empty() {
+            self.assert_in_step(1);
+        } else {
+            self.assert_lead_in_step();
+        }
+    }
+
+    /// One lead, which is a deal with its referral as long as it is not qualified; from then on its opportunity is.
+    pub fn assert_lead_in_step(&self) {
+        assert!(self.refusals.is_empty(), "the vendors refused {:#?}", self.refusals);
+        let leads: Vec<_> = self.leads.iter().collect();
+        let [(id, lead)] = leads[..] else {
+            panic!("leads: {leads:#?}");
+        };
+        let link = self.find(Subject::Lead(*id)).unwrap();
+        assert_eq!(
+            (&link.pending, &link.due, &link.attention[..]),
+            (&None, &None, &[][..]),
+            "{link:#?}"
+        );
+        assert_eq!(link.lead, Some(*id));
+        let is_qualified = lead.integer("statecode") == Some(1);
+        let offspring: Vec<_> = self.rows.keys().copied().collect();
+        assert_eq!(offspring.len(), usize::from(is_qualified), "{offspring:?}");
+        assert_eq!(link.opportunity, offspring.first().copied());
+        let records = self.referrals.values().map(|referral| referral.id);
+        assert_eq!(
+            records.collect::<Vec<_>>(),
+            link.referral.into_iter().collect::<Vec<_>>()
+        );
+        let row = self.expanded(self.row(link.record().unwrap()).unwrap());
+        assert!(row.flag("cosell_syncwithpartnercenter"));
+        assert_eq!(row.cell("cosell_syncstatus"), &number(727_000_001), "{row:#?}");
+        self.assert_same(&link);
+        self.assert_no_pointer_dangles();
+    }
+
+    fn assert_no_pointer_dangles(&self) {
         for (pointer, id) in &self.pointers {
             // The pointer of a row that was deleted stays: nobody asks for it again.
             let is_leftover = !pointer.is_claim() && self.link(*id).is_some();
@@ -670,17 +744,19 @@ impl World {
     /// What both sides of a deal show, and how many digits its money has.
     fn terms(&self, link: &Link) -> (Terms, Terms, u32) {
         let referral = Terms::from_referral(&self.referrals.get(&link.referral.unwrap()).unwrap().shown());
-        let row = self.expanded(self.rows.get(&link.opportunity.unwrap()).unwrap());
+        let record = link.record().unwrap();
+        let row = self.expanded(self.row(record).unwrap());
         let digits = POLICY.mapping.money_digits(&row).unwrap();
-        (referral, POLICY.mapping.terms(&row), digits)
+        (referral, rules(record).terms(&row), digits)
     }
 
     /// The fields of which both sides of a deal, which are there, do not say the same, as far as each can.
     pub fn apart(&self, link: &Link) -> Vec<Field> {
         let (referral, opportunity, digits) = self.terms(link);
+        let mapping = rules(link.record().unwrap());
         let fits = |field: &Field| {
             let (ours, theirs) = (referral.get(*field), opportunity.get(*field));
-            let fit = |term, side, beside| POLICY.mapping.fit(*field, term, side, beside, digits, true).term;
+            let fit = |term, side, beside| mapping.fit(*field, term, side, beside, digits, true).term;
             &fit(ours, Side::Dynamics, &opportunity) == theirs || &fit(theirs, Side::PartnerCenter, &referral) == ours
         };
         Field::ALL.into_iter().filter(|field| !fits(field)).collect()
@@ -770,14 +846,12 @@ impl World {
             Call::ReadLink(id) => Answer::Link(self.link(*id).map(Box::new)),
             Call::Wait(_) => Answer::Done,
             Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
-            Call::ReadRecord(Record::Lead(_))
-            | Call::UpdateRecord {
-                id: Record::Lead(_), ..
-            }
-            | Call::FindOffspring(_)
-            | Call::QualifyLead { .. } => panic!("this world has no leads"),
-            Call::ReadRecord(Record::Opportunity(id)) => {
-                Answer::Row(self.rows.get(id).map(|row| Box::new(self.expanded(row))))
+            Call::ReadRecord(id) => Answer::Row(self.row(*id).map(|row| Box::new(self.expanded(row)))),
+            Call::FindOffspring(lead) => {
+                let came_of_it = |row: &&RowRecord| row.cells.get(OFFSPRING) == Some(&Cell::Text(lead.to_string()));
+                let rows = self.rows.iter().filter(|(_, row)| came_of_it(row));
+                let key = |id: &OpportunityId| ("opportunityid".to_owned(), Cell::Text(id.to_string()));
+                Answer::Rows(rows.map(|(id, _)| Row::from_cells(None, [key(id)].into())).collect())
             }
             Call::SearchReferrals(search) => {
                 let listed = self.referrals.values().filter(|found| found.at + LIST_LAG <= self.now);
@@ -842,11 +916,30 @@ impl World {
                 if self.rows.contains_key(&id) {
                     return Answer::Exists;
                 }
-                match RowRecord::create(change) {
+                match RowRecord::create(Kind::Opportunity, change) {
                     Ok(row) => {
                         let etag = row.etag();
                         self.rows.insert(id, row);
-                        self.echo(id);
+                        self.echo(Record::Opportunity(id));
+                        Answer::Row(Some(Box::new(Row::from_cells(Some(etag), BTreeMap::new()))))
+                    }
+                    Err(why) => self.refuse(call, &why),
+                }
+            }
+            Call::CreateRow {
+                table: Table::Lead,
+                id,
+                change,
+            } => {
+                let id = LeadId::new(*id);
+                if self.leads.contains_key(&id) {
+                    return Answer::Exists;
+                }
+                match RowRecord::create(Kind::Lead, change) {
+                    Ok(row) => {
+                        let etag = row.etag();
+                        self.leads.insert(id, row);
+                        self.echo(Record::Lead(id));
                         Answer::Row(Some(Box::new(Row::from_cells(Some(etag), BTreeMap::new()))))
                     }
                     Err(why) => self.refuse(call, &why),
@@ -859,15 +952,15 @@ impl World {
                 self.people.insert((table.set(), *id), cells(change));
                 Answer::Row(Some(Box::new(Row::default())))
             }
-            Call::UpdateRecord {
-                id: Record::Opportunity(id),
-                etag,
-                change,
-            } => {
-                if self.plugin == Some(*id) {
+            Call::UpdateRecord { id, etag, change } => {
+                if self.plugin.map(Record::Opportunity) == Some(*id) {
                     return permanent("a plug-in of this CRM says no");
                 }
-                let Some(row) = self.rows.get_mut(id) else {
+                let row = match id {
+                    Record::Opportunity(id) => self.rows.get_mut(id),
+                    Record::Lead(id) => self.leads.get_mut(id),
+                };
+                let Some(row) = row else {
                     return Answer::Gone;
                 };
                 if row.etag() != *etag {
@@ -885,6 +978,20 @@ impl World {
                     Err(why) => self.refuse(call, &why),
                 }
             }
+            Call::QualifyLead { id, qualify } => {
+                let Some(lead) = self.leads.get(id) else {
+                    return Answer::Gone;
+                };
+                if lead.integer("statecode") != Some(0) {
+                    return Answer::Stale;
+                }
+                if qualify.status != QUALIFIED && qualify.status != -1 {
+                    return self.refuse(call, "that is no status reason of a qualified lead");
+                }
+                self.qualify(*id, *qualify);
+                self.echo(Record::Lead(*id));
+                Answer::Done
+            }
             Call::AddSolution { key, change } => {
                 let Some((id, row)) = self.rows.iter_mut().find(|(id, _)| is_bound_to(change, **id)) else {
                     // Somebody has deleted it meanwhile.
@@ -899,7 +1006,7 @@ impl World {
                 let id = *id;
                 match row.add_solution(*key, change) {
                     Ok(true) => {
-                        self.echo(id);
+                        self.echo(Record::Opportunity(id));
                         Answer::Row(Some(Box::new(Row::default())))
                     }
                     Ok(false) => Answer::Exists,
@@ -913,7 +1020,7 @@ impl World {
                 let id = *id;
                 match row.update_solution(*key, etag, change) {
                     Ok(true) => {
-                        self.echo(id);
+                        self.echo(Record::Opportunity(id));
                         Answer::Row(Some(Box::new(Row::default())))
                     }
                     Ok(false) => Answer::Stale,
@@ -927,7 +1034,7 @@ impl World {
                 };
                 match row.close(close) {
                     Ok(()) => {
-                        self.echo(*id);
+                        self.echo(Record::Opportunity(*id));
                         Answer::Done
                     }
                     Err(NotClosed::Already) => Answer::Stale,
@@ -942,12 +1049,96 @@ impl World {
         permanent(why)
     }
 
-    fn echo(&mut self, id: OpportunityId) {
-        self.ours.insert(id);
-        if self.echoes {
-            self.hints
-                .push_back(Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
+    fn echo(&mut self, id: Record) {
+        if let Record::Opportunity(id) = id {
+            self.ours.insert(id);
         }
+        if self.echoes {
+            self.hints.push_back(Hint::new(subject(id), Cause::DynamicsPoll));
+        }
+    }
+
+    /// An opportunity or a lead.
+    pub fn row(&self, id: Record) -> Option<&RowRecord> {
+        match id {
+            Record::Opportunity(id) => self.rows.get(&id),
+            Record::Lead(id) => self.leads.get(&id),
+        }
+    }
+
+    /// A seller qualifies a lead: the CRM makes what is not there yet.
+    pub fn seller_qualifies(&mut self, id: LeadId) {
+        let has = |lead: &RowRecord, column: &str| lead.cells.get(column).is_some_and(|cell| *cell != Cell::Null);
+        let lead = self.leads.get(&id).unwrap();
+        let qualify = Qualify {
+            status: QUALIFIED,
+            create_account: !has(lead, "parentaccountid"),
+            create_contact: !has(lead, "parentcontactid"),
+            currency: None,
+        };
+        self.qualify(id, qualify);
+    }
+
+    /// The action `QualifyLead`: topic, description, amount, currency, account and contact travel, columns of ours do not.
+    fn qualify(&mut self, id: LeadId, qualify: Qualify) {
+        let mut lead = self.leads.get(&id).cloned().unwrap();
+        let mut row = RowRecord::open();
+        for (from, to) in [
+            ("subject", "name"),
+            ("description", "description"),
+            ("estimatedamount", "estimatedvalue"),
+            ("transactioncurrencyid", "transactioncurrencyid"),
+            ("parentaccountid", "parentaccountid"),
+            ("parentaccountid", "customerid_account"),
+            ("parentcontactid", "parentcontactid"),
+        ] {
+            if let Some(cell) = lead.cells.get(from) {
+                row.cells.insert(to.to_owned(), cell.clone());
+            }
+        }
+        if let Some(currency) = qualify.currency.and_then(currency_with) {
+            row.cells.insert("transactioncurrencyid".to_owned(), currency);
+        }
+        let made = [
+            (
+                qualify.create_account,
+                "accounts",
+                [("companyname", "name"); 1].as_slice(),
+            ),
+            (
+                qualify.create_contact,
+                "contacts",
+                &[
+                    ("firstname", "firstname"),
+                    ("lastname", "lastname"),
+                    ("emailaddress1", "emailaddress1"),
+                ],
+            ),
+        ];
+        for (_, set, columns) in made.into_iter().filter(|(is_made, ..)| *is_made) {
+            self.ids += 1;
+            let id = Uuid::from_u128(self.ids);
+            let carried = columns
+                .iter()
+                .filter_map(|(from, to)| Some(((*to).to_owned(), lead.cells.get(*from)?.clone())));
+            self.people.insert((set, id), carried.collect());
+            let navigations: &[&str] = if set == "accounts" {
+                &["parentaccountid", "customerid_account"]
+            } else {
+                &["parentcontactid"]
+            };
+            for navigation in navigations {
+                row.cells
+                    .insert((*navigation).to_owned(), text(&format!("/{set}({id})")));
+            }
+        }
+        row.cells.insert(OFFSPRING.to_owned(), text(&id.to_string()));
+        self.ids += 1;
+        self.rows.insert(OpportunityId::new(Uuid::from_u128(self.ids)), row);
+        lead.cells.insert("statecode".to_owned(), number(1));
+        lead.cells.insert("statuscode".to_owned(), number(QUALIFIED));
+        lead.version += 1;
+        self.leads.insert(id, lead);
     }
 
     fn find_people(&self, set: &str, key: &str, column: &str, value: &str) -> Answer {
@@ -982,6 +1173,17 @@ impl World {
             (column.clone(), cell)
         });
         let mut cells: BTreeMap<String, Cell> = cells.collect();
+        for (column, cell) in &row.cells {
+            let target = match cell {
+                Cell::Text(target) if lookups.contains(&column.as_str()) => key_of(target),
+                Cell::Row(row) => row.guid("transactioncurrencyid"),
+                _ => None,
+            };
+            if let Some(id) = target {
+                let column = column.trim_end_matches("_account");
+                cells.insert(format!("_{column}_value"), Cell::Text(id.to_string()));
+            }
+        }
         cells.insert("cosell_opportunity_dealsolution".to_owned(), row.solution_rows());
         Row::from_cells(Some(row.etag()), cells)
     }
@@ -1042,6 +1244,26 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
 }
 
+/// The rules for a record.
+fn rules(record: Record) -> Arc<Mapping> {
+    POLICY.of(Some(record)).mapping
+}
+
+/// The key in a reference such as `/accounts(...)`.
+fn key_of(reference: &str) -> Option<Uuid> {
+    let (_, rest) = reference.split_once('(')?;
+    Uuid::parse_str(rest.trim_end_matches(')')).ok()
+}
+
+/// The look-up to a currency of this id.
+fn currency_with(id: CurrencyId) -> Option<Cell> {
+    let codes = ["EUR", "USD", "JPY", "KWD"];
+    let code = codes
+        .into_iter()
+        .find(|code| vendors::currency(code).is_some_and(|(known, _)| known == id))?;
+    vendors::currency_row(code)
+}
+
 fn is_bound_to(change: &RowChange, id: OpportunityId) -> bool {
     change
         .cells()
@@ -1088,14 +1310,20 @@ fn field_of(operation: &PatchOperation) -> Option<Field> {
 /// The field that a column carries; none for columns of ours.
 fn column_field(column: &str) -> Option<Field> {
     Some(match column {
-        "estimatedvalue" | "transactioncurrencyid@odata.bind" => Field::Value,
+        "estimatedvalue" | "estimatedamount" | "transactioncurrencyid@odata.bind" => Field::Value,
         "estimatedclosedate" => Field::CloseDate,
         "description" => Field::Notes,
         "cosell_solutions" => Field::Solutions,
         "cosell_referralvisibility" => Field::Visibility,
         "cosell_referralprogram" => Field::Program,
         "statecode" | "statuscode" | "cosell_closereason" => Field::Stage,
-        "cosell_audit" | "cosell_syncstatus" | "cosell_referralidentifier" | "cosell_referrallink" => return None,
+        "cosell_audit"
+        | "cosell_syncstatus"
+        | "cosell_referralidentifier"
+        | "cosell_referrallink"
+        | "cosell_syncwithpartnercenter"
+        | "parentaccountid@odata.bind"
+        | "parentcontactid@odata.bind" => return None,
         column => panic!("{column} carries no field of a deal"),
     })
 }

@@ -82,7 +82,7 @@ fn play_paused(story: &Story, side: Side, mishap: Option<(u32, Mishap)>, begins_
     assert_waiting_is_quiet(&mut world);
     world.paused = None;
     world.settle();
-    world.assert_in_step(1);
+    world.assert_one_deal_in_step();
     let writes = world.vendor_writes;
     for hint in [&story.hint, &story.other] {
         world.deliver(hint);
@@ -143,7 +143,7 @@ fn the_next_hint_after_a_pause_brings_a_deal_into_step_before_its_date() {
             }
             assert!(world.now.duration_since(now).as_mins() < 10);
             world.settle();
-            world.assert_in_step(1);
+            world.assert_one_deal_in_step();
             std::mem::forget(guard);
         }
     }
@@ -166,7 +166,7 @@ fn changes_in_the_open_direction_go_on_beside_a_held_one() {
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Talked to Ada"));
     world.paused = None;
     world.settle();
-    world.assert_in_step(1);
+    world.assert_one_deal_in_step();
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Held"));
     assert!(
         world
@@ -187,7 +187,7 @@ fn a_deal_is_created_in_the_open_direction_and_announced_back_later() {
     assert_eq!(world.held().len(), 1);
     world.paused = None;
     world.settle();
-    world.assert_in_step(1);
+    world.assert_one_deal_in_step();
 
     let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
     world.paused = Some(Side::PartnerCenter);
@@ -196,7 +196,7 @@ fn a_deal_is_created_in_the_open_direction_and_announced_back_later() {
     assert_eq!((world.rows.len(), world.held().len()), (1, 1));
     world.paused = None;
     world.settle();
-    world.assert_in_step(1);
+    world.assert_one_deal_in_step();
 }
 
 #[test]
