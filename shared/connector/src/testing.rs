@@ -80,7 +80,10 @@ pub(crate) struct Stage {
 impl Stage {
     /// With a secret, without a token endpoint.
     pub(crate) async fn bare() -> Self {
-        let server = MockServer::start().await;
+        Self::behind(MockServer::start().await).await
+    }
+
+    async fn behind(server: MockServer) -> Self {
         let secret = json!({ "client_id": "app", "client_secret": "s&cret", "refresh_token": "old", "note": "kept" });
         let vault = Arc::new(Mutex::new(Vault {
             current: ("v1".to_owned(), secret.to_string()),
@@ -100,7 +103,16 @@ impl Stage {
 
     /// With a token endpoint that issues `token-1`, `token-2` and so on.
     pub(crate) async fn set() -> Self {
-        let stage = Self::bare().await;
+        Self::bare().await.with_tokens().await
+    }
+
+    /// The same for tens of thousands of requests, none of which is remembered.
+    pub(crate) async fn forgetful() -> Self {
+        let server = MockServer::builder().disable_request_recording().start().await;
+        Self::behind(server).await.with_tokens().await
+    }
+
+    async fn with_tokens(self) -> Self {
         let issued = Arc::new(Mutex::new(0));
         Mock::given(method("POST"))
             .and(path_regex("/oauth2/"))
@@ -110,9 +122,9 @@ impl Stage {
                 let token = format!("token-{issued}");
                 ResponseTemplate::new(200).set_body_json(json!({ "access_token": token, "expires_in": "3599" }))
             })
-            .mount(&stage.server)
+            .mount(&self.server)
             .await;
-        stage
+        self
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {

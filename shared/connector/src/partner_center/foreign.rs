@@ -16,7 +16,7 @@ use crate::testing::{Stage, limits, text};
 fn a_list_of_referrals_ends_whatever_its_pages_say() {
     let runtime = Runtime::new().unwrap();
     let (stage, answer, asked) = runtime.block_on(async {
-        let stage = Stage::set().await;
+        let stage = Stage::forgetful().await;
         let (answer, asked) = (Arc::new(Mutex::new(String::new())), Arc::new(Mutex::new(Vec::new())));
         let (shared, noted) = (Arc::clone(&answer), Arc::clone(&asked));
         Mock::given(method("GET"))

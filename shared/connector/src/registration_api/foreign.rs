@@ -31,7 +31,7 @@ const MOST_SAID: usize = 600;
 fn what_the_registration_says_is_read_or_refused_in_bounds() {
     let runtime = Runtime::new().unwrap();
     let (stage, answer) = runtime.block_on(async {
-        let stage = Stage::set().await;
+        let stage = Stage::forgetful().await;
         let answer = Arc::new(Mutex::new(String::new()));
         let shared = Arc::clone(&answer);
         Mock::given(method("GET"))
