@@ -686,10 +686,9 @@ fn a_permanent_refusal_parks_only_its_own_deal() {
     }
     world.settle();
     let parked = world.find(Subject::Referral(referral)).unwrap();
-    assert_eq!(
-        parked.attention.iter().map(|finding| finding.code).collect::<Vec<_>>(),
-        [Code::Refused]
-    );
+    // It is no move of the deal that was refused.
+    let listed = parked.attention.iter().map(|finding| (finding.code, finding.field));
+    assert_eq!(listed.collect::<Vec<_>>(), [(Code::Refused, None)]);
     assert_eq!(parked.due, None);
     assert!(parked.attention_since.is_some());
     assert_eq!(world.rows[&second].shown().text("description"), Some("News"));
@@ -700,6 +699,59 @@ fn a_permanent_refusal_parks_only_its_own_deal() {
     world.settle();
     world.assert_in_step(2);
     assert!(world.find(Subject::Referral(referral)).unwrap().attention.is_empty());
+}
+
+/// The call that creates a referral is answered by nobody, and no list shows one: two searches, each as far from what was
+/// before it as lists may lag, and then it is posted again.
+#[test]
+fn a_referral_that_nobody_created_is_posted_again_after_two_searches() {
+    let Story { world, hint, .. } = outbound(false);
+    let mut probe = world.clone();
+    let mut run = probe.begin(&hint);
+    let posts_at = loop {
+        let at = probe.calls;
+        probe.step(&mut run);
+        if !probe.referrals.is_empty() {
+            break at;
+        }
+    };
+    let mut world = world;
+    world.mishaps = [(posts_at, Mishap::LostAnswer)].into();
+    let began = world.now;
+    world.deliver(&hint);
+    // It never got there.
+    world.referrals.clear();
+    world.hints.clear();
+    world.settle();
+    world.assert_in_step(1);
+    let took = world.now.duration_since(began);
+    let settles = world::POLICY.settle;
+    assert!(
+        took >= settles * 2 && took < settles * 2 + SignedDuration::from_mins(2),
+        "{took:#}"
+    );
+    let searches = world.audit.iter().flat_map(|entry| &entry.findings);
+    let searches = searches.filter(|finding| finding.code == Code::InDoubt && finding.text.starts_with("search"));
+    assert_eq!(searches.count(), 2);
+}
+
+#[test]
+fn a_customer_who_is_known_is_not_created_again() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    let (account, contact) = (Uuid::from_u128(0xC1), Uuid::from_u128(0xC2));
+    for (key, column, value) in [
+        (("accounts", account), "name", "Fabrikam"),
+        (("contacts", contact), "emailaddress1", "ada@fabrikam.example"),
+    ] {
+        world.people.insert(key, [(column.to_owned(), text(value))].into());
+    }
+    world.deliver(&hint);
+    world.settle();
+    world.assert_in_step(1);
+    assert_eq!(world.people.len(), 2, "{:?}", world.people);
+    let row = &world.rows[&world::POLICY.tenant.opportunity_for(REFERRAL)];
+    assert_eq!(row.cells["parentaccountid"], text(&format!("/accounts({account})")));
+    assert_eq!(row.cells["parentcontactid"], text(&format!("/contacts({contact})")));
 }
 
 /// Where every new row wants help, by the mapping's constants, that is no wish of a seller's.
