@@ -1501,7 +1501,10 @@ impl<'p> Reconcile<'p> {
     /// A call failed and nothing is under way: the deal is looked at again later.
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
-        let before = self.as_stored(known.unwrap_or_else(|| Link::new(self.subject.own_link())));
+        let known = || self.as_stored(known.unwrap_or_else(|| Link::new(self.subject.own_link())));
+        let claimed = self.kept_for_claimant();
+        let is_claimed = claimed.is_some();
+        let before = claimed.unwrap_or_else(known);
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1515,7 +1518,9 @@ impl<'p> Reconcile<'p> {
         } else {
             next.due = Some(self.put_off(&before, fault.code, fault.class_wait()));
         }
-        self.identify(&mut next);
+        if !is_claimed {
+            self.identify(&mut next);
+        }
         self.fault = Some(fault);
         let mut draft = Draft::new(before, next);
         draft.note(vec![finding]);

@@ -119,6 +119,15 @@ impl Reconcile<'_> {
         })
     }
 
+    /// Where it is remembered to look again at an opportunity that claims the place of a lead which is not synchronised
+    /// any more: under its own name. The link that it wants to belong to leads to the lead alone, and that rests.
+    pub(super) fn kept_for_claimant(&self) -> Option<Link> {
+        let id = self.succession.claimant?;
+        let current = self.link.as_ref().and_then(Option::as_ref);
+        let link = self.succession.stored.as_ref().or(current)?;
+        (link.state == State::Paused).then(|| kept_for(id, self.stub.clone()))
+    }
+
     /// A poll saw a lead change that an opportunity has followed: nothing of it is synchronised any more.
     pub(super) fn is_past(&self, link: &Link) -> bool {
         let is_seen_by_poll =

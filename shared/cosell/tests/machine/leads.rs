@@ -4,7 +4,9 @@
 //! there.
 
 use cosell::ids::LeadId;
+use cosell::link::State;
 use cosell::referral::MICROSOFT;
+use model::vendors::RowRecord;
 
 use super::*;
 
@@ -135,8 +137,111 @@ fn disqualified() -> Story {
     })
 }
 
+/// Somebody sets the lead to qualified, and nothing is made of it.
+fn set_to_qualified(world: &mut World) {
+    edit_lead(world, &[("statecode", number(1)), ("statuscode", number(3))]);
+}
+
+/// A seller makes an opportunity from the lead by hand.
+fn made_by_hand(world: &mut World, is_shared: bool) -> OpportunityId {
+    let mut row = RowRecord::open();
+    for (column, cell) in [
+        ("name", text("Fabrikam renewal")),
+        ("_originatingleadid_value", text(&lead().to_string())),
+        ("cosell_syncwithpartnercenter", Cell::Flag(is_shared)),
+    ] {
+        row.cells.insert(column.to_owned(), cell);
+    }
+    world.rows.insert(OPPORTUNITY, row);
+    OPPORTUNITY
+}
+
+/// A qualified lead without an opportunity: a person is asked for one.
+fn lacks_an_opportunity() -> World {
+    let mut world = received();
+    set_to_qualified(&mut world);
+    world.deliver(&from_lead());
+    let link = world.find(Subject::Lead(lead())).unwrap();
+    assert_eq!(
+        link.due.as_ref().map(|due| due.why.as_str()),
+        Some("not_visible"),
+        "it may appear yet"
+    );
+    assert_eq!(link.attention, []);
+    world.settle();
+    let link = world.find(Subject::Lead(lead())).unwrap();
+    let codes: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
+    assert_eq!((codes, link.due), (vec![Code::Missing], None));
+    assert!(link.attention[0].text.contains("create one from the lead"));
+    let before = world.vendor_writes;
+    world.deliver(&from_lead());
+    assert_eq!(world.vendor_writes, before, "asked once");
+    world
+}
+
+/// An opportunity that a seller made from an open lead and shares: it waits for the lead to be qualified.
+fn waits_for_its_lead() -> World {
+    let mut world = received();
+    let id = made_by_hand(&mut world, true);
+    world.deliver(&from_row(id));
+    world.settle();
+    let kept = world.find(Subject::Opportunity(id)).unwrap();
+    let codes: Vec<Code> = kept.attention.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::Missing]);
+    assert!(kept.attention[0].text.contains("qualify the lead"));
+    assert_eq!((kept.referral, kept.lead), (None, None));
+    assert_eq!(world.referrals.len(), 1, "it is not shared a second time");
+    world
+}
+
+fn gets_its_opportunity() -> Story {
+    let mut world = lacks_an_opportunity();
+    let id = made_by_hand(&mut world, false);
+    Story {
+        name: "a qualified lead gets its opportunity",
+        world,
+        hint: Hint::new(Subject::Lead(lead()), Cause::Operator),
+        other: from_row(id),
+    }
+}
+
+fn qualified_at_last() -> Story {
+    let mut world = waits_for_its_lead();
+    set_to_qualified(&mut world);
+    Story {
+        name: "a lead is qualified whose opportunity was made by hand",
+        world,
+        hint: from_lead(),
+        other: from_row(OPPORTUNITY),
+    }
+}
+
+/// A lead that is not to be synchronised any more was qualified, and its opportunity is shared.
+fn shared_after_all() -> Story {
+    let mut world = received();
+    edit_lead(&mut world, &[("cosell_syncwithpartnercenter", Cell::Flag(false))]);
+    world.deliver(&from_lead());
+    world.settle();
+    assert_eq!(world.find(Subject::Lead(lead())).unwrap().state, State::Paused);
+    world.seller_qualifies(lead());
+    world.deliver(&from_lead());
+    world.settle();
+    assert_eq!(world.referrals[&REFERRAL].status, "New", "nobody shares it");
+    let id = offspring(&world);
+    edit_row(&mut world, id, "cosell_syncwithpartnercenter", Cell::Flag(true));
+    Story {
+        name: "the opportunity of a lead that was switched off is shared",
+        world,
+        hint: from_row(id),
+        other: from_lead(),
+    }
+}
+
 pub(super) fn stories() -> Vec<Story> {
     vec![
+        gets_its_opportunity(),
+        qualified_at_last(),
+        shared_after_all(),
         arrives(),
         edited_in_portal(),
         answered_in_portal("a lead is accepted in the portal", ("Active", "Accepted"), None),
@@ -205,6 +310,83 @@ fn a_disqualified_lead_declines_its_referral_with_the_sellers_reason() {
         ("Closed", "Declined")
     );
     assert!(referral.reason.is_some());
+}
+
+#[test]
+fn a_deleted_lead_is_not_brought_back() {
+    let mut world = received();
+    world.leads.clear();
+    world.deliver(&from_lead());
+    world.settle();
+    assert_eq!(world.find(Subject::Lead(lead())).unwrap().state, State::Gone);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.notes = Some("Call them".to_owned())
+    });
+    let before = world.vendor_writes;
+    for cause in [Cause::ReferralUpdated, Cause::Compare] {
+        world.deliver(&from_referral(REFERRAL, cause));
+        world.settle();
+    }
+    assert!(world.leads.is_empty() && world.rows.is_empty());
+    assert_eq!(world.vendor_writes, before);
+    assert_eq!(world.referrals[&REFERRAL].status, "New");
+}
+
+#[test]
+fn a_lead_that_the_ledger_has_forgotten_is_met_again() {
+    let mut world = received();
+    world.forget_links();
+    let before = world.vendor_writes;
+    world.deliver(&from_lead());
+    world.settle();
+    world.assert_lead_in_step();
+    assert!(world.vendor_writes <= before + 1, "it may be told anew, and no more");
+}
+
+#[test]
+fn a_lead_of_nobody_elses_is_left_alone() {
+    let mut world = received();
+    let own = LeadId::new(Uuid::from_u128(0xD1));
+    let mut row = world.leads[&lead()].clone();
+    row.cells.insert("cosell_referralidentifier".to_owned(), Cell::Null);
+    world.leads.insert(own, row);
+    let (writes, audited) = (world.vendor_writes, world.audit.len());
+    let report = world.deliver(&Hint::new(Subject::Lead(own), Cause::DynamicsPoll));
+    world.settle();
+    assert_eq!(report.outcome, Outcome::Ignored);
+    assert_eq!((world.vendor_writes, world.audit.len()), (writes, audited));
+}
+
+#[test]
+fn accepting_in_the_portal_uses_the_customer_who_is_there() {
+    let known = |name: &str, number: u128| {
+        let cells = [("name".to_owned(), text(name))].into();
+        (("accounts", Uuid::from_u128(number)), cells)
+    };
+    for (accounts, is_listed) in [
+        (vec![known("Fabrikam", 0xC1)], false),
+        (vec![known("Fabrikam", 0xC1), known("Fabrikam", 0xC2)], true),
+    ] {
+        let accept = || answered_in_portal("accepted", ("Active", "Accepted"), None);
+        let Story { mut world, hint, .. } = accept();
+        let count = accounts.len();
+        world.people.extend(accounts);
+        world.deliver(&hint);
+        world.settle();
+        let of_accounts = world.people.keys().filter(|(set, _)| *set == "accounts");
+        assert_eq!(of_accounts.count(), count, "no account is made");
+        let of_contacts = world.people.keys().filter(|(set, _)| *set == "contacts");
+        assert_eq!(of_contacts.count(), 1, "its contact is");
+        let account = world.rows[&offspring(&world)].cells.get("customerid_account").cloned();
+        let link = world.find(Subject::Lead(lead())).unwrap();
+        if is_listed {
+            assert_eq!(account, None, "nobody knows which");
+            assert!(!link.attention.is_empty(), "a person is asked");
+        } else {
+            assert_eq!(account, Some(text(&format!("/accounts({})", Uuid::from_u128(0xC1)))));
+            world.assert_lead_in_step();
+        }
+    }
 }
 
 fn losers(world: &World) -> Vec<cosell::link::Change> {
