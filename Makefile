@@ -72,7 +72,7 @@ prove: tools ## play 200,000 lives of deals with every mishap, print what came o
 	@mkdir -p target/prove
 	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json cargo run -q --profile prove -p prove
 
-matrix: tools ## break every request of every flow in every way (half an hour); FLOW=, MISHAP=, FUNCTION=, REQUEST=n for a part
+matrix: tools ## break every request of every flow in every way (an hour or less); FLOW=, MISHAP=, FUNCTION=, REQUEST=n for a part
 	cargo build --profile matrix $(FUNCTIONS) -p cosell-tests --bins --test crashes
 	cargo test -q --profile matrix $(FUNCTIONS) -p cosell-tests --test crashes -- --ignored --nocapture
 
