@@ -190,7 +190,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ids::TenantId;
+    use crate::ids::{Etag, TenantId};
     use crate::mapping::DEFAULT;
 
     const LEAD: &str = r#""subject":"✔ Deal","estimatedamount":100,"estimatedclosedate":"2026-06-30","description":"Notes",
@@ -272,6 +272,59 @@ mod tests {
         assert_eq!(after.referral.get(Field::CloseDate), &Term::Nothing);
         assert_eq!(after.referral.get(Field::Value), base.referral.get(Field::Value));
         assert_eq!(after.opportunity, base.opportunity);
+    }
+
+    #[test]
+    fn of_an_opportunity_in_the_place_of_a_lead_only_where_microsoft_stands_was_told() {
+        let (lead, opportunity) = (LeadId::new(Uuid::from_u128(3)), OpportunityId::new(Uuid::from_u128(4)));
+        let mut link = Link::new(lead.into());
+        link.lead = Some(lead);
+        link.etags.opportunity = Some(Etag("W/\"1\"".to_owned()));
+        link.shown = Shown {
+            referral: Some(ReferralId::new(Uuid::from_u128(5))),
+            status: Some(SyncStatus::Synced),
+            microsoft_crm_id: Some("7-4".to_owned()),
+            microsoft: Some(Stage::Active),
+            microsoft_notes: Some("Notes".to_owned()),
+            microsoft_team: Some("Team".to_owned()),
+        };
+        assert!(!link.is_taking_over());
+        let next = link.with_opportunity(opportunity);
+        assert_eq!((next.opportunity, next.lead), (Some(opportunity), Some(lead)));
+        assert_eq!(next.etags.opportunity, None);
+        // The trail told of it, and tells each stage once; the columns of the opportunity are still to be filled.
+        let told = Shown {
+            microsoft: Some(Stage::Active),
+            ..Shown::default()
+        };
+        assert_eq!(next.shown, told);
+        assert!(next.is_taking_over());
+    }
+
+    #[test]
+    fn what_an_opportunity_shows_that_has_taken_over_is_read_from_it() {
+        let mapping = policy().mapping;
+        let referral = ReferralId::new(Uuid::from_u128(5));
+        let before = Shown {
+            microsoft: Some(Stage::Active),
+            ..Shown::default()
+        };
+        for (status, expected) in [
+            (SyncStatus::Synced, SyncStatus::Synced),
+            (SyncStatus::Error, SyncStatus::Error),
+            (SyncStatus::Paused, SyncStatus::Paused),
+            // It says nothing of a state that stands for a look to come.
+            (SyncStatus::NotSynced, SyncStatus::Waiting),
+        ] {
+            let mut row = row(r#""name":"Deal""#);
+            row.set(&mapping.columns.sync_status, mapping.sync_status(status));
+            let expected = Shown {
+                referral: Some(referral),
+                status: Some(expected),
+                ..before.clone()
+            };
+            assert_eq!(shown(&before, &row, referral, &mapping), expected, "{status:?}");
+        }
     }
 
     #[test]
