@@ -684,7 +684,7 @@ impl<'p> Reconcile<'p> {
             changes: draft.changes().to_vec(),
             ordered,
         });
-        let qualifies = plan.qualifies();
+        let (qualifies, patches) = (plan.qualifies(), !plan.referral.is_empty());
         for (fields, operations) in plan.referral {
             draft.patch_referral(fields, operations);
         }
@@ -721,6 +721,10 @@ impl<'p> Reconcile<'p> {
             // What became of the lead is looked up at once.
             draft.go_on(true);
             self.opportunity = Sight::Unread;
+            if patches {
+                // By then the referral is no longer what was read of it.
+                self.referral = Sight::Unread;
+            }
         }
         if plan.invites {
             // Once the deal is in step and visible, it is looked at again and Microsoft is asked.

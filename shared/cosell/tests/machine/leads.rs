@@ -299,6 +299,25 @@ fn what_was_typed_on_the_fresh_opportunity_is_an_edit() {
     assert!(losers(&world).is_empty(), "{:#?}", losers(&world));
 }
 
+/// The run that qualifies a lead goes on with its opportunity, and by then has written to the referral itself.
+#[test]
+fn an_edit_of_the_fresh_opportunity_competes_with_nothing_that_we_replaced() {
+    let Story { mut world, hint, .. } = answered_in_portal("accepted", ("Active", "Accepted"), None);
+    edit_lead(&mut world, &[("description", text("Needs a pilot"))]);
+    let mut run = world.begin(&hint);
+    while world.rows.is_empty() {
+        world.step(&mut run);
+    }
+    assert_eq!(world.referrals[&REFERRAL].notes.as_deref(), Some("Needs a pilot"));
+    let id = offspring(&world);
+    edit_row(&mut world, id, "description", text("Met their buyer"));
+    world.finish(&mut run);
+    world.settle();
+    world.assert_lead_in_step();
+    assert_eq!(world.referrals[&REFERRAL].notes.as_deref(), Some("Met their buyer"));
+    assert!(losers(&world).is_empty(), "{:#?}", losers(&world));
+}
+
 #[test]
 fn a_disqualified_lead_declines_its_referral_with_the_sellers_reason() {
     let Story { mut world, hint, .. } = disqualified();
