@@ -594,11 +594,16 @@ impl Draft {
         for side in &self.written {
             link.etags.forget(*side);
         }
+        let is_lead = link.is_lead();
         if let Some(base) = &mut link.base {
             // It is accepted, or open again, because this run has made it so: nobody can lose by what is still to come.
             for side in &self.halfway {
-                let (stage, reason) = (Stage::Active, None);
-                base.side_mut(*side).set(Field::Stage, Term::Stage { stage, reason });
+                // A lead that is open again waits for its answer.
+                let stage = match side {
+                    Side::Dynamics if is_lead => Stage::Unanswered,
+                    Side::Dynamics | Side::PartnerCenter => Stage::Active,
+                };
+                base.side_mut(*side).set(Field::Stage, Term::stage(stage, None));
             }
         }
         link

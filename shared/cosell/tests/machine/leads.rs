@@ -318,6 +318,30 @@ fn an_edit_of_the_fresh_opportunity_competes_with_nothing_that_we_replaced() {
     assert!(losers(&world).is_empty(), "{:#?}", losers(&world));
 }
 
+/// A lead is disqualified while its referral is won: it is opened again, and an edit comes between that and the rest.
+#[test]
+fn who_loses_is_the_seller_and_not_the_stage_that_is_reached_by_the_way() {
+    let Story { mut world, hint, .. } = answered_in_portal("won", ("Closed", "Won"), None);
+    edit_lead(
+        &mut world,
+        &[("statecode", number(2)), ("statuscode", number(CANNOT_CONTACT))],
+    );
+    let mut run = world.begin(&hint);
+    while world.leads[&lead()].integer("statecode") == Some(2) {
+        world.step(&mut run);
+    }
+    edit_lead(&mut world, &[("estimatedclosedate", text("2027-01-31"))]);
+    world.finish(&mut run);
+    world.settle();
+    let lost: Vec<String> = losers(&world)
+        .iter()
+        .filter(|change| change.field == Field::Stage)
+        .map(|change| change.old.to_string())
+        .collect();
+    assert_eq!(lost, ["lost (Cannot contact)"]);
+    assert_eq!(world.rows[&offspring(&world)].integer("statecode"), Some(1), "won");
+}
+
 #[test]
 fn a_disqualified_lead_declines_its_referral_with_the_sellers_reason() {
     let Story { mut world, hint, .. } = disqualified();
