@@ -61,7 +61,7 @@ pub const LIST_LAG: SignedDuration = SignedDuration::from_secs(400);
 const QUALIFIED: i64 = 3;
 
 /// The column of an opportunity that names the lead it came of.
-const OFFSPRING: &str = "_originatingleadid_value";
+pub const OFFSPRING: &str = "_originatingleadid_value";
 
 /// Runs that one hint, or one silence, may take; far above what any story needs.
 const MOST_RUNS: u32 = 60;
@@ -988,8 +988,9 @@ impl World {
                 if qualify.status != QUALIFIED && qualify.status != -1 {
                     return self.refuse(call, "that is no status reason of a qualified lead");
                 }
-                self.qualify(*id, *qualify);
+                let offspring = self.qualify(*id, *qualify);
                 self.echo(Record::Lead(*id));
+                self.echo(Record::Opportunity(offspring));
                 Answer::Done
             }
             Call::AddSolution { key, change } => {
@@ -1067,7 +1068,7 @@ impl World {
     }
 
     /// A seller qualifies a lead: the CRM makes what is not there yet.
-    pub fn seller_qualifies(&mut self, id: LeadId) {
+    pub fn seller_qualifies(&mut self, id: LeadId) -> OpportunityId {
         let has = |lead: &RowRecord, column: &str| lead.cells.get(column).is_some_and(|cell| *cell != Cell::Null);
         let lead = self.leads.get(&id).unwrap();
         let qualify = Qualify {
@@ -1076,11 +1077,11 @@ impl World {
             create_contact: !has(lead, "parentcontactid"),
             currency: None,
         };
-        self.qualify(id, qualify);
+        self.qualify(id, qualify)
     }
 
     /// The action `QualifyLead`: topic, description, amount, currency, account and contact travel, columns of ours do not.
-    fn qualify(&mut self, id: LeadId, qualify: Qualify) {
+    fn qualify(&mut self, id: LeadId, qualify: Qualify) -> OpportunityId {
         let mut lead = self.leads.get(&id).cloned().unwrap();
         let mut row = RowRecord::open();
         for (from, to) in [
@@ -1134,11 +1135,27 @@ impl World {
         }
         row.cells.insert(OFFSPRING.to_owned(), text(&id.to_string()));
         self.ids += 1;
-        self.rows.insert(OpportunityId::new(Uuid::from_u128(self.ids)), row);
+        let offspring = OpportunityId::new(Uuid::from_u128(self.ids));
+        self.rows.insert(offspring, row);
         lead.cells.insert("statecode".to_owned(), number(1));
         lead.cells.insert("statuscode".to_owned(), number(QUALIFIED));
         lead.version += 1;
         self.leads.insert(id, lead);
+        offspring
+    }
+
+    /// The lead that an opportunity came of.
+    pub fn origin(&self, id: OpportunityId) -> Option<LeadId> {
+        match self.rows.get(&id)?.cells.get(OFFSPRING) {
+            Some(Cell::Text(lead)) => lead.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The opportunity that came of a lead.
+    pub fn offspring(&self, id: LeadId) -> Option<OpportunityId> {
+        let mut rows = self.rows.keys();
+        rows.find(|row| self.origin(**row) == Some(id)).copied()
     }
 
     fn find_people(&self, set: &str, key: &str, column: &str, value: &str) -> Answer {

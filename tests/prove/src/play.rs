@@ -10,9 +10,9 @@ mod people;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::LazyLock;
 
-use cosell::deal::{Field, Term};
+use cosell::deal::{Field, Side, Term};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{OpportunityId, ReferralId};
+use cosell::ids::{OpportunityId, Record, ReferralId};
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
 use model::world::{Bug, LIST_LAG, Mishap, POLICY, Run, Touch, Went, World};
@@ -50,6 +50,8 @@ pub struct Knobs {
     pub help: bool,
     /// Whether a plug-in of the CRM changes what we write, in the course of our own write.
     pub stamps: bool,
+    /// Whether leads are wanted.
+    pub leads: bool,
 }
 
 impl Knobs {
@@ -62,6 +64,7 @@ impl Knobs {
             lost_events: hostile(*[0, 30, 100, 100].choose(chance).unwrap_or(&0)),
             help: chance.random_bool(0.3),
             stamps: chance.random_bool(0.3),
+            leads: chance.random_bool(0.3),
         }
     }
 }
@@ -171,7 +174,7 @@ pub struct Play {
     /// Events that Partner Center has still to deliver.
     events: Vec<Hint>,
     /// Rows of Dynamics in the order of their changes.
-    changes: Vec<OpportunityId>,
+    changes: Vec<Record>,
     cursor: usize,
     polling: Polling,
     seen_until: Timestamp,
@@ -201,6 +204,7 @@ impl Play {
         world.bug = bug;
         world.traced = traced;
         world.stamps = knobs.stamps;
+        world.wants_leads = knobs.leads;
         world.checks_storage = seed.is_multiple_of(16);
         if bug == Some(Bug::SettleTooShort) {
             world.policy = Some(&HASTY);
@@ -415,10 +419,11 @@ impl Play {
     fn follow(&mut self, worker: &mut Worker) {
         match worker.run.touched.take() {
             Some(Touch::Read(record)) => {
-                worker.saw.insert(record, self.log.len());
+                worker.saw.insert(self.of_deal(record), self.log.len());
             }
             Some(Touch::Written(record)) => {
-                let is_opposite = |seen: &Subject| std::mem::discriminant(seen) != std::mem::discriminant(&record);
+                let record = self.of_deal(record);
+                let is_opposite = |seen: &Subject| side(*seen) != side(record);
                 let saw = worker.saw.iter().filter(|(seen, _)| is_opposite(seen));
                 let edits = saw.map(|(_, edits)| *edits).max();
                 self.carried.extend(edits.map(|edits| (record, edits)));
@@ -455,8 +460,9 @@ impl Play {
     fn listen(&mut self) {
         while let Some(hint) = self.world.hints.pop_front() {
             match hint.subject {
-                Subject::Opportunity(id) => self.changes.push(id),
-                Subject::Referral(_) | Subject::Lead(_) => self.announce(hint),
+                Subject::Opportunity(id) => self.changes.push(Record::Opportunity(id)),
+                Subject::Lead(id) => self.changes.push(Record::Lead(id)),
+                Subject::Referral(_) => self.announce(hint),
             }
         }
     }
@@ -515,19 +521,28 @@ impl Play {
     }
 
     fn hint_rows(&mut self, from: usize, until: usize) {
-        let rows: BTreeSet<OpportunityId> = self.changes.get(from..until).into_iter().flatten().copied().collect();
+        let mut rows: Vec<Record> = Vec::new();
+        for row in self.changes.get(from..until).into_iter().flatten() {
+            if !rows.contains(row) {
+                rows.push(*row);
+            }
+        }
         for id in rows {
-            let subject = Subject::Opportunity(id);
-            let row = self.world.rows.get(&id).map(|row| (row.etag().0, row.shown()));
+            let subject = match id {
+                Record::Opportunity(id) => Subject::Opportunity(id),
+                Record::Lead(id) => Subject::Lead(id),
+            };
+            let row = self.world.row(id).map(|row| (row.etag().0, row.shown()));
             let columns = &POLICY.mapping.columns;
             let concerns_us = match &row {
                 Some((_, row)) => row.flag(&columns.sync) || row.text(&columns.referral_identifier).is_some(),
                 None => self.world.find(subject).is_some(),
             };
-            let is_taken_for_ours = self.world.bug == Some(Bug::EchoByAuthor) && self.world.ours.contains(&id);
+            let is_ours = matches!(id, Record::Opportunity(id) if self.world.ours.contains(&id));
+            let is_taken_for_ours = self.world.bug == Some(Bug::EchoByAuthor) && is_ours;
             if concerns_us && !is_taken_for_ours {
                 let key = row.map_or_else(|| "deleted".to_owned(), |(etag, _)| etag);
-                self.tell(|| format!("the poll of Dynamics finds {id}"));
+                self.tell(|| format!("the poll of Dynamics finds {subject}"));
                 self.enqueue(Hint::new(subject, Cause::DynamicsPoll), key);
             }
         }
@@ -565,7 +580,8 @@ impl Play {
             .filter_map(|link| {
                 let due = link.due.clone().filter(|due| due.at <= now)?;
                 let own = link.referral.or(link.microsoft).map(Subject::Referral);
-                Some((own.or(link.opportunity.map(Subject::Opportunity))?, due.at))
+                let row = link.opportunity.map(Subject::Opportunity);
+                Some((own.or(row).or(link.lead.map(Subject::Lead))?, due.at))
             })
             .collect();
         for (subject, at) in due {
@@ -581,9 +597,18 @@ impl Play {
         let links: Vec<_> = self.world.links().collect();
         for link in links {
             let own = link.referral.map(Subject::Referral);
-            if let Some(subject) = own.or(link.opportunity.map(Subject::Opportunity)) {
+            let row = link.opportunity.map(Subject::Opportunity);
+            if let Some(subject) = own.or(row).or(link.lead.map(Subject::Lead)) {
                 self.enqueue(Hint::new(subject, Cause::Compare), key.clone());
             }
         }
+    }
+}
+
+/// The side that a record stands on.
+const fn side(record: Subject) -> Side {
+    match record {
+        Subject::Referral(_) => Side::PartnerCenter,
+        Subject::Opportunity(_) | Subject::Lead(_) => Side::Dynamics,
     }
 }

@@ -102,7 +102,9 @@ fn answered_by_seller(name: &'static str, answer: impl FnOnce(&mut World)) -> St
 }
 
 fn qualified() -> Story {
-    answered_by_seller("a lead is qualified", |world| world.seller_qualifies(lead()))
+    answered_by_seller("a lead is qualified", |world| {
+        world.seller_qualifies(lead());
+    })
 }
 
 fn qualified_after_edits() -> Story {

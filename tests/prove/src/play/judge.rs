@@ -8,12 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use cosell::deal::{Field, Term, Terms};
 use cosell::finding::{Code, Finding};
 use cosell::hint::Subject;
-use cosell::ids::{OpportunityId, ReferralId};
+use cosell::ids::{OpportunityId, Record, ReferralId};
 use cosell::link::{Change, Link};
 use jiff::SignedDuration;
 use model::vendors::{ReferralRecord, STAMP};
 use model::world::{LIST_LAG, POLICY};
 
+use super::measure::records;
 use super::{Play, Polling, Typed};
 
 /// Sweeps until nothing may be left to do.
@@ -141,9 +142,9 @@ impl Play {
         for referral in own {
             let link = self.world.find(Subject::Referral(referral.id));
             let is_there = link.is_some_and(|link| {
-                link.opportunity
-                    .is_some_and(|id| self.world.rows.contains_key(&id) || self.deleted.contains(&id))
-                    || !link.attention.is_empty()
+                let is_deleted = link.opportunity.is_some_and(|id| self.deleted.contains(&id));
+                let is_there = link.record().is_some_and(|row| self.world.row(row).is_some());
+                is_there || is_deleted || !link.attention.is_empty()
             });
             // Nobody needs a deal that was declined before we met.
             if !is_there && referral.substatus != "Declined" {
@@ -155,10 +156,10 @@ impl Play {
 
     /// Both sides say the same, or the deal is listed with a reason.
     pub(super) fn judge_agreement(&self, link: &Link) -> Result<(), String> {
-        let (Some(referral), Some(opportunity)) = (link.referral, link.opportunity) else {
+        let (Some(referral), Some(row)) = (link.referral, link.record()) else {
             return Ok(());
         };
-        if !self.world.referrals.contains_key(&referral) || !self.world.rows.contains_key(&opportunity) {
+        if !self.world.referrals.contains_key(&referral) || self.world.row(row).is_none() {
             return Ok(());
         }
         let typed = |field: &Field| matches!(field, Field::Notes | Field::Value | Field::CloseDate | Field::Stage);
@@ -169,16 +170,13 @@ impl Play {
         let Some(field) = untold.next() else {
             return Ok(());
         };
-        let says = |subject| {
-            self.shows(subject)
-                .map(|terms| terms.get(field).to_string())
-                .unwrap_or_default()
-        };
+        let says = records(link).map(|record| {
+            let shown = record.and_then(|record| self.shows(record));
+            shown.map(|terms| terms.get(field).to_string()).unwrap_or_default()
+        });
         Err(format!(
-            "{field} of {}: {} in Partner Center and {} in Dynamics, and nobody is told\n{link:#?}",
+            "{field} of {}: in Partner Center and in Dynamics {says:?}, and nobody is told\n{link:#?}",
             link.id,
-            says(Subject::Referral(referral)),
-            says(Subject::Opportunity(opportunity))
         ))
     }
 
@@ -199,11 +197,7 @@ impl Play {
         let typed = std::mem::take(&mut self.typed);
         for Typed { subject, field, term } in typed {
             let Some(link) = self.world.find(subject) else { continue };
-            let sides = [
-                link.referral.map(Subject::Referral),
-                link.opportunity.map(Subject::Opportunity),
-            ];
-            let shown: Vec<Terms> = sides
+            let shown: Vec<Terms> = records(&link)
                 .into_iter()
                 .flatten()
                 .filter_map(|side| self.shows(side))
@@ -253,7 +247,9 @@ impl Play {
     }
 
     fn look_at_everything(&mut self) -> Result<(), String> {
-        self.changes.extend(self.world.rows.keys().copied().collect::<Vec<_>>());
+        self.changes
+            .extend(self.world.rows.keys().copied().map(Record::Opportunity));
+        self.changes.extend(self.world.leads.keys().copied().map(Record::Lead));
         self.world.now += SignedDuration::from_mins(30);
         self.sweep();
         self.drain()

@@ -33,21 +33,12 @@ pub(super) struct Edit {
     pub number: usize,
 }
 
-impl Edit {
-    const fn side(&self) -> Option<Side> {
-        match self.subject {
-            Subject::Referral(_) => Some(Side::PartnerCenter),
-            Subject::Opportunity(_) => Some(Side::Dynamics),
-            Subject::Lead(_) => None,
-        }
-    }
-}
-
-/// The records of a deal.
-fn records(link: &Link) -> [Option<Subject>; 2] {
+/// The records of a deal. A lead and the opportunity that came of it are one.
+pub(super) fn records(link: &Link) -> [Option<Subject>; 2] {
+    let lead = link.lead.map(Subject::Lead);
     [
         link.referral.map(Subject::Referral),
-        link.opportunity.map(Subject::Opportunity),
+        lead.or(link.opportunity.map(Subject::Opportunity)),
     ]
 }
 
@@ -111,7 +102,7 @@ impl Play {
         let typed = |side: Side, value: &Term| -> Vec<usize> {
             // A stage is carried in the other side's words.
             let is_it = |edit: &Edit| {
-                edit.side() == Some(side)
+                super::side(edit.subject) == side
                     && (shows(value, &edit.term) || (edit.field == Field::Stage && side != lost.side))
             };
             let found = edits.iter().enumerate().filter(|(_, edit)| is_it(edit));

@@ -3,10 +3,13 @@
 //! Knows: what each vendor lets a person do. Refuses to know: what becomes of it. Guarantee: who types has seen what
 //! stands there, and what was typed is remembered until somebody who saw it has replaced it.
 
+use std::sync::{Arc, LazyLock};
+
 use cosell::deal::{Field, Term, Terms};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{OpportunityId, ReferralId};
+use cosell::ids::{LeadId, OpportunityId, Record, ReferralId};
 use cosell::link::Pending;
+use cosell::mapping::Mapping;
 use cosell::opportunity::Cell;
 use model::vendors::{ReferralRecord, number};
 use model::world::{POLICY, World, sellers_row};
@@ -17,6 +20,12 @@ use uuid::Uuid;
 use super::judge::shows;
 use super::measure::Edit;
 use super::{Play, Typed};
+
+/// What the columns of a lead mean.
+static LEADS: LazyLock<Arc<Mapping>> = LazyLock::new(|| {
+    let any = Record::Lead(LeadId::new(Uuid::nil()));
+    POLICY.of(Some(any)).mapping
+});
 
 impl Play {
     fn number(&mut self) -> u32 {
@@ -32,7 +41,7 @@ impl Play {
             let help = self.knobs.help;
             sellers_row(&mut self.world, id, help);
             self.tell(|| format!("a seller shares opportunity {id}"));
-            self.changes.push(id);
+            self.changes.push(Record::Opportunity(id));
             return;
         }
         let id = ReferralId::new(Uuid::from_u128(0xA000 + u128::from(number)));
@@ -40,6 +49,9 @@ impl Play {
         if self.chance.random_bool(0.5) {
             (referral.status, referral.substatus) = ("New".to_owned(), "Pending".to_owned());
             referral.inviter = Some(cosell::referral::MICROSOFT);
+            if self.knobs.leads && self.chance.random_bool(0.7) {
+                referral.kind = "Independent".to_owned();
+            }
         }
         self.tell(|| format!("referral {id} appears ({})", referral.status));
         self.world.referrals.insert(id, referral);
@@ -51,7 +63,18 @@ impl Play {
         match subject {
             Subject::Referral(id) => Some(Terms::from_referral(&self.world.referrals.get(&id)?.shown())),
             Subject::Opportunity(id) => Some(POLICY.mapping.terms(&self.world.rows.get(&id)?.shown())),
-            Subject::Lead(_) => None,
+            Subject::Lead(id) => match self.world.offspring(id) {
+                Some(id) => self.shows(Subject::Opportunity(id)),
+                None => Some(LEADS.terms(&self.world.leads.get(&id)?.shown())),
+            },
+        }
+    }
+
+    /// Under which name a record is remembered: an opportunity that came of a lead takes its place.
+    pub(super) fn of_deal(&self, record: Subject) -> Subject {
+        match record {
+            Subject::Opportunity(id) => self.world.origin(id).map_or(record, Subject::Lead),
+            Subject::Referral(_) | Subject::Lead(_) => record,
         }
     }
 
@@ -67,10 +90,20 @@ impl Play {
         one == other || refers(one, other) || refers(other, one) || link(one).is_some_and(|id| link(other) == Some(id))
     }
 
+    /// What a person sees who is about to change a field. Of a fresh opportunity that is still empty there they know what
+    /// the lead says, from which they came.
+    fn sees(&self, subject: Subject, field: Field) -> Option<Term> {
+        let shown = self.shows(subject)?.get(field).clone();
+        let lead = match subject {
+            Subject::Lead(id) => self.world.leads.get(&id).filter(|_| shown == Term::Nothing),
+            Subject::Referral(_) | Subject::Opportunity(_) => None,
+        };
+        Some(lead.map_or(shown, |lead| LEADS.terms(&lead.shown()).get(field).clone()))
+    }
+
     /// A person changes a field. Who types sees what stands there, whoever wrote it.
     fn types(&mut self, subject: Subject, field: Field, edit: impl FnOnce(&mut World)) {
-        let Some(before) = self.shows(subject) else { return };
-        let seen = before.get(field).clone();
+        let Some(seen) = self.sees(subject, field) else { return };
         edit(&mut self.world);
         let Some(after) = self.shows(subject) else { return };
         let term = after.get(field).clone();
@@ -210,6 +243,12 @@ impl Play {
     }
 
     pub(super) fn edit_in_crm(&mut self) {
+        let leads: Vec<LeadId> = self.world.leads.keys().copied().collect();
+        if let Some(id) = leads.choose(&mut self.chance).copied()
+            && self.chance.random_bool(0.4)
+        {
+            return self.edit_lead(id);
+        }
         let all: Vec<OpportunityId> = self.world.rows.keys().copied().collect();
         let Some(id) = all.choose(&mut self.chance).copied() else {
             return;
@@ -237,9 +276,12 @@ impl Play {
             21 | 22 if is_waiting => vec![("statuscode", number(1))],
             // Nobody deletes a row in the seconds in which it is made.
             23 if self.workers.iter().all(Option::is_none) && !self.is_being_made(id) => {
+                if self.world.origin(id).is_some() {
+                    return;
+                }
                 self.world.rows.remove(&id);
                 self.deleted.insert(id);
-                self.changes.push(id);
+                self.changes.push(Record::Opportunity(id));
                 self.tell(|| format!("opportunity {id} is deleted"));
                 return;
             }
@@ -262,15 +304,68 @@ impl Play {
                 world.ours.remove(&id);
             }
         };
+        let subject = self.of_deal(Subject::Opportunity(id));
         if field == Field::Stage {
-            let seen = self.shows(Subject::Opportunity(id));
+            let seen = self.shows(subject);
             edit(&mut self.world);
-            self.moved(Subject::Opportunity(id), seen.as_ref());
+            self.moved(subject, seen.as_ref());
             self.tell(|| format!("opportunity {id} is moved: {cells:?}"));
         } else {
-            self.types(Subject::Opportunity(id), field, edit);
+            self.types(subject, field, edit);
         }
-        self.changes.push(id);
+        self.changes.push(Record::Opportunity(id));
+    }
+
+    /// A seller types on an open lead, qualifies or disqualifies it.
+    fn edit_lead(&mut self, id: LeadId) {
+        let is_open = self.world.leads.get(&id).and_then(|lead| lead.integer("statecode")) == Some(0);
+        if !is_open {
+            return;
+        }
+        let number_of = self.number();
+        let subject = Subject::Lead(id);
+        let cells: Vec<(&str, Cell)> = match self.chance.random_range(0..12_u32) {
+            0..4 => vec![("description", text(&format!("Lead note {number_of}")))],
+            4..7 => {
+                let value = (number_of * 10 + 3).to_string();
+                vec![("estimatedamount", value.parse().map_or(Cell::Null, Cell::Number))]
+            }
+            7 | 8 => {
+                let date = format!("2028-{:02}-{:02}", number_of % 12 + 1, number_of % 28 + 1);
+                vec![("estimatedclosedate", text(&date))]
+            }
+            9 | 10 => {
+                let seen = self.shows(subject);
+                let offspring = self.world.seller_qualifies(id);
+                self.moved(subject, seen.as_ref());
+                self.tell(|| format!("lead {id} is qualified: opportunity {offspring}"));
+                self.changes.extend([Record::Lead(id), Record::Opportunity(offspring)]);
+                return;
+            }
+            _ => vec![("statecode", number(2)), ("statuscode", number(5))],
+        };
+        let field = match cells.first() {
+            Some(("description", _)) => Field::Notes,
+            Some(("estimatedamount", _)) => Field::Value,
+            Some(("estimatedclosedate", _)) => Field::CloseDate,
+            _ => Field::Stage,
+        };
+        let edit = |world: &mut World| {
+            if let Some(lead) = world.leads.get_mut(&id) {
+                let cells = cells.iter().map(|(column, cell)| ((*column).to_owned(), cell.clone()));
+                lead.cells.extend(cells);
+                lead.version += 1;
+            }
+        };
+        if field == Field::Stage {
+            let seen = self.shows(subject);
+            edit(&mut self.world);
+            self.moved(subject, seen.as_ref());
+            self.tell(|| format!("lead {id} is disqualified"));
+        } else {
+            self.types(subject, field, edit);
+        }
+        self.changes.push(Record::Lead(id));
     }
 
     fn is_being_made(&self, id: OpportunityId) -> bool {
@@ -286,7 +381,7 @@ impl Play {
         {
             row.version += 1;
             self.world.ours.remove(&id);
-            self.changes.push(id);
+            self.changes.push(Record::Opportunity(id));
             self.tell(|| format!("a workflow touches {id}"));
         }
     }
@@ -304,7 +399,7 @@ impl Play {
             let cell = notes.map_or(Cell::Null, Cell::Text);
             if row.cells.insert("description".to_owned(), cell.clone()) != Some(cell) {
                 row.version += 1;
-                self.changes.push(opportunity);
+                self.changes.push(Record::Opportunity(opportunity));
             }
         }
     }
