@@ -1506,9 +1506,7 @@ impl<'p> Reconcile<'p> {
     fn fail(&mut self, fault: Fault, link: Option<Link>) {
         let known = link.or_else(|| self.link.clone().flatten());
         let known = || self.as_stored(known.unwrap_or_else(|| Link::new(self.subject.own_link())));
-        let claimed = self.kept_for_claimant();
-        let is_claimed = claimed.is_some();
-        let before = claimed.unwrap_or_else(known);
+        let before = self.kept_for_claimant().unwrap_or_else(known);
         let mut next = before.clone();
         let finding = match fault.class {
             Class::Permanent => Finding::new(Code::Refused, fault.message.clone()),
@@ -1522,9 +1520,7 @@ impl<'p> Reconcile<'p> {
         } else {
             next.due = Some(self.put_off(&before, fault.code, fault.class_wait()));
         }
-        if !is_claimed {
-            self.identify(&mut next);
-        }
+        self.identify(&mut next);
         self.fault = Some(fault);
         let mut draft = Draft::new(before, next);
         draft.note(vec![finding]);
@@ -1548,7 +1544,8 @@ impl<'p> Reconcile<'p> {
         match self.subject {
             Subject::Referral(id) if link.referral.is_none() && link.microsoft.is_none() => link.referral = Some(id),
             Subject::Opportunity(id) if link.opportunity.is_none() => link.opportunity = Some(id),
-            Subject::Lead(id) if link.lead.is_none() => link.lead = Some(id),
+            // What is kept for an opportunity that claims the place of a lead is about the opportunity.
+            Subject::Lead(id) if link.record().is_none() => link.lead = Some(id),
             Subject::Referral(_) | Subject::Opportunity(_) | Subject::Lead(_) => {}
         }
     }

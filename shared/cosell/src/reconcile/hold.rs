@@ -40,13 +40,10 @@ impl Reconcile<'_> {
     pub(super) fn hold(&mut self, link: Link, toward: Side) -> Decision {
         // As the ledger has it: whoever was about to write may have changed the copy.
         let known = self.link.clone().flatten().filter(|known| known.id == link.id);
-        let claimed = self.kept_for_claimant();
-        let is_claimed = claimed.is_some();
-        let link = claimed.unwrap_or_else(|| self.as_stored(known.unwrap_or(link)));
+        let known = || self.as_stored(known.unwrap_or(link));
+        let link = self.kept_for_claimant().unwrap_or_else(known);
         let mut next = link.clone();
-        if !is_claimed {
-            self.identify(&mut next);
-        }
+        self.identify(&mut next);
         next.due = Some(self.held_until(&link));
         if link.version > 0 && next == link {
             return self.finish(Outcome::Due, Some(link.id));
