@@ -5,7 +5,7 @@
 //! time, it says where to go on.
 
 use cosell::fault::Fault;
-use cosell::hint::{Cause, Hint, Subject};
+use cosell::hint::{Cause, Hint, Keyed, Subject};
 use cosell::ids::OpportunityId;
 use cosell::link::Link;
 use jiff::Timestamp;
@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::connector::Connector;
 use crate::ledger;
 use crate::poll::{RESERVE, Tick};
-use crate::queue::Keyed;
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

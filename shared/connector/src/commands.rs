@@ -7,7 +7,7 @@
 use cosell::deal::{Field, Side, Term};
 use cosell::fault::{Class, Fault};
 use cosell::finding::Finding;
-use cosell::hint::{Cause, Hint, Subject};
+use cosell::hint::{Cause, Hint, Keyed, Subject};
 use cosell::ids::{LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Change, Link, State};
 use jiff::Timestamp;
@@ -16,7 +16,6 @@ use serde::Serialize;
 use crate::connector::Connector;
 use crate::ledger::{self, Listed, PageToken};
 use crate::poll::{RESERVE, Tick};
-use crate::queue::Keyed;
 
 /// Deals of one page of a list.
 const PAGE: usize = 100;
@@ -171,11 +170,7 @@ impl Connector {
         for error in &page.broken {
             tracing::error!(%error, "a link cannot be read");
         }
-        let subjects = page.links.iter().filter_map(|link| {
-            let own = link.referral.map(Subject::Referral);
-            own.or(link.opportunity.map(Subject::Opportunity))
-                .or(link.lead.map(Subject::Lead))
-        });
+        let subjects = page.links.iter().filter_map(Link::subject);
         let next = page.next.as_ref().and_then(|next| serde_json::to_string(next).ok());
         Ok((subjects.collect(), next))
     }

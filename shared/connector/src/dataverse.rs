@@ -8,7 +8,7 @@
 use cosell::fault::{Class, Fault};
 use cosell::ids::{CurrencyId, Etag, LeadId, OpportunityId};
 use cosell::mapping::AccountColumns;
-use cosell::opportunity::{Cell, Row, RowChange};
+use cosell::opportunity::{Cell, Page, Row, RowChange};
 use cosell::reconcile::call::{Close, MOST_FOUND, Qualify};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -94,17 +94,6 @@ pub enum Closed {
     Already,
     /// There is no such opportunity.
     Gone,
-}
-
-/// One page of changes.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// Changed and deleted rows. The same row may come twice; the last one counts.
-    pub rows: Vec<Row>,
-    /// Where the next page is.
-    pub next: Option<String>,
-    /// Where later changes will be; on the last page only.
-    pub delta: Option<String>,
 }
 
 /// Why a call failed.

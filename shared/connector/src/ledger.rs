@@ -42,7 +42,7 @@ use cosell::link::{Link, LinkWrite, Pointer};
 
 use self::items::{Item, Key, LINK, PARTED, PK, VERSION};
 pub use self::listings::{Listed, Page, PageToken};
-pub use self::marks::{Cursor, Lease, Moved};
+pub use self::marks::Lease;
 use crate::aws::{CallError, fingerprint};
 
 /// DynamoDB's limit for the writes of one transaction.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cosell::fault::{Class, Fault};
 use cosell::ids::{EngagementId, Etag, OpportunityId, ReferralId};
-use cosell::referral::{NewReferral, PatchOperation, Reading, Reference, Referral};
+use cosell::referral::{NewReferral, PatchOperation, Reading, Reference, Referral, Summary};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode};
@@ -46,19 +46,6 @@ pub struct PartnerCenter {
     http: Http,
     /// Set once the service has refused a quoted GUID in a filter. The documentation quotes it, real links do not.
     is_guid_bare: Arc<AtomicBool>,
-}
-
-/// What a list shows of a referral: enough to decide whether to look at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// Its id.
-    pub id: ReferralId,
-    /// The engagement it belongs to.
-    pub engagement_id: Option<EngagementId>,
-    /// When it last changed.
-    pub updated_at: Option<Timestamp>,
-    /// Its version.
-    pub etag: Option<Etag>,
 }
 
 /// What became of a PATCH.

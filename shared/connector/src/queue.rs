@@ -10,7 +10,7 @@ use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use aws_smithy_runtime_api::client::result::SdkError;
 use cosell::fault::{Class, Fault};
-use cosell::hint::Hint;
+use cosell::hint::{Hint, Keyed};
 
 use crate::aws::{CallError, fingerprint};
 
@@ -22,44 +22,6 @@ const BATCH: usize = 10;
 pub struct Queue {
     client: Client,
     url: String,
-}
-
-/// A hint, and what tells it from an earlier one about the same record.
-///
-/// SQS drops a message whose key it has seen within five minutes: a page that is read twice is queued once. Two hints
-/// that must both be followed therefore need different keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keyed {
-    hint: Hint,
-    key: String,
-}
-
-impl Keyed {
-    /// A hint that is told apart by something the caller knows: an etag, the time a deal was due, an invocation's id.
-    #[must_use]
-    pub fn new(hint: Hint, key: impl Into<String>) -> Self {
-        Self { hint, key: key.into() }
-    }
-
-    /// The hint.
-    #[must_use]
-    pub const fn hint(&self) -> &Hint {
-        &self.hint
-    }
-
-    fn deduplication_id(&self) -> String {
-        let Hint { subject, cause, .. } = self.hint;
-        fingerprint([&*subject.to_string(), &*cause.to_string(), &*self.key])
-    }
-}
-
-/// A hint that is told apart by when its record changed. Without such a time, repeats of the same cause within five
-/// minutes are one hint.
-impl From<Hint> for Keyed {
-    fn from(hint: Hint) -> Self {
-        let key = hint.changed_at.map(|at| at.to_string()).unwrap_or_default();
-        Self { hint, key }
-    }
 }
 
 /// Why hints could not be stored.
@@ -174,8 +136,8 @@ impl Queue {
 }
 
 fn entry((position, keyed): (usize, &Keyed)) -> Result<SendMessageBatchRequestEntry, Error> {
-    let body = keyed.hint.to_json().map_err(|source| Error::Unencodable {
-        subject: keyed.hint.subject.to_string(),
+    let body = keyed.hint().to_json().map_err(|source| Error::Unencodable {
+        subject: keyed.hint().subject.to_string(),
         source,
     })?;
     let incomplete = |error: BuildError| {
@@ -185,11 +147,16 @@ fn entry((position, keyed): (usize, &Keyed)) -> Result<SendMessageBatchRequestEn
     let entry = SendMessageBatchRequestEntry::builder()
         .id(position.to_string())
         .message_body(body)
-        .message_group_id(keyed.hint.group_id())
-        .message_deduplication_id(keyed.deduplication_id())
+        .message_group_id(keyed.hint().group_id())
+        .message_deduplication_id(deduplication_id(keyed))
         .build()
         .map_err(incomplete)?;
     Ok(entry)
+}
+
+fn deduplication_id(keyed: &Keyed) -> String {
+    let Hint { subject, cause, .. } = keyed.hint();
+    fingerprint([&*subject.to_string(), &*cause.to_string(), keyed.key()])
 }
 
 /// The code of an entry says what is wrong with it; whose fault it is stands beside it, as a status would.

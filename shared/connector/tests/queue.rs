@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use aws_sdk_sqs::Client;
-use connector::queue::{Keyed, Queue};
+use connector::queue::Queue;
 use cosell::fault::{Class, Fault};
-use cosell::hint::{Cause, Hint, Subject};
+use cosell::hint::{Cause, Hint, Keyed, Subject};
 use cosell::ids::ReferralId;
 use serde_json::{Value, json};
 use wiremock::matchers::header;

@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{LeadId, LinkId, OpportunityId, ReferralId};
+use crate::ids::{LeadId, LinkId, OpportunityId, Record, ReferralId};
 
 /// Which record to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +29,15 @@ impl Subject {
             Self::Referral(id) => id.into(),
             Self::Opportunity(id) => id.into(),
             Self::Lead(id) => id.into(),
+        }
+    }
+}
+
+impl From<Record> for Subject {
+    fn from(record: Record) -> Self {
+        match record {
+            Record::Opportunity(id) => Self::Opportunity(id),
+            Record::Lead(id) => Self::Lead(id),
         }
     }
 }
@@ -146,6 +155,45 @@ impl Hint {
             Subject::Opportunity(id) => id.to_string(),
             Subject::Lead(id) => id.to_string(),
         }
+    }
+}
+
+/// A hint, and what tells it from an earlier one about the same record.
+///
+/// The queue drops a message whose key it has seen within five minutes: a page that is read twice is queued once. Two
+/// hints that must both be followed therefore need different keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    hint: Hint,
+    key: String,
+}
+
+impl Keyed {
+    /// A hint that is told apart by something the caller knows: an etag, the time a deal was due, an invocation's id.
+    #[must_use]
+    pub fn new(hint: Hint, key: impl Into<String>) -> Self {
+        Self { hint, key: key.into() }
+    }
+
+    /// The hint.
+    #[must_use]
+    pub const fn hint(&self) -> &Hint {
+        &self.hint
+    }
+
+    /// What tells it apart from others about the same record with the same cause.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// A hint that is told apart by when its record changed. Without such a time, repeats of the same cause within five
+/// minutes are one hint.
+impl From<Hint> for Keyed {
+    fn from(hint: Hint) -> Self {
+        let key = hint.changed_at.map(|at| at.to_string()).unwrap_or_default();
+        Self { hint, key }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The pure core of the co-sell connector: what a deal is, how its two copies are merged, what has to be done next.
 //!
-//! Knows: referrals, opportunities, the mapping between them, both life cycles, the ledger's records and the commit
-//! protocol. Refuses to know: clocks, networks, storage, logging, the environment. Everything it needs is an argument,
-//! everything it wants is a value it returns.
+//! Knows: referrals, opportunities, the mapping between them, both life cycles, the ledger's records, the commit protocol
+//! and how the vendors are polled. Refuses to know: clocks, networks, storage, logging, the environment. Everything it
+//! needs is an argument, everything it wants is a value it returns, or is asked of the ports it is lent ([`poll`]).
 
 pub mod amount;
 pub mod deal;
@@ -17,6 +17,7 @@ pub mod opportunity;
 pub mod order;
 pub mod plan;
 pub mod policy;
+pub mod poll;
 pub mod reconcile;
 pub mod referral;
 pub mod stage;

@@ -579,6 +579,14 @@ impl Link {
         self.opportunity.map(Record::Opportunity).or(lead)
     }
 
+    /// The record to look at for this deal: its referral, or what there is while it has none.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        let own = self.referral.map(Subject::Referral);
+        let row = self.record().map(Subject::from);
+        own.or(row).or(self.microsoft.map(Subject::Referral))
+    }
+
     /// Whether the deal's row in the CRM is a lead.
     #[must_use]
     pub const fn is_lead(&self) -> bool {

@@ -93,6 +93,17 @@ pub struct Row {
     more: BTreeMap<String, String>,
 }
 
+/// One page of a list of rows.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Rows; of a list of changes also deleted ones. The same row may come twice there; the last one counts.
+    pub rows: Vec<Row>,
+    /// Where the next page is.
+    pub next: Option<String>,
+    /// Where later changes will be; on the last page of a list of changes only.
+    pub delta: Option<String>,
+}
+
 impl<'de> Deserialize<'de> for Row {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut cells = BTreeMap::<String, Cell>::deserialize(deserializer)?;

@@ -172,6 +172,19 @@ pub struct Referral {
     pub team: Vec<Member>,
 }
 
+/// What a list shows of a referral: enough to decide whether to look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: ReferralId,
+    /// The engagement it belongs to.
+    pub engagement_id: Option<EngagementId>,
+    /// When it last changed.
+    pub updated_at: Option<Timestamp>,
+    /// Its version.
+    pub etag: Option<Etag>,
+}
+
 /// A text that may be printed as a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(pub String);

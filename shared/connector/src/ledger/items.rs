@@ -11,12 +11,13 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cosell::ids::{LinkId, OpportunityId, ReferralId};
 use cosell::link::{AuditEntry, Link, Pointer};
+use cosell::poll::Cursor;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Path;
 use uuid::Uuid;
 
-use super::{Cursor, Error, Listed};
+use super::{Error, Listed};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 

@@ -4,31 +4,11 @@
 //! holder until it lapses, and lapses by itself; a breaker that is open is never closed early by a shorter one.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use cosell::poll::{Cursor, Moved};
 use jiff::Timestamp;
 
 use super::items::{HOLDER, Key, OPEN_UNTIL, PK, UNTIL, VERSION};
 use super::{Error, Ledger, condition_held, items};
-
-/// How far a poll has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// In the words of the system polled: a time, a delta link.
-    pub value: String,
-    /// Rises by one with each move.
-    pub version: u64,
-    /// When everything that had changed until then was known to be on the queue; none when no poll has said so yet.
-    pub caught_up: Option<Timestamp>,
-}
-
-/// How the move of a cursor ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Moved {
-    /// It stands here now.
-    Moved(Cursor),
-    /// Somebody else moved it first: nothing was written.
-    Outrun,
-}
 
 /// Proof that nobody else holds this name. Made by [`Ledger::lease`] alone.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,11 +59,7 @@ impl Ledger {
         value: &str,
         caught_up: Option<Timestamp>,
     ) -> Result<Moved, Error> {
-        let moved = Cursor {
-            value: value.to_owned(),
-            version: seen.as_ref().map_or(0, |seen| seen.version) + 1,
-            caught_up: caught_up.or(seen.as_ref().and_then(|seen| seen.caught_up)),
-        };
+        let moved = Cursor::moved(seen.as_ref(), value, caught_up);
         let item = items::of_cursor(system, &moved);
         let request = self
             .client
