@@ -149,10 +149,10 @@ impl Touch {
         }
         Some(match (call, answer) {
             (Call::ReadReferral(id), _) => Self::Read(Subject::Referral(*id)),
-            (Call::ReadRecord(id), _) => Self::Read(subject(*id)),
+            (Call::ReadRecord(id), _) => Self::Read(Subject::from(*id)),
             (Call::PatchReferral { id, .. }, _) => Self::Written(Subject::Referral(*id)),
             (Call::CreateReferral(_), Answer::Referral(Some(created))) => Self::Written(Subject::Referral(created.id)),
-            (Call::UpdateRecord { id, .. }, _) => Self::Written(subject(*id)),
+            (Call::UpdateRecord { id, .. }, _) => Self::Written(Subject::from(*id)),
             (Call::CloseOpportunity { id, .. }, _) => Self::Written(Subject::Opportunity(*id)),
             (Call::QualifyLead { id, .. }, _) => Self::Written(Subject::Lead(*id)),
             (
@@ -171,13 +171,6 @@ impl Touch {
             ) => Self::Written(Subject::Lead(LeadId::new(*id))),
             _ => return None,
         })
-    }
-}
-
-fn subject(record: Record) -> Subject {
-    match record {
-        Record::Opportunity(id) => Subject::Opportunity(id),
-        Record::Lead(id) => Subject::Lead(id),
     }
 }
 
@@ -203,6 +196,8 @@ pub struct World {
     pub audit: Vec<AuditEntry>,
     /// Hints that the vendors' own announcements of changes would lead to.
     pub hints: VecDeque<Hint>,
+    /// Solution rows that changed, with their opportunities: they are told in a table of their own.
+    pub changed_solutions: Vec<(OpportunityId, Uuid)>,
     /// The vendors announce what we write, too.
     pub echoes: bool,
     /// What the vendors refused for good.
@@ -274,6 +269,7 @@ impl World {
             freed: HashMap::new(),
             audit: Vec::new(),
             hints: VecDeque::new(),
+            changed_solutions: Vec::new(),
             echoes: true,
             refusals: Vec::new(),
             plugin: None,
@@ -318,16 +314,18 @@ impl World {
             order: self.order.clone(),
         };
         Run {
-            machine: Reconcile::new(
-                trigger,
-                self.policy.unwrap_or_else(|| policy(self.paused, self.wants_leads)),
-            ),
+            machine: Reconcile::new(trigger, self.rules()),
             writer,
             announced: None,
             calls: 0,
             wakes: self.now,
             touched: None,
         }
+    }
+
+    /// The rules that apply.
+    pub fn rules(&self) -> &'static Policy {
+        self.policy.unwrap_or_else(|| policy(self.paused, self.wants_leads))
     }
 
     /// One call of a run.
@@ -534,7 +532,12 @@ impl World {
     /// Lets time pass until no hint is left and no deal is due, those aside that wait for the end of a pause.
     pub fn settle(&mut self) {
         for _ in 0..MOST_RUNS {
-            while let Some(hint) = self.hints.pop_front() {
+            loop {
+                let solutions = std::mem::take(&mut self.changed_solutions).into_iter();
+                let told = solutions.filter(|_| self.echoes);
+                let told = told.map(|(id, _)| Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
+                self.hints.extend(told);
+                let Some(hint) = self.hints.pop_front() else { break };
                 self.deliver(&hint);
             }
             let held = if self.paused.is_some() { self.held() } else { Vec::new() };
@@ -1007,7 +1010,7 @@ impl World {
                 let id = *id;
                 match row.add_solution(*key, change) {
                     Ok(true) => {
-                        self.echo(Record::Opportunity(id));
+                        self.changed_solutions.push((id, *key));
                         Answer::Row(Some(Box::new(Row::default())))
                     }
                     Ok(false) => Answer::Exists,
@@ -1021,7 +1024,7 @@ impl World {
                 let id = *id;
                 match row.update_solution(*key, etag, change) {
                     Ok(true) => {
-                        self.echo(Record::Opportunity(id));
+                        self.changed_solutions.push((id, *key));
                         Answer::Row(Some(Box::new(Row::default())))
                     }
                     Ok(false) => Answer::Stale,
@@ -1055,7 +1058,7 @@ impl World {
             self.ours.insert(id);
         }
         if self.echoes {
-            self.hints.push_back(Hint::new(subject(id), Cause::DynamicsPoll));
+            self.hints.push_back(Hint::new(Subject::from(id), Cause::DynamicsPoll));
         }
     }
 

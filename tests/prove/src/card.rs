@@ -67,6 +67,7 @@ impl Sum {
         both("answers lost", &|of| of.lost_answers.to_string());
         both("stale reads", &|of| of.stale_reads.to_string());
         both("events lost", &|of| of.lost_events.to_string());
+        both("polls killed", &|of| of.broken_polls.to_string());
         for (bug, seed) in bank {
             let told = seed.map_or_else(
                 || format!("NOT noticed within {WITHIN} seeds"),

@@ -6,22 +6,24 @@
 mod judge;
 mod measure;
 mod people;
+mod polls;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::LazyLock;
 
 use cosell::deal::{Field, Side, Term};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{OpportunityId, Record, ReferralId};
+use cosell::ids::{OpportunityId, Record};
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
-use model::world::{Bug, LIST_LAG, Mishap, POLICY, Run, Touch, Went, World};
+use model::world::{Bug, Mishap, POLICY, Run, Touch, Went, World};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use self::measure::Edit;
+use self::polls::{Changed, Kind, Marks, Poll};
 
 /// How long an invocation may take; Lambda ends it then.
 const TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
@@ -31,9 +33,6 @@ const VISIBILITY: SignedDuration = SignedDuration::from_secs(90);
 
 /// Repeats of one hint within this time are one (Amazon SQS, FIFO de-duplication).
 const DEDUPLICATION: SignedDuration = SignedDuration::from_mins(5);
-
-/// How far the poll of Partner Center looks back behind its cursor.
-const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 
 /// How hostile a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +51,8 @@ pub struct Knobs {
     pub stamps: bool,
     /// Whether leads are wanted.
     pub leads: bool,
+    /// Whether the CRM keeps lists of changes from the beginning.
+    pub tracks_changes: bool,
 }
 
 impl Knobs {
@@ -65,6 +66,7 @@ impl Knobs {
             help: chance.random_bool(0.3),
             stamps: chance.random_bool(0.3),
             leads: chance.random_bool(0.3),
+            tracks_changes: chance.random_bool(0.8),
         }
     }
 }
@@ -91,16 +93,6 @@ struct Worker {
     saw: HashMap<Subject, usize>,
     until: Timestamp,
     message: u64,
-}
-
-/// How far a run of the poll of Dynamics got.
-#[derive(Clone, Copy)]
-enum Polling {
-    Idle,
-    /// A page was read, from the first of these changes up to the second.
-    Read(usize, usize),
-    /// Its hints are on the queue.
-    Queued(usize, usize),
 }
 
 /// What a run was like.
@@ -132,6 +124,8 @@ pub struct Figures {
     pub stale_reads: u64,
     /// Events that were never delivered.
     pub lost_events: u64,
+    /// Polls that died on their way.
+    pub broken_polls: u64,
 }
 
 impl Figures {
@@ -152,6 +146,7 @@ impl Figures {
         self.lost_answers += other.lost_answers;
         self.stale_reads += other.stale_reads;
         self.lost_events += other.lost_events;
+        self.broken_polls += other.broken_polls;
     }
 }
 
@@ -173,11 +168,12 @@ pub struct Play {
     workers: Vec<Option<Worker>>,
     /// Events that Partner Center has still to deliver.
     events: Vec<Hint>,
-    /// Rows of Dynamics in the order of their changes.
-    changes: Vec<Record>,
-    cursor: usize,
-    polling: Polling,
-    seen_until: Timestamp,
+    /// What changed in Dynamics, in this order.
+    changes: Vec<(Changed, Timestamp)>,
+    /// Whether the CRM keeps lists of changes.
+    tracks_changes: bool,
+    polls: Vec<Poll>,
+    marks: Marks,
     typed: Vec<Typed>,
     /// Everything that anybody typed.
     log: Vec<Edit>,
@@ -209,7 +205,6 @@ impl Play {
         if bug == Some(Bug::SettleTooShort) {
             world.policy = Some(&HASTY);
         }
-        let seen_until = world.now;
         Self {
             world,
             chance,
@@ -220,9 +215,9 @@ impl Play {
             workers: (0..knobs.workers).map(|_| None).collect(),
             events: Vec::new(),
             changes: Vec::new(),
-            cursor: 0,
-            polling: Polling::Idle,
-            seen_until,
+            tracks_changes: knobs.tracks_changes,
+            polls: Vec::new(),
+            marks: Marks::default(),
             typed: Vec::new(),
             log: Vec::new(),
             carried: HashMap::new(),
@@ -285,8 +280,8 @@ impl Play {
             66..72 => self.edit_in_portal(),
             72..79 => self.edit_in_crm(),
             79..83 => self.deliver_event(),
-            83..92 => self.poll_dynamics(),
-            92..94 => self.poll_partner_center(),
+            83..92 => self.poll(Kind::Dynamics),
+            92..94 => self.poll(Kind::PartnerCenter),
             94..96 => {
                 let seconds = self.chance.random_range(1..20);
                 self.pass(SignedDuration::from_secs(seconds));
@@ -297,7 +292,7 @@ impl Play {
             }
             97 => self.strangers_touch_a_row(),
             98 => self.begin_deal(),
-            _ => self.sweep(),
+            _ => self.compare(),
         }
         self.listen();
     }
@@ -456,15 +451,29 @@ impl Play {
         });
     }
 
+    /// A row of the CRM was written.
+    fn changed(&mut self, record: Record) {
+        self.changes.push((Changed::Record(record), self.world.now));
+    }
+
+    /// The daily comparison. An administrator may have switched on the tracking of changes meanwhile.
+    fn compare(&mut self) {
+        self.tracks_changes |= self.chance.random_bool(0.5);
+        self.poll(Kind::Compare);
+    }
+
     /// What the vendors announced since the last step.
     fn listen(&mut self) {
         while let Some(hint) = self.world.hints.pop_front() {
             match hint.subject {
-                Subject::Opportunity(id) => self.changes.push(Record::Opportunity(id)),
-                Subject::Lead(id) => self.changes.push(Record::Lead(id)),
+                Subject::Opportunity(id) => self.changed(Record::Opportunity(id)),
+                Subject::Lead(id) => self.changed(Record::Lead(id)),
                 Subject::Referral(_) => self.announce(hint),
             }
         }
+        let now = self.world.now;
+        let rows = std::mem::take(&mut self.world.changed_solutions).into_iter();
+        self.changes.extend(rows.map(|(_, row)| (Changed::Solution(row), now)));
     }
 
     fn announce(&mut self, hint: Hint) {
@@ -488,120 +497,6 @@ impl Play {
         self.tell(|| format!("an event arrives: {} ({})", hint.subject, hint.cause));
         let key = hint.changed_at.map(|at| at.to_string()).unwrap_or_default();
         self.enqueue(hint, key);
-    }
-
-    /// One step of the poll of Dynamics; it may die behind each.
-    fn poll_dynamics(&mut self) {
-        if !self.is_over && self.chance.random_range(0..1000) < 2 * self.knobs.mishaps {
-            self.polling = Polling::Idle;
-            return;
-        }
-        self.polling = match self.polling {
-            Polling::Idle if self.cursor == self.changes.len() => {
-                self.hint_due();
-                Polling::Idle
-            }
-            Polling::Idle => Polling::Read(self.cursor, self.changes.len()),
-            Polling::Read(from, until) => {
-                if self.world.bug == Some(Bug::CursorBeforeEnqueue) {
-                    self.cursor = until;
-                } else {
-                    self.hint_rows(from, until);
-                }
-                Polling::Queued(from, until)
-            }
-            Polling::Queued(from, until) => {
-                if self.world.bug == Some(Bug::CursorBeforeEnqueue) {
-                    self.hint_rows(from, until);
-                }
-                self.cursor = until;
-                Polling::Idle
-            }
-        };
-    }
-
-    fn hint_rows(&mut self, from: usize, until: usize) {
-        let mut rows: Vec<Record> = Vec::new();
-        for row in self.changes.get(from..until).into_iter().flatten() {
-            if !rows.contains(row) {
-                rows.push(*row);
-            }
-        }
-        for id in rows {
-            let subject = match id {
-                Record::Opportunity(id) => Subject::Opportunity(id),
-                Record::Lead(id) => Subject::Lead(id),
-            };
-            let row = self.world.row(id).map(|row| (row.etag().0, row.shown()));
-            let columns = &POLICY.mapping.columns;
-            let concerns_us = match &row {
-                Some((_, row)) => row.flag(&columns.sync) || row.text(&columns.referral_identifier).is_some(),
-                None => self.world.find(subject).is_some(),
-            };
-            let is_ours = matches!(id, Record::Opportunity(id) if self.world.ours.contains(&id));
-            let is_taken_for_ours = self.world.bug == Some(Bug::EchoByAuthor) && is_ours;
-            if concerns_us && !is_taken_for_ours {
-                let key = row.map_or_else(|| "deleted".to_owned(), |(etag, _)| etag);
-                self.tell(|| format!("the poll of Dynamics finds {subject}"));
-                self.enqueue(Hint::new(subject, Cause::DynamicsPoll), key);
-            }
-        }
-    }
-
-    fn poll_partner_center(&mut self) {
-        let now = self.world.now;
-        let listed: Vec<(ReferralId, String, Timestamp)> = self
-            .world
-            .referrals
-            .values()
-            .filter(|referral| referral.updated + LIST_LAG <= now && referral.updated >= self.seen_until - OVERLAP)
-            .map(|referral| (referral.id, referral.etag().0, referral.updated))
-            .collect();
-        for (id, etag, updated) in listed {
-            let subject = Subject::Referral(id);
-            let link = self.world.find(subject);
-            let is_known = link.is_some_and(|link| {
-                link.referral == Some(id) && link.etags.referral.as_ref().is_some_and(|known| known.0 == etag)
-            });
-            if !is_known {
-                self.tell(|| format!("the poll of Partner Center finds {id}"));
-                let hint = Hint::new(subject, Cause::PartnerCenterPoll).changed_at(updated);
-                self.enqueue(hint, etag);
-            }
-        }
-        self.seen_until = now;
-    }
-
-    fn hint_due(&mut self) {
-        let now = self.world.now;
-        let due: Vec<_> = self
-            .world
-            .links()
-            .filter_map(|link| {
-                let due = link.due.clone().filter(|due| due.at <= now)?;
-                let own = link.referral.or(link.microsoft).map(Subject::Referral);
-                let row = link.opportunity.map(Subject::Opportunity);
-                Some((own.or(row).or(link.lead.map(Subject::Lead))?, due.at))
-            })
-            .collect();
-        for (subject, at) in due {
-            self.tell(|| format!("{subject} is due"));
-            self.enqueue(Hint::new(subject, Cause::Due), at.to_string());
-        }
-    }
-
-    /// Every deal is compared.
-    fn sweep(&mut self) {
-        self.hint_due();
-        let key = format!("compare {}", self.messages);
-        let links: Vec<_> = self.world.links().collect();
-        for link in links {
-            let own = link.referral.map(Subject::Referral);
-            let row = link.opportunity.map(Subject::Opportunity);
-            if let Some(subject) = own.or(row).or(link.lead.map(Subject::Lead)) {
-                self.enqueue(Hint::new(subject, Cause::Compare), key.clone());
-            }
-        }
     }
 }
 

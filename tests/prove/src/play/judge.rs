@@ -15,7 +15,8 @@ use model::vendors::{ReferralRecord, STAMP};
 use model::world::{LIST_LAG, POLICY};
 
 use super::measure::records;
-use super::{Play, Polling, Typed};
+use super::polls::Kind;
+use super::{Play, Typed};
 
 /// Sweeps until nothing may be left to do.
 const MOST_SWEEPS: u32 = 40;
@@ -28,20 +29,20 @@ impl Play {
         for sweep in 0..MOST_SWEEPS {
             self.drain()?;
             if sweeps && sweep == 0 {
-                self.sweep();
-                self.poll_partner_center();
+                self.begin_poll(Kind::Compare);
+                self.begin_poll(Kind::PartnerCenter);
                 self.drain()?;
             }
             let next = self.world.links().filter_map(|link| link.due.map(|due| due.at)).min();
             match next {
                 Some(next) => {
                     self.world.now = self.world.now.max(next);
-                    self.hint_due();
+                    self.begin_poll(Kind::Dynamics);
                 }
                 None if sweeps && !has_listed_all => {
                     has_listed_all = true;
                     self.world.now += LIST_LAG;
-                    self.poll_partner_center();
+                    self.begin_poll(Kind::PartnerCenter);
                 }
                 None => return Ok(()),
             }
@@ -62,8 +63,8 @@ impl Play {
             let waits = firsts.map(|message| message.visible).min();
             if !self.events.is_empty() {
                 self.deliver_event();
-            } else if self.cursor < self.changes.len() || !matches!(self.polling, Polling::Idle) {
-                self.poll_dynamics();
+            } else if self.goes_on_polling() || self.follows() {
+                // There may be more of it.
             } else if is_busy {
                 self.work();
             } else if let Some(visible) = waits {
@@ -247,11 +248,14 @@ impl Play {
     }
 
     fn look_at_everything(&mut self) -> Result<(), String> {
-        self.changes
-            .extend(self.world.rows.keys().copied().map(Record::Opportunity));
-        self.changes.extend(self.world.leads.keys().copied().map(Record::Lead));
+        for id in self.world.rows.keys().copied().collect::<Vec<_>>() {
+            self.changed(Record::Opportunity(id));
+        }
+        for id in self.world.leads.keys().copied().collect::<Vec<_>>() {
+            self.changed(Record::Lead(id));
+        }
         self.world.now += SignedDuration::from_mins(30);
-        self.sweep();
+        self.begin_poll(Kind::Compare);
         self.drain()
     }
 }

@@ -41,7 +41,7 @@ impl Play {
             let help = self.knobs.help;
             sellers_row(&mut self.world, id, help);
             self.tell(|| format!("a seller shares opportunity {id}"));
-            self.changes.push(Record::Opportunity(id));
+            self.changed(Record::Opportunity(id));
             return;
         }
         let id = ReferralId::new(Uuid::from_u128(0xA000 + u128::from(number)));
@@ -281,7 +281,7 @@ impl Play {
                 }
                 self.world.rows.remove(&id);
                 self.deleted.insert(id);
-                self.changes.push(Record::Opportunity(id));
+                self.changed(Record::Opportunity(id));
                 self.tell(|| format!("opportunity {id} is deleted"));
                 return;
             }
@@ -313,7 +313,7 @@ impl Play {
         } else {
             self.types(subject, field, edit);
         }
-        self.changes.push(Record::Opportunity(id));
+        self.changed(Record::Opportunity(id));
     }
 
     /// A seller types on an open lead, qualifies or disqualifies it.
@@ -339,7 +339,8 @@ impl Play {
                 let offspring = self.world.seller_qualifies(id);
                 self.moved(subject, seen.as_ref());
                 self.tell(|| format!("lead {id} is qualified: opportunity {offspring}"));
-                self.changes.extend([Record::Lead(id), Record::Opportunity(offspring)]);
+                self.changed(Record::Lead(id));
+                self.changed(Record::Opportunity(offspring));
                 return;
             }
             _ => vec![("statecode", number(2)), ("statuscode", number(5))],
@@ -365,7 +366,7 @@ impl Play {
         } else {
             self.types(subject, field, edit);
         }
-        self.changes.push(Record::Lead(id));
+        self.changed(Record::Lead(id));
     }
 
     fn is_being_made(&self, id: OpportunityId) -> bool {
@@ -381,7 +382,7 @@ impl Play {
         {
             row.version += 1;
             self.world.ours.remove(&id);
-            self.changes.push(Record::Opportunity(id));
+            self.changed(Record::Opportunity(id));
             self.tell(|| format!("a workflow touches {id}"));
         }
     }
@@ -399,7 +400,7 @@ impl Play {
             let cell = notes.map_or(Cell::Null, Cell::Text);
             if row.cells.insert("description".to_owned(), cell.clone()) != Some(cell) {
                 row.version += 1;
-                self.changes.push(Record::Opportunity(opportunity));
+                self.changed(Record::Opportunity(opportunity));
             }
         }
     }
