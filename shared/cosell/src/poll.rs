@@ -231,6 +231,9 @@ enum Place {
         url: String,
         /// The columns.
         columns: String,
+        /// Whether it is a page within a walk: the changes that follow the walk are those since it began.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_within: bool,
     },
     /// The table did not track changes when it was last asked: rows modified since then.
     Since {
@@ -315,6 +318,11 @@ impl<'a, P: Ports> Poller<'a, P> {
             }
         }
         let mut started_over = false;
+        // A walk that an earlier run began ends with what has changed since then, which is read as well.
+        let mut goes_on = matches!(
+            cursor.as_ref().and_then(place),
+            Some(Place::Link { is_within: true, .. })
+        );
         loop {
             if self.ports.is_out_of_time() {
                 polled.unfinished = true;
@@ -329,7 +337,7 @@ impl<'a, P: Ports> Poller<'a, P> {
                 Changes::Expired => {
                     self.ports
                         .remark("the delta link is of no use any more; all rows are looked at once");
-                    started_over = true;
+                    (started_over, goes_on) = (true, false);
                     if !self.move_cursor(table, &mut cursor, NOWHERE, None).await? {
                         return Ok(());
                     }
@@ -344,19 +352,22 @@ impl<'a, P: Ports> Poller<'a, P> {
                 }
             };
             self.hint_page(table, &page.rows, polled).await?;
-            let is_last = page.next.is_none();
+            let is_within = page.next.is_some();
             let Some(url) = page.next.or(page.delta) else {
                 return Ok(());
             };
             let value = encode(&Place::Link {
                 url,
                 columns: table.columns.clone(),
+                is_within,
             });
-            // What changed before this run began has come through once the last page has.
-            let caught_up = is_last.then_some(self.tick.now);
-            if !self.move_cursor(table, &mut cursor, &value, caught_up).await? || is_last {
+            // What changed before this run began has come through once the last page of a walk of its own has.
+            let is_end = !is_within && !goes_on;
+            let caught_up = is_end.then_some(self.tick.now);
+            if !self.move_cursor(table, &mut cursor, &value, caught_up).await? || is_end {
                 return Ok(());
             }
+            goes_on &= is_within;
         }
     }
 

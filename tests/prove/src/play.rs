@@ -262,6 +262,7 @@ impl Play {
                 self.judge_agreement(&link)
                     .map_err(|why| format!("before any sweep: {why}"))?;
             }
+            self.judge_deleted().map_err(|why| format!("before any sweep: {why}"))?;
         }
         self.come_to_rest(true)?;
         let struck = |kind| self.world.struck.iter().filter(|mishap| **mishap == kind).count() as u64;

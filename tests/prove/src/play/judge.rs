@@ -97,6 +97,19 @@ impl Play {
         self.judge_silence()
     }
 
+    /// Where the CRM lists its changes, a deletion is noticed. What was deleted before the first list is not told there.
+    pub(super) fn judge_deleted(&self) -> Result<(), String> {
+        let is_told = |id: &&OpportunityId| self.knobs.tracks_changes && self.is_watched(Record::Opportunity(**id));
+        for id in self.deleted.iter().filter(is_told) {
+            let link = self.world.find(Subject::Opportunity(*id));
+            let is_shared = |link: &Link| link.opportunity == Some(*id) && link.referral.is_some();
+            if let Some(link) = link.filter(|link| is_shared(link) && link.attention.is_empty()) {
+                return Err(format!("{id} was deleted and nobody is told\n{link:#?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// One opportunity a referral, one referral an opportunity.
     fn judge_pairs(&self) -> Result<(), String> {
         let mut rows: HashMap<String, OpportunityId> = HashMap::new();

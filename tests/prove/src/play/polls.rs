@@ -15,7 +15,7 @@ use cosell::hint::{Cause, Keyed, Subject};
 use cosell::ids::{Etag, LinkId, Record};
 use cosell::link::Link;
 use cosell::opportunity::{Cell, Page, Row};
-use cosell::poll::{Changes, Cursor, Known, Moved, Polled, Poller, Ports, Tick};
+use cosell::poll::{Changes, Cursor, Known, Moved, Polled, Poller, Ports, Tick, dynamics_cursors};
 use cosell::referral::Summary;
 use jiff::{SignedDuration, Timestamp};
 use model::vendors::ReferralRecord;
@@ -110,6 +110,10 @@ pub(super) struct Marks {
     withheld: BTreeMap<u64, Vec<Keyed>>,
     /// Up to here everything was followed.
     followed: usize,
+    /// The last poll whose cursor another had moved.
+    outrun: Option<u64>,
+    /// Where the changes of opportunities begin that lists of changes tell of.
+    watched_from: Option<usize>,
     /// Whether the last run found another one under way.
     was_skipped: bool,
     /// Where the cursors of opportunities and leads stand, in changes.
@@ -203,7 +207,8 @@ impl Ports for Lent {
     ) -> Result<Moved, Fault> {
         let (name, seen) = (name.to_owned(), seen.clone());
         let moved = Cursor::moved(seen.as_ref(), value, caught_up);
-        self.ask(move |play| play.move_cursor(&name, seen.as_ref(), moved))
+        let number = self.number;
+        self.ask(move |play| play.move_cursor(number, &name, seen.as_ref(), moved))
             .await
     }
 
@@ -322,6 +327,17 @@ impl Play {
         is_any
     }
 
+    /// Whether a list of changes tells of what was done last to a record.
+    pub(super) fn is_watched(&self, record: Record) -> bool {
+        let last = self
+            .changes
+            .iter()
+            .rposition(|(changed, _)| *changed == Changed::Record(record));
+        self.marks
+            .watched_from
+            .is_some_and(|from| last.is_some_and(|last| last >= from))
+    }
+
     /// Follows the CRM where something changed since all that had was on the queue; false where nothing has. The schedule
     /// comes back after a minute where a poll that died has kept its lease.
     pub(super) fn follows(&mut self) -> bool {
@@ -397,6 +413,7 @@ impl Play {
                     let is_whole = result.is_ok_and(|polled| !polled.skipped && !polled.unfinished);
                     if poll.kind == Kind::Dynamics && is_whole {
                         self.marks.followed = self.marks.followed.max(poll.began);
+                        self.judge_followed(&poll);
                     }
                     self.marks.withheld.remove(&number);
                     return;
@@ -425,16 +442,20 @@ impl Play {
         }
     }
 
-    fn move_cursor(&mut self, name: &str, seen: Option<&Cursor>, moved: Cursor) -> Moved {
+    fn move_cursor(&mut self, number: u64, name: &str, seen: Option<&Cursor>, moved: Cursor) -> Moved {
         let stands = self.marks.cursors.get(name);
         if stands.map(|cursor| cursor.version) != seen.map(|cursor| cursor.version) {
             // Where it stands already as it shall, the answer to the same move was lost.
             return match stands == Some(&moved) {
                 true => Moved::Moved(moved),
-                false => Moved::Outrun,
+                false => {
+                    self.marks.outrun = Some(number);
+                    Moved::Outrun
+                }
             };
         }
         self.judge_cursor(name, &moved);
+        self.tell(|| format!("poll-{number} moves the cursor {name} to {}", moved.value));
         self.marks.cursors.insert(name.to_owned(), moved.clone());
         Moved::Moved(moved)
     }
@@ -460,6 +481,20 @@ impl Play {
                     "the cursor {name} passes a change of {record} that nobody was told of"
                 );
             }
+        }
+    }
+
+    /// Who says to have followed everything has moved the cursors past all that there was when it began.
+    fn judge_followed(&self, poll: &Poll) {
+        let has_cursor = |name: &&str| *name != "dynamics-solutions";
+        for name in dynamics_cursors(self.world.rules()).filter(has_cursor) {
+            let value = self.marks.cursors.get(name).map_or("", |cursor| cursor.value.as_str());
+            let is_there = value.contains("since") || passes(value).is_some_and(|until| until >= poll.began);
+            assert!(
+                is_there || self.marks.outrun == Some(poll.number),
+                "poll-{} has followed everything, and the cursor {name} stands at {value:?}",
+                poll.number
+            );
         }
     }
 
@@ -497,11 +532,15 @@ impl Play {
             return Changes::Expired;
         }
         let all = self.changes.len();
+        self.tell(|| format!("changes of {table} are read from {link:?} on, {all} in all"));
         let numbers: Vec<usize> = link
             .unwrap_or_default()
             .split(' ')
             .filter_map(|part| part.parse().ok())
             .collect();
+        if table == "opportunities" && link.is_none() {
+            self.marks.watched_from.get_or_insert(all);
+        }
         let found = match (link.is_some(), numbers.as_slice()) {
             (false, _) => self.all_rows(table, 0, all),
             (true, [seen, until]) => self.all_rows(table, *seen, *until),
