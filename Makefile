@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check build size bench rehearse infra plan deploy destroy output credentials consent columns \
-	register ping doctor attention show resync accept decline restore link unlink backfill prove matrix fuzz tools binaries format lints docs examples policy environment
+	register ping doctor attention show resync accept decline restore link unlink backfill prove mutants matrix fuzz tools binaries format lints docs examples policy environment
 
 # What the local world and the tests start; compiled functions, not libraries.
 FUNCTIONS := -p webhook -p sync -p registration
@@ -70,7 +70,11 @@ show resync accept decline restore link unlink backfill: environment
 prove: tools ## play 200,000 lives of deals with every mishap, print what came of it; LONG=1 plays 5 million, SEED=n one again
 	@[ -z "$(ENV)" ] || { echo "make prove needs no ENV; the test event of a deployment is: make ping ENV=$(ENV)" >&2; exit 2; }
 	@mkdir -p target/prove
-	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json cargo run -q --profile prove -p prove
+	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json MUTANTS=target/mutants/score.txt \
+		cargo run -q --profile prove -p prove
+
+mutants: tools ## change the core in one place at a time and look whether its tests notice (two hours)
+	.ci/mutants
 
 matrix: tools ## break every request of every flow in every way (an hour or less); FLOW=, MISHAP=, FUNCTION=, REQUEST=n for a part
 	cargo build --profile matrix $(FUNCTIONS) -p cosell-tests --bins --test crashes

@@ -26,8 +26,15 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// The card: all figures of the runs beginning with seed `first`, which took so long, and of the known mistakes.
-    pub(crate) fn card(&self, first: u64, took: Duration, bank: &[(Bug, Option<u64>)]) -> String {
+    /// The card: all figures of the runs beginning with seed `first`, which took so long, of the known mistakes, and of
+    /// the core's mutants if they were ever played.
+    pub(crate) fn card(
+        &self,
+        first: u64,
+        took: Duration,
+        bank: &[(Bug, Option<u64>)],
+        mutants: Option<&str>,
+    ) -> String {
         let mut card = String::new();
         let each_second = u128::from(self.runs) * 1000 / took.as_millis().max(1);
         let last = first + self.runs.saturating_sub(1);
@@ -75,6 +82,8 @@ impl Sum {
             );
             line(&format!("{bug:?}"), told);
         }
+        let mutants = mutants.map_or("not played; make mutants does so", str::trim);
+        line("mutants of the core noticed", mutants.to_owned());
         for (seed, why) in self.broken.iter().take(MOST_NAMED) {
             let why: String = why.lines().next().unwrap_or_default().chars().take(300).collect();
             let _ = writeln!(card, "\nseed {seed}: {why}\n   replay it with: make prove SEED={seed}");

@@ -3,7 +3,7 @@
 //! `RUNS` runs beginning with seed `FIRST` (200,000 and 0; `LONG=1`: 5,000,000), then the bug bank: known mistakes that
 //! have to be noticed within 200 seeds each. `SEED=n` plays that one again and tells everything that happens in it.
 //! `CARD` is where the card is written, `PROGRESS` where it is kept how far the runs are: stopped and started again, the
-//! same program goes on there. Ends with 1 if a promise was broken or a mistake went unnoticed.
+//! same program goes on there. `MUTANTS` is where `make mutants` has left its score. Ends with 1 if a promise was broken or a mistake went unnoticed.
 
 mod card;
 mod progress;
@@ -96,7 +96,8 @@ fn prove() -> Result<bool, String> {
         .into_iter()
         .map(|bug| (bug, (0..WITHIN).find(|seed| judge(*seed, Some(bug), false).1.is_err())))
         .collect();
-    let card = sum.card(first, took, &bank);
+    let mutants = variable("MUTANTS").and_then(|path| std::fs::read_to_string(path).ok());
+    let card = sum.card(first, took, &bank, mutants.as_deref());
     say(&card);
     if let Some(path) = variable("CARD") {
         std::fs::write(&path, &card).map_err(|error| format!("{path} cannot be written: {error}"))?;
