@@ -5,7 +5,7 @@
 //! that passes what nobody was told of ends the run.
 
 use std::cell::{Cell as Slot, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll as Step, Waker};
@@ -110,8 +110,8 @@ pub(super) struct Marks {
     withheld: BTreeMap<u64, Vec<Keyed>>,
     /// Up to here everything was followed.
     followed: usize,
-    /// The last poll whose cursor another had moved.
-    outrun: Option<u64>,
+    /// Polls of which another had moved a cursor: that one goes on from there.
+    outrun: BTreeSet<u64>,
     /// Where the changes of opportunities begin that lists of changes tell of.
     watched_from: Option<usize>,
     /// Whether the last run found another one under way.
@@ -411,7 +411,8 @@ impl Play {
                     self.tell(|| format!("poll-{number} is done: {result:?}"));
                     self.marks.was_skipped = result.as_ref().is_ok_and(|polled| polled.skipped);
                     let is_whole = result.is_ok_and(|polled| !polled.skipped && !polled.unfinished);
-                    if poll.kind == Kind::Dynamics && is_whole {
+                    let is_outrun = self.marks.outrun.contains(&number);
+                    if poll.kind == Kind::Dynamics && is_whole && !is_outrun {
                         self.marks.followed = self.marks.followed.max(poll.began);
                         self.judge_followed(&poll);
                     }
@@ -449,7 +450,7 @@ impl Play {
             return match stands == Some(&moved) {
                 true => Moved::Moved(moved),
                 false => {
-                    self.marks.outrun = Some(number);
+                    self.marks.outrun.insert(number);
                     Moved::Outrun
                 }
             };
@@ -491,7 +492,7 @@ impl Play {
             let value = self.marks.cursors.get(name).map_or("", |cursor| cursor.value.as_str());
             let is_there = value.contains("since") || passes(value).is_some_and(|until| until >= poll.began);
             assert!(
-                is_there || self.marks.outrun == Some(poll.number),
+                is_there,
                 "poll-{} has followed everything, and the cursor {name} stands at {value:?}",
                 poll.number
             );
