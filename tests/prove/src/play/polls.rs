@@ -59,6 +59,13 @@ pub(super) enum Changed {
 }
 
 impl Changed {
+    fn key(self) -> Uuid {
+        match self {
+            Self::Record(record) => record.uuid(),
+            Self::Solution(key) => key,
+        }
+    }
+
     fn is_in(self, table: &str) -> bool {
         match self {
             Self::Record(Record::Opportunity(_)) => table == "opportunities",
@@ -277,8 +284,8 @@ impl Ports for Lent {
             let mut parts = link.split(' ');
             let table = parts.next().unwrap_or_default();
             let since = parts.next().and_then(|since| since.parse().ok());
-            let seen = parts.next().and_then(|seen| seen.parse().ok());
-            play.modified(table, since.unwrap_or(Timestamp::MIN), seen.unwrap_or_default())
+            let from = parts.next().and_then(|from| from.parse().ok());
+            play.modified(table, since.unwrap_or(Timestamp::MIN), from.unwrap_or_default())
         })
         .await
     }
@@ -534,46 +541,36 @@ impl Play {
         }
         let all = self.changes.len();
         self.tell(|| format!("changes of {table} are read from {link:?} on, {all} in all"));
-        let numbers: Vec<usize> = link
-            .unwrap_or_default()
-            .split(' ')
-            .filter_map(|part| part.parse().ok())
-            .collect();
         if table == "opportunities" && link.is_none() {
             self.marks.watched_from.get_or_insert(all);
         }
-        let found = match (link.is_some(), numbers.as_slice()) {
-            (false, _) => self.all_rows(table, 0, all),
-            (true, [seen, until]) => self.all_rows(table, *seen, *until),
-            (true, [from]) => self.changed_rows(table, *from),
-            (true, _) => return Changes::Expired,
+        let parts: Vec<&str> = link.map(|link| link.split(' ').collect()).unwrap_or_default();
+        let found = match parts.as_slice() {
+            [] => self.all_rows(table, None, all),
+            ["all", last, began] => self.all_rows(table, last.parse().ok(), began.parse().unwrap_or_default()),
+            [_, from] => self.changed_rows(table, from.parse().unwrap_or_default()),
+            _ => return Changes::Expired,
         };
         Changes::Page(found)
     }
 
-    /// Some of all rows as they are, and in the end the link to what changed since the first of them was read.
-    fn all_rows(&self, table: &str, seen: usize, began: usize) -> Page {
-        let opportunities = self
-            .world
-            .rows
-            .keys()
-            .map(|id| Changed::Record(Record::Opportunity(*id)));
-        let leads = self.world.leads.keys().map(|id| Changed::Record(Record::Lead(*id)));
+    /// Some of all rows as they are, behind the last one that was shown (the vendor's links hold its key, so that a row that
+    /// comes or goes shifts no other); in the end the link to what changed since the first of them was read.
+    fn all_rows(&self, table: &str, last: Option<Uuid>, began: usize) -> Page {
+        let opportunities = self.world.rows.keys().map(|id| Record::Opportunity(*id));
+        let leads = self.world.leads.keys().map(|id| Record::Lead(*id));
+        let records = opportunities.chain(leads).map(Changed::Record);
         let solutions = self.world.rows.values().flat_map(|row| row.solutions.keys());
-        let all = opportunities
-            .chain(leads)
-            .chain(solutions.map(|key| Changed::Solution(*key)));
-        let rows: Vec<Row> = all
-            .filter(|row| row.is_in(table))
-            .skip(seen)
-            .take(PAGE)
-            .map(|changed| self.shown(changed, self.world.now))
-            .collect();
-        let is_last = rows.len() < PAGE;
+        let all = records.chain(solutions.map(|key| Changed::Solution(*key)));
+        let mut all: Vec<Changed> = all.filter(|row| row.is_in(table)).collect();
+        all.sort_by_key(|row| row.key());
+        all.retain(|row| last.is_none_or(|last| row.key() > last));
+        all.truncate(PAGE);
+        let last = all.last().filter(|_| all.len() == PAGE).map(|row| row.key());
         Page {
-            next: (!is_last).then(|| format!("all {} {began}", seen + rows.len())),
-            delta: is_last.then(|| format!("delta {began}")),
-            rows,
+            next: last.map(|last| format!("all {last} {began}")),
+            delta: last.is_none().then(|| format!("delta {began}")),
+            rows: all.into_iter().map(|row| self.shown(row, self.world.now)).collect(),
         }
     }
 
@@ -601,26 +598,24 @@ impl Play {
         }
     }
 
-    /// Rows by the time of their last change, the oldest first. Deleted ones are gone.
-    fn modified(&self, table: &str, since: Timestamp, seen: usize) -> Page {
-        let mut last: Vec<(Changed, Timestamp)> = Vec::new();
-        for (changed, time) in self.changes.iter().filter(|(changed, _)| changed.is_in(table)) {
-            last.retain(|(known, _)| known != changed);
-            last.push((*changed, *time));
+    /// Rows by the time of their last change, the oldest first, from one of all changes on. Deleted ones are gone.
+    fn modified(&self, table: &str, since: Timestamp, from: usize) -> Page {
+        let mut last: Vec<(usize, Changed, Timestamp)> = Vec::new();
+        for (at, (changed, time)) in self.changes.iter().enumerate() {
+            last.retain(|(_, known, _)| known != changed);
+            last.push((at, *changed, *time));
         }
         // The vendor keeps whole seconds, rounded down, and is asked for such.
-        let found = last
+        last.retain(|(at, changed, time)| *at >= from && changed.is_in(table) && time.as_second() >= since.as_second());
+        let shown = last
             .into_iter()
-            .filter(|(_, time)| time.as_second() >= since.as_second());
-        let shown = found
-            .map(|(changed, time)| self.shown(changed, time))
-            .filter(|row| !row.deleted);
-        let rows: Vec<Row> = shown.skip(seen).take(PAGE).collect();
-        let is_last = rows.len() < PAGE;
+            .map(|(at, changed, time)| (at, self.shown(changed, time)));
+        let rows: Vec<(usize, Row)> = shown.filter(|(_, row)| !row.deleted).take(PAGE).collect();
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|(at, _)| at + 1);
         Page {
-            next: (!is_last).then(|| format!("{table} {since} {}", seen + rows.len())),
+            next: next.map(|next| format!("{table} {since} {next}")),
             delta: None,
-            rows,
+            rows: rows.into_iter().map(|(_, row)| row).collect(),
         }
     }
 
