@@ -216,6 +216,41 @@ fn nothing_is_created_on_a_paused_side() {
     }
 }
 
+/// A long pause costs each deal ever fewer looks. A hint in between moves no date, writes nothing and tells nothing again.
+#[test]
+fn looks_at_what_waits_become_rarer_and_a_look_in_between_moves_no_date() {
+    for (story, side) in [
+        (inbound(("Active", "Accepted")), Side::Dynamics),
+        (outbound(true), Side::PartnerCenter),
+        (edited_in_partner_center(), Side::Dynamics),
+        (edited_in_dynamics(), Side::PartnerCenter),
+    ] {
+        let guard = Told(story.name);
+        let mut world = story.world.clone();
+        world.paused = Some(side);
+        world.deliver(&story.hint);
+        world.settle();
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let date = |world: &World| {
+                let [link] = world.held().try_into().unwrap();
+                (link.due.unwrap(), link.version)
+            };
+            let (due, version) = date(&world);
+            waits.push(due.at.duration_since(world.now).as_mins());
+            let next = due.at;
+            world.deliver(&story.hint);
+            let between = date(&world);
+            assert_eq!((between.0.at, between.1), (next, version));
+            world.look_at_held();
+        }
+        assert_eq!(waits, [15, 30, 60, 60, 60]);
+        let news = told(&world);
+        assert_eq!(news.values().sum::<usize>(), 1, "{news:?}");
+        std::mem::forget(guard);
+    }
+}
+
 #[test]
 fn a_deal_without_changes_is_left_alone_during_a_pause() {
     for side in SIDES {
