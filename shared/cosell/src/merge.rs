@@ -593,6 +593,8 @@ enum Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::ids::SolutionId;
     use crate::mapping::DEFAULT;
@@ -975,6 +977,80 @@ mod tests {
         let edits = [(Field::Stage, stage(Stage::Active))];
         let merged = merged_as(DEFAULT, (&before, &[], &edits), |input| input.answerable = false);
         assert_eq!((codes(&merged), merged.changes), (vec![Code::IllegalMove], Vec::new()));
+    }
+
+    /// Nobody can do anything about a closed referral; a row can be moved by hand.
+    #[test]
+    fn a_move_that_a_side_does_not_take_is_told_with_its_cure() {
+        let to = |to: Stage| [(Field::Stage, stage(to))];
+        let closed = merged(DEFAULT, &to(Stage::Won), &[], &to(Stage::Lost));
+        let said = |merged: &Merged| {
+            let [said] = merged.findings.as_slice() else {
+                panic!("{:#?}", merged.findings)
+            };
+            (
+                said.code,
+                said.text.contains("create a new deal"),
+                said.text.contains("by hand"),
+            )
+        };
+        assert_eq!(said(&closed), (Code::IllegalMove, true, false));
+        let reason = [(Field::Stage, Term::stage(Stage::Lost, Some("Budget")))];
+        let price = [(Field::Stage, Term::stage(Stage::Lost, Some("Price")))];
+        let late = merged(DEFAULT, &price, &[], &reason);
+        assert_eq!(said(&late), (Code::Frozen, true, false));
+        // A qualified lead takes no other state.
+        static MAPPING: LazyLock<Mapping> = LazyLock::new(|| Mapping::parse(DEFAULT).unwrap());
+        let of_lead = |input: &mut Input<'_>| input.mapping = MAPPING.leads().unwrap();
+        let qualified = merged_as(DEFAULT, (&[], &to(Stage::Lost), &[]), of_lead);
+        assert_eq!(said(&qualified), (Code::IllegalMove, false, true));
+        // A reason that comes with the closing travels with it.
+        let closing = merged(DEFAULT, &[], &[], &reason);
+        assert_eq!(
+            (codes(&closing), written(&closing, Side::PartnerCenter)),
+            (vec![Code::Carried], 1)
+        );
+    }
+
+    /// Partner Center has no word for "no sales stage", and takes a team with an acceptance only where it has none yet.
+    #[test]
+    fn what_partner_center_has_no_word_for_is_kept_there() {
+        let mapping = DEFAULT.replace(
+            "[people]",
+            "[[field]]\ndeal = \"sales_stage\"\ncolumn = \"@stage\"\nlabel = \"Sales stage\"\nkind = \"text\"\n\
+             create = \"both\"\nupdate = \"both\"\nowner = \"dynamics\"\nrequired = false\n[people]",
+        );
+        let before = [(Field::SalesStage, text("Qualify"))];
+        let emptied = merged(&mapping, &before, &[], &[(Field::SalesStage, Term::Nothing)]);
+        assert_eq!(
+            (codes(&emptied), written(&emptied, Side::PartnerCenter)),
+            (vec![Code::Frozen], 0)
+        );
+        let changed = merged(&mapping, &before, &[], &[(Field::SalesStage, text("Develop"))]);
+        assert_eq!(
+            (codes(&changed), written(&changed, Side::PartnerCenter)),
+            (vec![Code::Carried], 1)
+        );
+        let kim = people(&[("kim@aldermoor.example", ["Kim", "Vale", "+44 1"])]);
+        let both = people(&[
+            ("kim@aldermoor.example", ["Kim", "Vale", "+44 1"]),
+            ("lee@aldermoor.example", ["Lee", "Moss", "+44 2"]),
+        ]);
+        let accepted = |before: Term, after: Term| {
+            let before = [(Field::Stage, stage(Stage::Unanswered)), (Field::Team, before)];
+            let edits = [(Field::Stage, stage(Stage::Active)), (Field::Team, after)];
+            let merged = merged(DEFAULT, &before, &[], &edits);
+            merged
+                .writes(Side::PartnerCenter)
+                .map(|(field, _)| field)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(accepted(Term::Nothing, kim.clone()), [Field::Stage, Field::Team]);
+        assert_eq!(
+            accepted(kim, both),
+            [Field::Stage],
+            "one more person follows the acceptance"
+        );
     }
 
     #[test]

@@ -279,6 +279,47 @@ mod tests {
         assert_eq!(Stage::Lost.lead_moves(&Stage::Active), Some(vec![Reopen, Qualify]));
     }
 
+    /// What is not in a table is no legal way, and staying takes no move.
+    #[test]
+    fn these_are_all_the_moves_there_are() {
+        use OpportunityMove::{Disqualify, Hold, Lose, Qualify, Reopen, Resume, Win};
+        use Stage::{Active, Declined, Lost, Unanswered, Won};
+        let referral = |from: &Stage, to: &Stage| match (from, to) {
+            (Unanswered, Active | Declined) | (Active, Won | Lost) => Some(vec![to.clone()]),
+            (Unanswered, Won | Lost) => Some(vec![Active, to.clone()]),
+            _ => None,
+        };
+        let opportunity = |from: &Stage, to: &Stage| {
+            let last = match to {
+                Unanswered => Hold,
+                Active if matches!(from, Unanswered) => Resume,
+                Active => return Some(vec![Reopen]),
+                Won => Win,
+                Lost => Lose,
+                _ => return None,
+            };
+            let is_open = matches!(from, Unanswered | Active);
+            Some(if is_open { vec![last] } else { vec![Reopen, last] })
+        };
+        let lead = |from: &Stage, to: &Stage| match (from, to) {
+            (Unanswered, Active) => Some(vec![Qualify]),
+            (Unanswered, Lost) => Some(vec![Disqualify]),
+            (Lost, Unanswered) => Some(vec![Reopen]),
+            (Lost, Active) => Some(vec![Reopen, Qualify]),
+            _ => None,
+        };
+        for from in &ALL {
+            assert_eq!(from.referral_moves(from), Some(Vec::new()), "{from}");
+            assert_eq!(from.opportunity_moves(from), Some(Vec::new()), "{from}");
+            assert_eq!(from.lead_moves(from), Some(Vec::new()), "{from}");
+            for to in ALL.iter().filter(|to| *to != from) {
+                assert_eq!(from.referral_moves(to), referral(from, to), "{from} -> {to}");
+                assert_eq!(from.opportunity_moves(to), opportunity(from, to), "{from} -> {to}");
+                assert_eq!(from.lead_moves(to), lead(from, to), "{from} -> {to}");
+            }
+        }
+    }
+
     #[test]
     fn translating_there_and_back_settles() {
         for referral in &ALL {
