@@ -525,6 +525,10 @@ impl<'p> Reconcile<'p> {
         if matches!(self.opportunity, Sight::Unread) && (both || hinted == Some(Side::Dynamics)) && !fresh {
             return Decision::Ask(Call::ReadRecord(record));
         }
+        if link.pending.is_some() && matches!(self.referral, Sight::Unread) && !fresh {
+            // Whatever becomes of the deal, what was announced is settled by what both sides show.
+            return Decision::Ask(Call::ReadReferral(referral));
+        }
         if matches!(self.opportunity, Sight::Absent) {
             return self.bury(link);
         }
@@ -538,7 +542,7 @@ impl<'p> Reconcile<'p> {
             return self.pause_or_resume(link);
         }
         if link.state == State::Paused {
-            return self.finish(Outcome::Ignored, Some(link.id));
+            return self.rest(link);
         }
         if matches!(self.referral, Sight::Unread) && (both || hinted == Some(Side::PartnerCenter)) && !fresh {
             return Decision::Ask(Call::ReadReferral(referral));
@@ -1036,6 +1040,8 @@ impl<'p> Reconcile<'p> {
             next.etags.opportunity.clone_from(&row.etag);
         }
         let mut draft = Draft::new(link, next);
+        // What was typed meanwhile is in no base yet.
+        draft.leave_open(Side::Dynamics);
         self.tell_announced(&mut draft);
         draft.note(vec![finding.clone()]);
         plan::journal(draft.journal(), &[finding], self.trigger.now);
@@ -1052,6 +1058,18 @@ impl<'p> Reconcile<'p> {
             self.thorough = true;
             self.opportunity = Sight::Unread;
         }
+        Decision::Act(draft)
+    }
+
+    /// A deal that its seller has switched off is left as it is. What was announced, such as that it goes on, is given up.
+    fn rest(&mut self, link: Link) -> Decision {
+        if link.pending.is_none() {
+            return self.finish(Outcome::Ignored, Some(link.id));
+        }
+        let mut next = self.settled(&link);
+        next.due = None;
+        let mut draft = Draft::new(link, next);
+        self.tell_announced(&mut draft);
         Decision::Act(draft)
     }
 

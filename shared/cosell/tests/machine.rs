@@ -10,6 +10,8 @@ mod leads;
 mod orders;
 #[path = "machine/pauses.rs"]
 mod pauses;
+#[path = "machine/switches.rs"]
+mod switches;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

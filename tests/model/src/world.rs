@@ -126,6 +126,8 @@ pub const MISHAPS: [Mishap; 3] = [Mishap::Crash, Mishap::Refused, Mishap::LostAn
 /// One run of the machine, with what it announced.
 pub struct Run {
     machine: Reconcile<'static>,
+    /// The side that it may not write to: whoever is at work keeps the settings with which it began.
+    paused: Option<Side>,
     writer: String,
     announced: Option<Link>,
     calls: u32,
@@ -313,8 +315,10 @@ impl World {
             writer: writer.clone(),
             order: self.order.clone(),
         };
+        let rules = self.rules();
         Run {
-            machine: Reconcile::new(trigger, self.rules()),
+            machine: Reconcile::new(trigger, rules),
+            paused: rules.paused,
             writer,
             announced: None,
             calls: 0,
@@ -339,7 +343,7 @@ impl World {
         if let Some(side) = call.writes_toward() {
             assert_ne!(
                 Some(side),
-                self.paused,
+                run.paused,
                 "{} writes to a paused side: {call:#?}",
                 run.writer
             );

@@ -148,8 +148,13 @@ impl Draft {
         self.findings.extend(findings);
     }
 
+    /// What an earlier announcement has had to say already is said once.
     pub(super) fn note_changes(&mut self, changes: Vec<Change>) {
-        self.changes.extend(changes);
+        for change in changes {
+            if !self.changes.contains(&change) {
+                self.changes.push(change);
+            }
+        }
     }
 
     /// A write that was announced and not committed: what landed of it, as `landed_part` tells, is recorded now, and losers

@@ -12,7 +12,7 @@ use crate::deal::{Field, Side, Term, Terms};
 use crate::finding::{Code, Finding};
 use crate::hint::Subject;
 use crate::ids::{OpportunityId, Record, ReferralId};
-use crate::link::{Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Change, Link, Outcome, Pending, State, SyncStatus};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::order::Order;
 use crate::plan;
@@ -92,9 +92,9 @@ impl Reconcile<'_> {
             self.refuse(Finding::field(Code::OrderRefused, *field, text));
             return None;
         }
-        // What a crash cut off comes first; the order of this run is the same one, repeated, or has to wait for it.
+        // What a crash cut off is finished, unless there is a newer order.
         if let Some((field, value)) = resumed.filter(|(field, _)| !is_refused(*field)) {
-            let is_other = ordered.is_some_and(|(other, _)| other != field);
+            let is_other = ordered.is_some_and(|ordered| ordered != (field, value.clone()));
             if !is_other {
                 return Some((field, value));
             }
@@ -113,11 +113,36 @@ impl Reconcile<'_> {
             });
             return None;
         }
+        if let Some(side) = self.is_replaced(&order, &referral, &row) {
+            let field = order.edit().map(|(field, _)| field);
+            self.trigger.order = None;
+            let text = format!("the order was carried out in {side}, and what it set was changed there again since");
+            self.findings.push(Finding {
+                field,
+                ..Finding::new(Code::Ordered, text).on(side)
+            });
+            return None;
+        }
         if let Some(refusal) = order.refusal(&referral, &row) {
             self.refuse(refusal);
             return None;
         }
         order.edit()
+    }
+
+    /// The side on which this run has written what is ordered, and on which a person has replaced it since: they saw it.
+    fn is_replaced(&self, order: &Order, referral: &Terms, row: &Terms) -> Option<Side> {
+        let (field, _) = order.edit().filter(|_| self.has_announced_order)?;
+        let is_written = |change: &&Change| change.field == field;
+        let mut written = self.landed.iter().filter(is_written);
+        let replaced = written.find(|change| {
+            let now = match change.side {
+                Side::PartnerCenter => referral.get(field),
+                Side::Dynamics => row.get(field),
+            };
+            ![&change.old, &change.new].contains(&now)
+        });
+        replaced.map(|change| change.side)
     }
 
     /// The edit of an order that was announced and not committed, while nobody has touched the field since.
@@ -130,7 +155,7 @@ impl Reconcile<'_> {
         else {
             return None;
         };
-        let is_untouched = |change: &&crate::link::Change| {
+        let is_untouched = |change: &&Change| {
             let now = match change.side {
                 Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
                 Side::Dynamics => self.opportunity.seen().map(|seen| self.policy.mapping.terms(seen)),
@@ -289,6 +314,8 @@ impl Reconcile<'_> {
         next.due = Some(self.follow_up());
         next.etags.opportunity.clone_from(&row.etag);
         let mut draft = Draft::new(link, next);
+        // What was typed while it was off is in no base yet.
+        draft.leave_open(Side::Dynamics);
         self.tell_announced(&mut draft);
         draft.go_on(true);
         self.switch_on(&mut draft, &row);

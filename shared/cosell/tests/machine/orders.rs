@@ -13,6 +13,7 @@ use cosell::order::Order;
 use cosell::reconcile::Report;
 
 use super::{Told, edit_referral, edit_row, from_referral, from_row, in_step, text, waiting};
+use model::vendors::number;
 use model::world::{MISHAPS, Mishap, Went, World};
 
 /// A deal, an order about it, and what has to be true once it is carried out.
@@ -332,4 +333,83 @@ fn a_seller_who_shares_a_parted_deal_anew_is_told_and_not_obeyed() {
     let link = world.find(Subject::Opportunity(opportunity)).unwrap();
     assert_eq!(link.attention.len(), 1, "{link:#?}");
     assert_eq!(link.attention[0].code, Code::Unlinked);
+}
+
+/// Two orders for one field: whoever gave the second has had enough of the first, however far that came.
+#[test]
+fn a_newer_order_takes_the_place_of_one_that_a_crash_cut_off() {
+    let case = cases().into_iter().find(|case| case.name == "restore").unwrap();
+    let (referral, opportunity) = case.deal;
+    // The announcement; the referral; the opportunity.
+    for position in play(&case, None, false).into_iter().take(3) {
+        let mut world = case.world.clone();
+        world.calls = 0;
+        world.mishaps = [(position, Mishap::Crash)].into();
+        give(&mut world, opportunity, case.order.clone());
+        world.mishaps.clear();
+        let newer = Order::Restore {
+            field: Field::Notes,
+            value: Term::Text("On second thoughts".to_owned()),
+        };
+        give(&mut world, opportunity, newer);
+        world.settle();
+        let newer = Some("On second thoughts".to_owned());
+        assert_eq!(
+            notes(&world, referral, opportunity),
+            (newer.clone(), newer),
+            "call {position}"
+        );
+        world.assert_in_step(1);
+    }
+}
+
+/// A person sees in the portal what was ordered and replaces it, while the order is still on its way to the row.
+#[test]
+fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
+    let (mut world, referral, opportunity) = in_step(true);
+    world.order = Some(restore());
+    let mut run = world.begin(&Hint::new(Subject::Opportunity(opportunity), Cause::Operator));
+    world.order = None;
+    while world.referrals[&referral].notes.as_deref() != Some("As it was") {
+        assert!(matches!(world.step(&mut run), Went::On));
+    }
+    edit_referral(&mut world, referral, |record| record.notes = Some("Better".to_owned()));
+    // The row moves on, so that the run has to start over.
+    edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
+    let report = world.finish(&mut run).unwrap();
+    assert!(
+        report.findings.iter().any(|finding| finding.code == Code::Ordered),
+        "{report:#?}"
+    );
+    world.settle();
+    let better = Some("Better".to_owned());
+    assert_eq!(notes(&world, referral, opportunity), (better.clone(), better));
+    assert!(
+        !world
+            .audit
+            .iter()
+            .flat_map(|entry| &entry.changes)
+            .any(|change| change.lost)
+    );
+    world.assert_in_step(1);
+}
+
+/// A run that has to start over says of the same edit once that it lost.
+#[test]
+fn who_is_overruled_is_recorded_once_however_often_a_run_starts_over() {
+    let (mut world, referral, opportunity) = in_step(true);
+    edit_row(&mut world, opportunity, "description", text("Nobody has seen this"));
+    world.order = Some(restore());
+    let mut run = world.begin(&Hint::new(Subject::Opportunity(opportunity), Cause::Operator));
+    world.order = None;
+    while world.referrals[&referral].notes.as_deref() != Some("As it was") {
+        assert!(matches!(world.step(&mut run), Went::On));
+    }
+    edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
+    world.finish(&mut run);
+    world.settle();
+    restored(&world, referral, opportunity);
+    let changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    let lost = changes.filter(|change| change.lost).count();
+    assert_eq!(lost, 1, "{:#?}", world.audit);
 }
