@@ -75,6 +75,9 @@ impl Sum {
         both("stale reads", &|of| of.stale_reads.to_string());
         both("events lost", &|of| of.lost_events.to_string());
         both("polls killed", &|of| of.broken_polls.to_string());
+        both("pauses of one direction", &|of| of.pauses.to_string());
+        both("deals switched off by sellers", &|of| of.switched_off.to_string());
+        both("orders carried out", &|of| of.orders.to_string());
         for (bug, seed) in bank {
             let told = seed.map_or_else(
                 || format!("NOT noticed within {WITHIN} seeds"),

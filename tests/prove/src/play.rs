@@ -7,6 +7,7 @@ mod judge;
 mod measure;
 mod people;
 mod polls;
+mod switches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::LazyLock;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::measure::Edit;
 use self::polls::{Changed, Kind, Marks, Poll};
+use self::switches::Given;
 
 /// How long an invocation may take; Lambda ends it then.
 const TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
@@ -53,6 +55,12 @@ pub struct Knobs {
     pub leads: bool,
     /// Whether the CRM keeps lists of changes from the beginning.
     pub tracks_changes: bool,
+    /// Whether writing to one side is paused now and then.
+    pub pauses: bool,
+    /// Whether sellers switch the synchronisation of their deals off and on.
+    pub switches: bool,
+    /// Whether an operator gives orders.
+    pub orders: bool,
 }
 
 impl Knobs {
@@ -67,6 +75,9 @@ impl Knobs {
             stamps: chance.random_bool(0.3),
             leads: chance.random_bool(0.3),
             tracks_changes: chance.random_bool(0.8),
+            pauses: chance.random_bool(0.3),
+            switches: chance.random_bool(0.3),
+            orders: chance.random_bool(0.3),
         }
     }
 }
@@ -92,7 +103,10 @@ struct Worker {
     /// How many edits there had been when it read these records.
     saw: HashMap<Subject, usize>,
     until: Timestamp,
-    message: u64,
+    /// The message that it holds; none where an operator's order is carried out.
+    message: Option<u64>,
+    /// Which order it carries out.
+    order: Option<usize>,
 }
 
 /// What a run was like.
@@ -126,6 +140,12 @@ pub struct Figures {
     pub lost_events: u64,
     /// Polls that died on their way.
     pub broken_polls: u64,
+    /// Pauses of writing to one side.
+    pub pauses: u64,
+    /// Deals whose synchronisation a seller switched off.
+    pub switched_off: u64,
+    /// Orders of an operator that were carried out.
+    pub orders: u64,
 }
 
 impl Figures {
@@ -147,6 +167,9 @@ impl Figures {
         self.stale_reads += other.stale_reads;
         self.lost_events += other.lost_events;
         self.broken_polls += other.broken_polls;
+        self.pauses += other.pauses;
+        self.switched_off += other.switched_off;
+        self.orders += other.orders;
     }
 }
 
@@ -175,6 +198,8 @@ pub struct Play {
     polls: Vec<Poll>,
     marks: Marks,
     typed: Vec<Typed>,
+    /// Orders of an operator.
+    given: Vec<Given>,
     /// Everything that anybody typed.
     log: Vec<Edit>,
     /// Of records that were written: how many edits of the other side what they show may stem from.
@@ -219,6 +244,7 @@ impl Play {
             polls: Vec::new(),
             marks: Marks::default(),
             typed: Vec::new(),
+            given: Vec::new(),
             log: Vec::new(),
             carried: HashMap::new(),
             deleted: BTreeSet::new(),
@@ -255,6 +281,7 @@ impl Play {
             self.step();
         }
         self.is_over = true;
+        self.end_switches();
         if self.is_calm {
             // Where nothing is lost, no sweep is needed.
             self.come_to_rest(false)?;
@@ -277,7 +304,10 @@ impl Play {
 
     fn step(&mut self) {
         match self.chance.random_range(0..100_u32) {
-            0..66 => self.work(),
+            0..62 => self.work(),
+            62 => self.pause(),
+            63 => self.switch(),
+            64 | 65 => self.order(),
             66..72 => self.edit_in_portal(),
             72..79 => self.edit_in_crm(),
             79..83 => self.deliver_event(),
@@ -357,7 +387,8 @@ impl Play {
                 run,
                 saw: HashMap::new(),
                 until,
-                message,
+                message: Some(message),
+                order: None,
             });
         }
     }
@@ -405,8 +436,9 @@ impl Play {
                 if report.again {
                     self.give_back(worker.message);
                 } else {
-                    self.queue.retain(|message| message.number != worker.message);
+                    self.queue.retain(|message| Some(message.number) != worker.message);
                 }
+                self.end_order(&report);
             }
         }
     }
@@ -416,6 +448,9 @@ impl Play {
         match worker.run.touched.take() {
             Some(Touch::Read(record)) => {
                 worker.saw.insert(self.of_deal(record), self.log.len());
+                if let Some(order) = worker.order {
+                    self.look_for_order(order);
+                }
             }
             Some(Touch::Written(record)) => {
                 let record = self.of_deal(record);
@@ -428,9 +463,9 @@ impl Play {
         }
     }
 
-    fn give_back(&mut self, number: u64) {
+    fn give_back(&mut self, number: Option<u64>) {
         let visible = self.world.now + VISIBILITY;
-        if let Some(message) = self.queue.iter_mut().find(|message| message.number == number) {
+        if let Some(message) = self.queue.iter_mut().find(|message| Some(message.number) == number) {
             (message.held, message.visible) = (false, visible);
         }
     }

@@ -173,6 +173,9 @@ impl Play {
         let (Some(referral), Some(row)) = (link.referral, link.record()) else {
             return Ok(());
         };
+        if self.is_resting(link) {
+            return Ok(());
+        }
         if !self.world.referrals.contains_key(&referral) || self.world.row(row).is_none() {
             return Ok(());
         }
@@ -232,9 +235,10 @@ impl Play {
             let is_lost = changes.filter(is_loser).any(|change| is_typed(&change.new));
             // What is listed or waits still stands where it was typed.
             let stands = shown.iter().any(|terms| shows(terms.get(field), &term));
-            let is_listed = stands && self.is_told(&link, field);
+            let is_listed = stands && (self.is_told(&link, field) || self.is_resting(&link));
             let is_gone = shown.len() < 2;
-            if !is_kept && !is_lost && !is_listed && !is_gone {
+            let is_replaced = self.is_replaced_by_order(&link, field, &term);
+            if !is_kept && !is_lost && !is_listed && !is_gone && !is_replaced {
                 return Err(format!(
                     "{term} was typed as {field} of {subject} and is gone\n{link:#?}"
                 ));

@@ -3,8 +3,8 @@
 //! Knows: who typed what, where, and what they saw. Refuses to know: whether a promise holds (see `judge`).
 //!
 //! A recorded conflict is *false* when no two people competed: when nobody typed the value that lost where it stood, or
-//! nobody typed the value that was kept on the other side, or whoever typed one of the two had seen the other. One whose
-//! winner is what a plug-in made of our own write is counted apart.
+//! nobody typed the value that was kept on the other side, or whoever typed one of the two had seen the other. One in which
+//! what a plug-in made of our own write wins or loses is counted apart.
 
 use cosell::deal::{Field, Side, Term, Terms};
 use cosell::hint::Subject;
@@ -57,8 +57,8 @@ impl Play {
                 if self.is_contested(&link, change) {
                     continue;
                 }
-                let is_stamped = matches!(&change.new, Term::Text(text) if text.ends_with(STAMP));
-                if is_stamped {
+                let is_stamped = |term: &Term| matches!(term, Term::Text(text) if text.ends_with(STAMP));
+                if is_stamped(&change.new) || is_stamped(&change.old) {
                     against_plug_in += 1;
                 } else {
                     wrong.push(format!("{change:?} at {}", entry.at));

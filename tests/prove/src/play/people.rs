@@ -28,7 +28,7 @@ static LEADS: LazyLock<Arc<Mapping>> = LazyLock::new(|| {
 });
 
 impl Play {
-    fn number(&mut self) -> u32 {
+    pub(super) fn number(&mut self) -> u32 {
         self.numbers += 1;
         self.numbers
     }
@@ -112,8 +112,17 @@ impl Play {
         }
         self.figures.edits += 1;
         let mut typed = std::mem::take(&mut self.typed);
+        // Whoever sees what an operator ordered sees it in the place of what the operator saw.
+        let deal = self.world.find(subject).map(|link| link.id);
+        let seen_by_operator: Vec<&Term> = self
+            .given
+            .iter()
+            .filter(|given| Some(given.link) == deal && given.field == field && shows(&seen, &given.term))
+            .flat_map(|given| &given.replaces)
+            .collect();
         typed.retain(|typed| {
-            let is_seen = typed.field == field && shows(&seen, &typed.term);
+            let is_seen = typed.field == field
+                && (shows(&seen, &typed.term) || seen_by_operator.iter().any(|seen| shows(seen, &typed.term)));
             !is_seen || !self.is_same_deal(typed.subject, subject)
         });
         self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
