@@ -6,8 +6,10 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::*;
+use crate::deal::Help;
 use crate::ids::{Etag, LinkId, TenantId};
 use crate::mapping::DEFAULT;
+use crate::referral::CustomerProfile;
 
 const OPPORTUNITY: &str = "b1f0a3d2-1112-4a6e-9d51-000d3a3be645";
 
@@ -507,5 +509,166 @@ fn a_closing_waits_its_time_from_when_it_was_first_seen() {
         assert_eq!(since(plan), *waits_since, "look {number}");
         assert_eq!(is_told(plan), *told, "look {number}: {:?}", plan.referral);
         assert_eq!(is_announced(plan), *announced, "look {number}: {:?}", plan.findings);
+    }
+}
+
+fn particulars(help: Option<&str>) -> Particulars {
+    let member = |json: &str| serde_json::from_str(json).unwrap();
+    let contact = member(r#"{"firstName":"Ada","lastName":"B","phoneNumber":"+49 1","email":"ada@fabrikam.example"}"#);
+    let seller = member(r#"{"firstName":"Sam","lastName":"C","phoneNumber":"+49 2","email":"sam@partner.example"}"#);
+    Particulars {
+        customer: CustomerProfile {
+            name: "Fabrikam".to_owned(),
+            team: vec![contact],
+            ..CustomerProfile::default()
+        },
+        team: vec![seller],
+        help: help.map(|help| Help(help.to_owned())),
+        message: help.map(|_| "Please call Ada".to_owned()),
+        solutions: Vec::new(),
+    }
+}
+
+/// Both bodies member by member (`create-a-referral`): who is asked, what they are asked, and who may see the deal.
+#[test]
+fn a_deal_is_shared_with_all_that_partner_center_demands() {
+    let policy = policy();
+    let id: OpportunityId = OPPORTUNITY.parse().unwrap();
+    let hidden = [("cosell_referralvisibility", Cell::Flag(false))];
+    let terms = policy.mapping.terms(&row(&hidden));
+    let (alone, help) = (particulars(None), particulars(Some("GeneralQuestions")));
+    let own = new_referral(id, &terms, &alone, &policy.mapping).unwrap();
+    let own_json = serde_json::to_value(&own).unwrap();
+    let shared = new_referral(id, &terms, &help, &policy.mapping).unwrap();
+    let shared_json = serde_json::to_value(&shared).unwrap();
+    let engagement = EngagementId::new(Uuid::from_u128(7));
+    let microsofts = serde_json::to_value(new_microsoft_referral(shared, engagement, &help)).unwrap();
+    let (consent, sellers) = ("consent", "consentToShareReferralWithMicrosoftSellers");
+    for (body, kind, target, is_visible) in [
+        (&own_json, "Independent", serde_json::json!([]), false),
+        (
+            &shared_json,
+            "Shared",
+            serde_json::json!([{"type": "SolutionProfile", "id": "SOL-1"}]),
+            true,
+        ),
+    ] {
+        assert_eq!(body["type"], kind, "{body:#}");
+        assert_eq!(body["target"], target, "{body:#}");
+        assert_eq!(body[consent][sellers], is_visible, "{body:#}");
+        assert_eq!(body["externalReferenceId"], OPPORTUNITY, "{body:#}");
+        assert_eq!(body["qualification"], "SalesQualified", "{body:#}");
+        assert_eq!(
+            (&body["engagementId"], &body["inviteContext"]),
+            (&serde_json::Value::Null, &serde_json::Value::Null)
+        );
+    }
+    assert_eq!(microsofts["engagementId"], engagement.to_string());
+    assert_eq!(
+        microsofts["externalReferenceId"],
+        serde_json::Value::Null,
+        "the reference is the partner's own"
+    );
+    assert_eq!(microsofts["inviteContext"]["notes"], "Please call Ada");
+    assert_eq!(microsofts["inviteContext"]["assistanceRequestCode"], "GeneralQuestions");
+    assert_eq!(
+        microsofts["target"],
+        serde_json::json!([{"type": "BusinessProfileLocation", "id": MICROSOFT}])
+    );
+    for member in ["name", "details", "customerProfile", "team", "type", "consent"] {
+        assert_eq!(microsofts[member], shared_json[member], "{member}");
+    }
+}
+
+/// What Partner Center would refuse is asked of the seller before anything is sent.
+#[test]
+fn a_deal_that_cannot_be_sent_names_what_stands_in_its_way() {
+    let policy = policy();
+    let many = (0..101).map(|n| format!("SOL-{n}")).collect::<Vec<_>>().join("\n");
+    for (edits, part) in [
+        ([("cosell_solutions", text(&many))], "101 solutions"),
+        ([("transactioncurrencyid", Cell::Null)], "currency"),
+        ([("estimatedclosedate", Cell::Null)], "Est. Close Date"),
+        ([("statecode", number(7))], "Status"),
+    ] {
+        let said = validate(&policy.mapping.terms(&row(&edits)), &particulars(None), &policy.mapping);
+        assert!(said.iter().any(|said| said.text.contains(part)), "{part}: {said:#?}");
+    }
+    let terms = policy.mapping.terms(&row(&[]));
+    let findings = validate(&terms, &particulars(None), &policy.mapping);
+    assert!(findings.iter().all(|said| said.field.is_none()), "{findings:#?}");
+}
+
+/// The row of a referral: open in the state that goes with the answer, with its value only where its currency is known.
+#[test]
+fn an_opportunity_begins_as_its_referral_stands() {
+    let policy = policy();
+    let known = KnownCurrency {
+        id: CurrencyId::new(Uuid::from_u128(9)),
+        digits: 2,
+    };
+    for (status, reason, currency) in [(NEW, 2, Some(known)), (ACTIVE, 1, Some(known)), (WON, 1, None)] {
+        let referral = referral(status, "");
+        let terms = Terms::from_referral(&referral);
+        let new = NewOpportunity {
+            referral: &referral,
+            terms: &terms,
+            currency,
+            account: None,
+            contact: None,
+        };
+        let (change, base, findings) = new_opportunity(&new, &policy);
+        let cells: BTreeMap<&str, &Cell> = change.cells().collect();
+        assert_eq!(cells["statuscode"], &number(reason), "{status}");
+        assert_eq!(cells["cosell_syncwithpartnercenter"], &Cell::Flag(true));
+        assert_eq!(cells.contains_key("estimatedvalue"), currency.is_some(), "{status}");
+        assert_eq!(
+            base.opportunity.get(Field::Value) != &Term::Nothing,
+            currency.is_some(),
+            "{status}"
+        );
+        assert_eq!(findings, [], "{status}");
+    }
+    let contact = referral(
+        ACTIVE,
+        r#","customerProfile":{"team":[{"firstName":"Ada","lastName":"B"}]}"#,
+    );
+    let change = new_contact(&contact, Some(AccountId::new(Uuid::from_u128(3))), &policy.mapping).unwrap();
+    let cells: BTreeMap<&str, &Cell> = change.cells().collect();
+    assert_eq!(cells["firstname"], &text("Ada"));
+    let bound = text(&format!("/accounts({})", Uuid::from_u128(3)));
+    assert_eq!(cells["parentcustomerid_account@odata.bind"], &bound);
+    assert_eq!(new_contact(&referral(ACTIVE, ""), None, &policy.mapping), None);
+}
+
+/// Why a deal was lost is told to whoever reads the closed row.
+#[test]
+fn a_closing_carries_its_reason() {
+    let lost = r#""status":"Closed","substatus":"Lost","statusReason":"Budget""#;
+    let (before, row) = (referral(ACTIVE, ""), row(&[]));
+    let plan = planned((&before, &row), (Some(&referral(lost, "")), Some(&row)), &link()).unwrap();
+    let closing = plan.opportunity.iter().find_map(|request| match request {
+        OpportunityRequest::Close(close) => Some(close),
+        _ => None,
+    });
+    let closing = closing.unwrap();
+    assert_eq!((closing.won, closing.description.as_deref()), (false, Some("Budget")));
+}
+
+/// Members that not every referral shows are put there, and emptied with an empty text.
+#[test]
+fn a_member_that_may_be_missing_is_added_and_emptied() {
+    let sent = |field, term: &Term| {
+        let operations = operations(field, term, &Term::Nothing, None, &[]).unwrap();
+        serde_json::to_string(&operations).unwrap()
+    };
+    for (field, path) in [(Field::Campaign, "/campaignId"), (Field::Program, "/referralProgram")] {
+        for (term, value) in [(Term::text(Some("One")), "One"), (Term::Nothing, "")] {
+            let said = sent(field, &term);
+            assert!(
+                said.contains(&format!(r#""path":"{path}","value":"{value}""#)),
+                "{said}"
+            );
+        }
     }
 }
