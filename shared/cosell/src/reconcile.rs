@@ -513,6 +513,13 @@ impl<'p> Reconcile<'p> {
             Subject::Referral(_) => Some(Side::PartnerCenter),
             Subject::Opportunity(_) | Subject::Lead(_) => Some(Side::Dynamics),
         };
+        // A side whose version is not known may keep something that is in no base yet: it has to be seen.
+        let both = both
+            || match hinted {
+                Some(Side::Dynamics) => link.etags.referral.is_none(),
+                Some(Side::PartnerCenter) => link.etags.opportunity.is_none(),
+                None => false,
+            };
         // A date may stand for a hint about Microsoft's half that could not be followed.
         let is_wanted = hinted.is_none() || both;
         if let (true, Some(id), Sight::Unread) = (is_wanted, link.microsoft, &self.microsoft) {

@@ -17,6 +17,7 @@ use super::{
     Story, Told, edit_referral, edit_row, edited_in_dynamics, edited_in_partner_center, from_referral, from_row,
     in_step, inbound, outbound, stories, text,
 };
+use model::vendors::number;
 use model::world::{MISHAPS, Mishap, POLICY, Went, World};
 
 const SIDES: [Side; 2] = [Side::Dynamics, Side::PartnerCenter];
@@ -503,4 +504,40 @@ fn the_open_direction_is_open_whichever_side_is_looked_at() {
     world.settle();
     let row = world.rows[&super::OPPORTUNITY].shown();
     assert_eq!(row.text("description"), Some("Budget approved 😀"));
+}
+
+/// While an edit of the portal is held back, the deal is closed in Dynamics and opened again, and the seller goes on
+/// typing. The referral takes nothing any more, so that no write would show that it is not as the base says.
+#[test]
+fn what_is_held_back_is_seen_by_every_look_at_the_other_side() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.paused = Some(Side::Dynamics);
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("Portal's".to_owned())
+    });
+    for (state, status) in [(2, 4), (0, 1)] {
+        edit_row(&mut world, opportunity, "statecode", number(state));
+        edit_row(&mut world, opportunity, "statuscode", number(status));
+        if state == 0 {
+            edit_row(&mut world, opportunity, "description", text("Seller's"));
+        }
+        world.deliver(&from_row(opportunity));
+    }
+    assert_eq!(world.referrals[&referral].status, "Closed");
+    world.paused = None;
+    world.settle();
+    world.deliver(&from_referral(referral, Cause::Compare));
+    world.settle();
+    let shown = [
+        world.referrals[&referral].notes.clone(),
+        world.rows[&opportunity].shown().text("description").map(str::to_owned),
+    ];
+    let mut lost = world
+        .audit
+        .iter()
+        .flat_map(|entry| &entry.changes)
+        .filter(|change| change.lost);
+    let is_kept =
+        shown.contains(&Some("Seller's".to_owned())) || lost.any(|change| change.old == Term::text(Some("Seller's")));
+    assert!(is_kept, "{shown:?} {:#?}", world.audit);
 }
