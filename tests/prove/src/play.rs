@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use cosell::deal::{Field, Side, Term};
 use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::{OpportunityId, Record};
+use cosell::ids::{OpportunityId, Record, ReferralId};
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
 use model::world::{Bug, Mishap, POLICY, Run, Touch, Went, World};
@@ -200,6 +200,8 @@ pub struct Play {
     typed: Vec<Typed>,
     /// Orders of an operator.
     given: Vec<Given>,
+    /// Referrals that an operator has joined to an opportunity.
+    joined: BTreeSet<ReferralId>,
     /// Everything that anybody typed.
     log: Vec<Edit>,
     /// Of records that were written: how many edits of the other side what they show may stem from.
@@ -245,6 +247,7 @@ impl Play {
             marks: Marks::default(),
             typed: Vec::new(),
             given: Vec::new(),
+            joined: BTreeSet::new(),
             log: Vec::new(),
             carried: HashMap::new(),
             deleted: BTreeSet::new(),

@@ -145,7 +145,14 @@ impl Play {
         // What a seller shares is shared, or listed.
         for (id, row) in &self.world.rows {
             let link = self.world.find(Subject::Opportunity(*id));
-            let is_met = link.is_some_and(|link| link.referral.is_some() || !link.attention.is_empty());
+            let of_lead = self
+                .world
+                .origin(*id)
+                .and_then(|lead| self.world.find(Subject::Lead(lead)));
+            let is_met = [link, of_lead]
+                .iter()
+                .flatten()
+                .any(|link| link.referral.is_some() || !link.attention.is_empty());
             if row.shown().flag(&POLICY.mapping.columns.sync) && !is_met {
                 return Err(format!(
                     "opportunity {id} is to be shared, has no referral and no reason"
@@ -158,7 +165,8 @@ impl Play {
             let is_there = link.is_some_and(|link| {
                 let is_deleted = link.opportunity.is_some_and(|id| self.deleted.contains(&id));
                 let is_there = link.record().is_some_and(|row| self.world.row(row).is_some());
-                is_there || is_deleted || !link.attention.is_empty()
+                let is_parted = link.has_parted(Subject::Referral(referral.id));
+                is_there || is_deleted || is_parted || !link.attention.is_empty()
             });
             // Nobody needs a deal that was declined before we met.
             if !is_there && referral.substatus != "Declined" {
@@ -206,7 +214,8 @@ impl Play {
         let entries = self.world.audit.iter().filter(|entry| entry.link == link.id);
         let of_closed = entries.filter(|_| status == "Closed").flat_map(|entry| &entry.findings);
         let mut told = of_closed.filter(explains).chain(&link.attention);
-        status == "New" || told.any(|finding| finding.field == Some(field))
+        // Where another deal has one of the two records, the deal is listed as a whole.
+        status == "New" || told.any(|finding| finding.field == Some(field) || finding.code == Code::AlreadyLinked)
     }
 
     /// What was typed is final on both sides, or was replaced by someone who saw it, or is recorded as a loser.
@@ -232,7 +241,11 @@ impl Play {
                     .any(|edit| edit.field == field && shows(winner, &edit.term))
             };
             let is_loser = |change: &&Change| change.field == field && change.old == term && change.lost;
-            let is_lost = changes.filter(is_loser).any(|change| is_typed(&change.new));
+            // Of two records that an operator has joined the owner's value stays, whoever typed it.
+            let is_joined = link.referral.is_some_and(|id| self.joined.contains(&id));
+            let is_lost = changes
+                .filter(is_loser)
+                .any(|change| is_joined || is_typed(&change.new));
             // What is listed or waits still stands where it was typed.
             let stands = shown.iter().any(|terms| shows(terms.get(field), &term));
             let is_listed = stands && (self.is_told(&link, field) || self.is_resting(&link));

@@ -49,7 +49,12 @@ impl Play {
         let (mut all, mut against_plug_in) = (0, 0);
         let mut wrong = Vec::new();
         for entry in &self.world.audit {
-            let Some(link) = self.world.link(entry.link) else {
+            // Two records that an operator has parted or joined have no past in common: nobody can know who had seen what.
+            let is_one = |link: &Link| {
+                let is_joined = link.referral.is_some_and(|id| self.joined.contains(&id));
+                !is_joined && link.parted.is_empty()
+            };
+            let Some(link) = self.world.link(entry.link).filter(is_one) else {
                 continue;
             };
             for change in entry.changes.iter().filter(|change| change.lost) {

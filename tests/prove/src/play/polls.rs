@@ -12,7 +12,7 @@ use std::task::{Context, Poll as Step, Waker};
 
 use cosell::fault::{Class, Fault};
 use cosell::hint::{Cause, Keyed, Subject};
-use cosell::ids::{Etag, LinkId, Record};
+use cosell::ids::{Etag, LinkId, Record, ReferralId};
 use cosell::link::Link;
 use cosell::opportunity::{Cell, Page, Row};
 use cosell::poll::{Changes, Cursor, Known, Moved, Polled, Poller, Ports, Tick, dynamics_cursors};
@@ -127,6 +127,8 @@ pub(super) struct Marks {
     passed: usize,
     passed_leads: usize,
     numbers: u64,
+    /// Changes of referrals that the cursor has passed.
+    listed: HashMap<ReferralId, Timestamp>,
 }
 
 /// The ports of one poll.
@@ -506,7 +508,7 @@ impl Play {
         }
     }
 
-    fn judge_list(&self, moved: &Cursor) {
+    fn judge_list(&mut self, moved: &Cursor) {
         let Ok(until) = moved.value.parse::<Timestamp>() else {
             return;
         };
@@ -516,16 +518,22 @@ impl Play {
             .values()
             .filter(|one| one.updated + OVERLAP <= until)
         {
+            // What was known when the cursor passed it may be forgotten since, with a deal that was parted.
+            if self.marks.listed.get(&referral.id) == Some(&referral.updated) {
+                continue;
+            }
             let subject = Subject::Referral(referral.id);
             let link = self.world.find(subject);
             let is_known = link.is_some_and(|link| {
-                link.referral == Some(referral.id) && link.etags.referral.as_ref() == Some(&referral.etag())
+                let is_as_known = link.etags.referral.as_ref() == Some(&referral.etag());
+                link.has_parted(subject) || link.referral == Some(referral.id) && is_as_known
             });
             let told = self.marks.told.get(&subject);
             assert!(
                 is_known || told.is_some_and(|(_, at)| *at >= referral.updated),
                 "the cursor of Partner Center passes a change of {subject} that nobody was told of"
             );
+            self.marks.listed.insert(referral.id, referral.updated);
         }
     }
 

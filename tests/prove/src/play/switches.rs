@@ -103,15 +103,21 @@ impl Play {
         let Some(at) = self.workers.iter().position(Option::is_none) else {
             return;
         };
-        let deals: Vec<Link> = self.world.links().filter(|link| link.referral.is_some()).collect();
-        let Some((link, referral)) = deals
-            .choose(&mut self.chance)
-            .and_then(|link| Some((link.clone(), link.referral?)))
-        else {
+        let deals: Vec<Link> = self.world.links().collect();
+        let Some(link) = deals.choose(&mut self.chance).cloned() else {
             return;
         };
-        let order = self.any_order();
+        let parted = link.parted.last().filter(|_| link.state == State::Parted);
+        let parted = parted.and_then(|parted| Some((parted.referral?, parted.opportunity?)));
+        let (referral, order) = match (link.referral, parted) {
+            (Some(referral), _) => (referral, self.any_order()),
+            (None, Some((referral, opportunity))) => (referral, Some(Order::Link { referral, opportunity })),
+            (None, None) => return,
+        };
         let subject = Subject::Referral(referral);
+        if matches!(order, Some(Order::Link { .. })) {
+            self.joined.insert(referral);
+        }
         self.tell(|| format!("an operator orders {order:?} for {subject}"));
         if let Some((field, term)) = order.as_ref().and_then(Order::edit) {
             self.given.push(Given {
@@ -172,7 +178,7 @@ impl Play {
     fn any_order(&mut self) -> Option<Order> {
         let number = self.number();
         let restore = |field, value| Some(Order::Restore { field, value });
-        match self.chance.random_range(0..8_u32) {
+        match self.chance.random_range(0..9_u32) {
             0..2 => restore(Field::Notes, Term::text(Some(&format!("Operator note {number}")))),
             2..4 => {
                 let amount = (number * 10 + 7).to_string().parse();
@@ -191,6 +197,7 @@ impl Play {
                 let reason = "Not a fit".to_owned();
                 Some(Order::Decline { reason })
             }
+            7 => Some(Order::Unlink),
             _ => None,
         }
     }
@@ -229,15 +236,15 @@ impl Play {
                 .iter()
                 .filter(|given| given.link == link.id && given.field == field)
         };
-        let mut entries = self.world.audit.iter().filter(|entry| entry.link == link.id);
-        entries.any(|entry| {
-            let is_ordered = |change: &&Change| given().any(|given| shows(&change.new, &given.term));
-            let of_field = entry.changes.iter().filter(|change| change.field == field);
-            of_field
-                .filter(is_ordered)
-                .filter(|change| shows(&change.old, term))
-                .count()
-                == 2
-        })
+        let is_ordered = |change: &&Change| given().any(|given| shows(&change.new, &given.term));
+        let entries = self.world.audit.iter().filter(|entry| entry.link == link.id);
+        let of_field = entries
+            .flat_map(|entry| &entry.changes)
+            .filter(|change| change.field == field);
+        let replaced = of_field.filter(is_ordered).filter(|change| shows(&change.old, term));
+        let sides: Vec<Side> = replaced.map(|change| change.side).collect();
+        [Side::PartnerCenter, Side::Dynamics]
+            .iter()
+            .all(|side| sides.contains(side))
     }
 }
