@@ -181,7 +181,7 @@ impl Play {
         let (Some(referral), Some(row)) = (link.referral, link.record()) else {
             return Ok(());
         };
-        if self.is_resting(link) {
+        if self.is_left_alone(link) {
             return Ok(());
         }
         if !self.world.referrals.contains_key(&referral) || self.world.row(row).is_none() {
@@ -248,7 +248,7 @@ impl Play {
                 .any(|change| is_joined || is_typed(&change.new));
             // What is listed or waits still stands where it was typed.
             let stands = shown.iter().any(|terms| shows(terms.get(field), &term));
-            let is_listed = stands && (self.is_told(&link, field) || self.is_resting(&link));
+            let is_listed = stands && (self.is_told(&link, field) || self.is_left_alone(&link));
             let is_gone = shown.len() < 2;
             let is_replaced = self.is_replaced_by_order(&link, field, &term);
             if !is_kept && !is_lost && !is_listed && !is_gone && !is_replaced {

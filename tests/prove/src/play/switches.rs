@@ -88,9 +88,10 @@ impl Play {
         }
     }
 
-    /// Whether a deal rests because its seller has switched it off.
-    pub(super) fn is_resting(&self, link: &Link) -> bool {
-        link.state == State::Paused && link.opportunity.is_some_and(|id| !self.is_switched_on(id))
+    /// Whether nobody keeps a deal in step: its seller has switched it off, or an operator has parted it.
+    pub(super) fn is_left_alone(&self, link: &Link) -> bool {
+        let is_off = || link.opportunity.is_some_and(|id| !self.is_switched_on(id));
+        link.state == State::Parted || link.state == State::Paused && is_off()
     }
 
     // ---- orders --------------------------------------------------------------------------------------------------
@@ -229,22 +230,18 @@ impl Play {
         }
     }
 
-    /// Whether an order replaced a value that both sides showed, as the records say: whoever gives an order sees that much.
+    /// Whether an order replaced a value, as the records say, that both sides showed when it was carried out.
     pub(super) fn is_replaced_by_order(&self, link: &Link, field: Field, term: &Term) -> bool {
-        let given = || {
-            self.given
-                .iter()
-                .filter(|given| given.link == link.id && given.field == field)
-        };
-        let is_ordered = |change: &&Change| given().any(|given| shows(&change.new, &given.term));
-        let entries = self.world.audit.iter().filter(|entry| entry.link == link.id);
-        let of_field = entries
-            .flat_map(|entry| &entry.changes)
-            .filter(|change| change.field == field);
-        let replaced = of_field.filter(is_ordered).filter(|change| shows(&change.old, term));
-        let sides: Vec<Side> = replaced.map(|change| change.side).collect();
-        [Side::PartnerCenter, Side::Dynamics]
+        let given = self
+            .given
             .iter()
-            .all(|side| sides.contains(side))
+            .filter(|given| given.link == link.id && given.field == field);
+        let entries = || self.world.audit.iter().filter(|entry| entry.link == link.id);
+        let is_seen = |given: &&Given| given.replaces.iter().any(|seen| shows(seen, term));
+        given.filter(is_seen).any(|given| {
+            let mut changes = entries().flat_map(|entry| &entry.changes);
+            let is_it = |change: &Change| change.field == field && shows(&change.old, term);
+            changes.any(|change| is_it(change) && shows(&change.new, &given.term))
+        })
     }
 }
