@@ -77,7 +77,7 @@ impl Sum {
         both("polls killed", &|of| of.broken_polls.to_string());
         both("pauses of one direction", &|of| of.pauses.to_string());
         both("deals switched off by sellers", &|of| of.switched_off.to_string());
-        both("orders carried out", &|of| of.orders.to_string());
+        both("values ordered", &|of| of.orders.to_string());
         for (bug, seed) in bank {
             let told = seed.map_or_else(
                 || format!("NOT noticed within {WITHIN} seeds"),

@@ -144,7 +144,7 @@ pub struct Figures {
     pub pauses: u64,
     /// Deals whose synchronisation a seller switched off.
     pub switched_off: u64,
-    /// Orders of an operator that were carried out.
+    /// Values that an operator ordered and that were set, or found set.
     pub orders: u64,
 }
 

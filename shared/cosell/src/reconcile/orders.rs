@@ -2,8 +2,8 @@
 //!
 //! Knows: in which state of a deal an order can be taken, and how one that a crash cut off is finished. Refuses to know:
 //! what an edit comes to ([`crate::order`]). Guarantees: an order is taken or refused as a whole; one that was announced
-//! is finished by whoever comes next, unless a person has edited the field meanwhile; repeating an order does nothing;
-//! records that were parted are joined by an order alone.
+//! is finished by whoever comes next, unless a person has edited the field meanwhile or a newer order sets it; repeating
+//! an order does nothing; records that were parted are joined by an order alone.
 
 use super::call::{Call, Search};
 use super::draft::Draft;

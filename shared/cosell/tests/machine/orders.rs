@@ -14,7 +14,7 @@ use cosell::reconcile::Report;
 
 use super::{Told, edit_referral, edit_row, from_referral, from_row, in_step, text, waiting};
 use model::vendors::number;
-use model::world::{MISHAPS, Mishap, Went, World};
+use model::world::{MISHAPS, Mishap, Run, Went, World};
 
 /// A deal, an order about it, and what has to be true once it is carried out.
 struct Case {
@@ -363,16 +363,22 @@ fn a_newer_order_takes_the_place_of_one_that_a_crash_cut_off() {
     }
 }
 
-/// A person sees in the portal what was ordered and replaces it, while the order is still on its way to the row.
-#[test]
-fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
-    let (mut world, referral, opportunity) = in_step(true);
+/// An order that has reached the referral and not yet the row.
+fn on_its_way(world: &mut World, (referral, opportunity): (ReferralId, OpportunityId)) -> Run {
     world.order = Some(restore());
     let mut run = world.begin(&Hint::new(Subject::Opportunity(opportunity), Cause::Operator));
     world.order = None;
     while world.referrals[&referral].notes.as_deref() != Some("As it was") {
         assert!(matches!(world.step(&mut run), Went::On));
     }
+    run
+}
+
+/// A person sees in the portal what was ordered and replaces it, while the order is still on its way to the row.
+#[test]
+fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let mut run = on_its_way(&mut world, (referral, opportunity));
     edit_referral(&mut world, referral, |record| record.notes = Some("Better".to_owned()));
     // The row moves on, so that the run has to start over.
     edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
@@ -399,12 +405,7 @@ fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
 fn who_is_overruled_is_recorded_once_however_often_a_run_starts_over() {
     let (mut world, referral, opportunity) = in_step(true);
     edit_row(&mut world, opportunity, "description", text("Nobody has seen this"));
-    world.order = Some(restore());
-    let mut run = world.begin(&Hint::new(Subject::Opportunity(opportunity), Cause::Operator));
-    world.order = None;
-    while world.referrals[&referral].notes.as_deref() != Some("As it was") {
-        assert!(matches!(world.step(&mut run), Went::On));
-    }
+    let mut run = on_its_way(&mut world, (referral, opportunity));
     edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
     world.finish(&mut run);
     world.settle();

@@ -142,7 +142,7 @@ impl Play {
     }
 
     /// Remembers what a person did, and of which edits the value may stem that stood there before.
-    fn log(&mut self, subject: Subject, (field, seen, term): (Field, Term, Term), is_open: bool) {
+    pub(super) fn log(&mut self, subject: Subject, (field, seen, term): (Field, Term, Term), is_open: bool) {
         self.log.push(Edit {
             subject,
             field,

@@ -4,6 +4,8 @@
 //! of a deal meanwhile. Guarantee: every pause ends with the run; what sellers switched off may stay so, and is judged as
 //! what it is.
 
+use std::collections::HashMap;
+
 use cosell::deal::{Currency, Field, Side, Term};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
@@ -17,7 +19,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::judge::shows;
-use super::measure::{Edit, records};
+use super::measure::records;
 use super::{Play, TIMEOUT, Typed, Worker};
 
 /// An order for a value.
@@ -77,12 +79,9 @@ impl Play {
     pub(super) fn end_switches(&mut self) {
         self.world.paused = None;
         if self.knobs.switches && self.chance.random_bool(0.5) {
-            let all: Vec<OpportunityId> = self.world.rows.keys().copied().collect();
-            for id in all
-                .into_iter()
-                .filter(|id| !self.is_switched_on(*id))
-                .collect::<Vec<_>>()
-            {
+            let all = self.world.rows.keys().copied();
+            let off: Vec<OpportunityId> = all.filter(|id| !self.is_switched_on(*id)).collect();
+            for id in off {
                 self.switch_to(id, true);
             }
         }
@@ -129,16 +128,7 @@ impl Play {
             });
             // It is neither side's, and whoever gives it may have seen nothing: it competes with every other edit.
             for record in records(&link).into_iter().flatten() {
-                self.log.push(Edit {
-                    subject: record,
-                    field,
-                    seen: Term::Nothing,
-                    carried: 0,
-                    term: term.clone(),
-                    at: self.world.now,
-                    is_open: false,
-                    number: self.log.len(),
-                });
+                self.log(record, (field, Term::Nothing, term.clone()), false);
             }
         }
         let gives = order.as_ref().and_then(Order::edit).is_some();
@@ -152,7 +142,7 @@ impl Play {
         if let Some(slot) = self.workers.get_mut(at) {
             *slot = Some(Worker {
                 run,
-                saw: std::collections::HashMap::new(),
+                saw: HashMap::new(),
                 until,
                 message: None,
                 order,
