@@ -593,6 +593,19 @@ impl Link {
         self.lead.is_some() && self.opportunity.is_none()
     }
 
+    /// Whether it is about one record, which could not be linked: no other is known or under way.
+    #[must_use]
+    pub fn is_kept_for_a_record(&self) -> bool {
+        let records = [
+            self.referral.is_some(),
+            self.microsoft.is_some(),
+            self.opportunity.is_some(),
+            self.lead.is_some(),
+        ];
+        let is_single = records.into_iter().filter(|is_known| *is_known).count() <= 1;
+        is_single && self.base.is_none() && matches!(self.pending, None | Some(Pending::Update { .. }))
+    }
+
     /// Whether the creation of one of its records is announced and not committed.
     #[must_use]
     pub const fn is_being_created(&self) -> bool {

@@ -29,7 +29,7 @@ use crate::fault::{Class, Fault};
 use crate::finding::{Code, Finding};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{AccountId, ContactId, LinkId, Record, ReferralId, SolutionId};
-use crate::link::{Asked, Base, Change, Due, Half, Link, Outcome, Pending, State, SyncStatus};
+use crate::link::{Asked, Base, Change, Due, Half, Link, Outcome, Pending, Pointer, State, SyncStatus};
 use crate::mapping::Mapping;
 use crate::merge;
 use crate::opportunity::{Row, RowChange};
@@ -1249,7 +1249,7 @@ impl<'p> Reconcile<'p> {
             Answer::Outrun => self.restart(None),
             // Perhaps another run has just linked the very same two: look again before calling it a clash.
             Answer::Taken(..) if self.restarts == 0 => self.restart(None),
-            Answer::Taken(pointer, by) => self.taken(&draft, &format!("{pointer:?}"), by),
+            Answer::Taken(pointer, by) => self.taken(&draft, pointer, by),
             Answer::Failed(fault) => self.forget(fault),
             other => self.forget(mismatch(&"Intend", &other)),
         }
@@ -1257,6 +1257,7 @@ impl<'p> Reconcile<'p> {
 
     fn committed(&mut self, draft: Box<Draft>, answer: Answer) {
         match answer {
+            Answer::Done if draft.lets_go() => self.restart(None),
             Answer::Done => {
                 self.written |= draft.has_written();
                 self.landed.clear();
@@ -1293,16 +1294,26 @@ impl<'p> Reconcile<'p> {
             Answer::Outrun => self.restart(None),
             // Perhaps another run has just linked the very same two: look again before calling it a clash.
             Answer::Taken(..) if self.restarts == 0 => self.restart(None),
-            Answer::Taken(pointer, by) => self.taken(&draft, &format!("{pointer:?}"), by),
+            Answer::Taken(pointer, by) => self.taken(&draft, pointer, by),
             Answer::Failed(fault) => self.forget(fault),
             other => self.forget(mismatch(&"Commit", &other)),
         }
     }
 
-    /// A record of this deal belongs to another link: nothing was written, a person has to look.
-    fn taken(&mut self, draft: &Draft, pointer: &str, by: LinkId) {
+    /// A record of this deal belongs to another link: nothing was written. If no more than the record is known there, it is
+    /// let go; else a person has to look.
+    fn taken(&mut self, draft: &Draft, pointer: Pointer, by: LinkId) {
+        if let Some(stub) = self.stub.take_if(|stub| stub.id == by && stub.is_kept_for_a_record()) {
+            let mut next = create::without_update(stub.clone());
+            next.due = None;
+            self.attend(&mut next, Vec::new());
+            let mut let_go = Draft::new(stub, next);
+            let_go.let_go(pointer);
+            self.phase = Phase::Committing(Box::new(let_go));
+            return;
+        }
         let before = self.as_stored(draft.before().clone());
-        let text = format!("{pointer} belongs to another deal (link {by}) already; unlink one of them");
+        let text = format!("{pointer:?} belongs to another deal (link {by}) already; unlink one of them");
         let mut next = before.clone();
         next.due = None;
         self.identify(&mut next);

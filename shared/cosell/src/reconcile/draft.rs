@@ -96,6 +96,8 @@ pub(super) struct Draft {
     lacks_rows: bool,
     /// The records are released with the commit.
     parts: bool,
+    /// One of them is, without a word.
+    lets_go: Option<Pointer>,
 }
 
 impl Draft {
@@ -121,6 +123,7 @@ impl Draft {
             halfway: Vec::new(),
             lacks_rows: false,
             parts: false,
+            lets_go: None,
         }
     }
 
@@ -361,6 +364,16 @@ impl Draft {
     /// is not, so the version is not remembered: the next write toward it reads it first.
     pub(super) fn leave_open(&mut self, side: Side) {
         self.open.push(side);
+    }
+
+    /// With the commit the link lets go of one of its records, and keeps the others as they are.
+    pub(super) const fn let_go(&mut self, pointer: Pointer) {
+        self.lets_go = Some(pointer);
+        self.without_pointers();
+    }
+
+    pub(super) const fn lets_go(&self) -> bool {
+        self.lets_go.is_some()
     }
 
     /// With the commit the link lets go of its records.
@@ -834,7 +847,11 @@ impl Draft {
         let audit = if silent { Vec::new() } else { vec![entry] };
         // A row may have been moved to another deal, which has its pointer by now; nobody asks whose it was.
         let claims = self.before.pointers().into_iter().filter(|pointer| pointer.is_claim());
-        let freed = if self.parts { claims.collect() } else { Vec::new() };
+        let freed = if self.parts {
+            claims.collect()
+        } else {
+            self.lets_go.into_iter().collect()
+        };
         LinkWrite {
             pointers: if self.parts { Vec::new() } else { self.new_pointers() },
             freed,

@@ -83,7 +83,8 @@ impl Reconcile<'_> {
         let Some(found) = self.named.clone() else {
             return Some(Decision::Ask(Call::FindLink(Subject::Lead(lead))));
         };
-        let link = found.filter(|link| link.is_lead() && link.base.is_some())?;
+        // A lead that is there may still be announced only: whoever makes it has not said so yet, or died.
+        let link = found.filter(|link| link.is_lead() && (link.base.is_some() || link.is_being_created()))?;
         self.stub = stub.cloned();
         self.succession.claimant = Some(id);
         self.subject = Subject::Lead(lead);

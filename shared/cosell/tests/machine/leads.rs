@@ -158,6 +158,17 @@ fn made_by_hand(world: &mut World, is_shared: bool) -> OpportunityId {
     OPPORTUNITY
 }
 
+/// The seller fills in all that a deal needs that is shared by itself.
+fn complete(world: &mut World, id: OpportunityId) {
+    let before = world.rows.remove(&id).unwrap();
+    sellers_row(world, id, false);
+    let row = world.rows.get_mut(&id).unwrap();
+    row.version = before.version + 1;
+    for column in ["_originatingleadid_value", "name"] {
+        row.cells.insert(column.to_owned(), before.cells[column].clone());
+    }
+}
+
 /// A qualified lead without an opportunity: a person is asked for one.
 fn lacks_an_opportunity() -> World {
     let mut world = received();
@@ -218,6 +229,25 @@ fn qualified_at_last() -> Story {
     }
 }
 
+/// A seller shares an opportunity, is told what it lacks, and only then says which lead it came of.
+fn names_its_lead() -> Story {
+    let mut world = received();
+    let id = made_by_hand(&mut world, true);
+    edit_row(&mut world, id, "_originatingleadid_value", Cell::Null);
+    world.deliver(&from_row(id));
+    world.settle();
+    let told = world.find(Subject::Opportunity(id)).unwrap();
+    assert!(!told.attention.is_empty(), "it lacks nothing");
+    set_to_qualified(&mut world);
+    edit_row(&mut world, id, "_originatingleadid_value", text(&lead().to_string()));
+    Story {
+        name: "an opportunity that could not be shared names its lead",
+        world,
+        hint: from_row(id),
+        other: from_lead(),
+    }
+}
+
 /// A lead that is not to be synchronised any more was qualified, and its opportunity is shared.
 fn shared_after_all() -> Story {
     let mut world = received();
@@ -243,6 +273,7 @@ pub(super) fn stories() -> Vec<Story> {
     vec![
         gets_its_opportunity(),
         qualified_at_last(),
+        names_its_lead(),
         shared_after_all(),
         arrives(),
         edited_in_portal(),
@@ -259,6 +290,56 @@ pub(super) fn stories() -> Vec<Story> {
         qualified_before_edits(),
         disqualified(),
     ]
+}
+
+/// The seller does not wait for us: lead and opportunity are theirs as soon as they see them.
+#[test]
+fn a_lead_may_be_qualified_and_shared_while_it_is_being_made() {
+    for is_complete in [false, true] {
+        for dies in [false, true] {
+            let Story { mut world, hint, .. } = arrives();
+            let mut run = world.begin(&hint);
+            while world.leads.is_empty() {
+                world.step(&mut run);
+            }
+            world.seller_qualifies(lead());
+            let id = offspring(&world);
+            edit_row(&mut world, id, "cosell_syncwithpartnercenter", Cell::Flag(true));
+            if is_complete {
+                complete(&mut world, id);
+            }
+            let case = format!("complete: {is_complete}, the run dies: {dies}");
+            world.deliver(&from_row(id));
+            if !dies {
+                world.finish(&mut run);
+            }
+            world.settle();
+            assert_eq!(world.referrals.len(), 1, "{case}");
+            world.assert_lead_in_step();
+            let link = world.find(Subject::Opportunity(id)).unwrap();
+            assert_eq!((link.referral, link.lead), (Some(REFERRAL), Some(lead())), "{case}");
+            assert_eq!(link.attention, [], "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_opportunity_that_could_not_be_shared_by_itself_takes_the_place_of_its_lead() {
+    let Story { mut world, hint, .. } = names_its_lead();
+    world.deliver(&hint);
+    world.settle();
+    world.assert_lead_in_step();
+    assert_eq!(world.referrals.len(), 1);
+    for subject in [Subject::Opportunity(OPPORTUNITY), Subject::Lead(lead())] {
+        let link = world.find(subject).unwrap();
+        assert_eq!(
+            (link.referral, link.opportunity, link.attention),
+            (Some(REFERRAL), Some(OPPORTUNITY), Vec::new())
+        );
+    }
+    let (writes, audited) = (world.vendor_writes, world.audit.len());
+    world.deliver(&hint);
+    assert_eq!((world.vendor_writes, world.audit.len()), (writes, audited));
 }
 
 #[test]
