@@ -145,14 +145,7 @@ impl Play {
         // What a seller shares is shared, or listed.
         for (id, row) in &self.world.rows {
             let link = self.world.find(Subject::Opportunity(*id));
-            let of_lead = self
-                .world
-                .origin(*id)
-                .and_then(|lead| self.world.find(Subject::Lead(lead)));
-            let is_met = [link, of_lead]
-                .iter()
-                .flatten()
-                .any(|link| link.referral.is_some() || !link.attention.is_empty());
+            let is_met = link.is_some_and(|link| link.referral.is_some() || !link.attention.is_empty());
             if row.shown().flag(&POLICY.mapping.columns.sync) && !is_met {
                 return Err(format!(
                     "opportunity {id} is to be shared, has no referral and no reason"
@@ -214,8 +207,7 @@ impl Play {
         let entries = self.world.audit.iter().filter(|entry| entry.link == link.id);
         let of_closed = entries.filter(|_| status == "Closed").flat_map(|entry| &entry.findings);
         let mut told = of_closed.filter(explains).chain(&link.attention);
-        // Where another deal has one of the two records, the deal is listed as a whole.
-        status == "New" || told.any(|finding| finding.field == Some(field) || finding.code == Code::AlreadyLinked)
+        status == "New" || told.any(|finding| finding.field == Some(field))
     }
 
     /// What was typed is final on both sides, or was replaced by someone who saw it, or is recorded as a loser.
