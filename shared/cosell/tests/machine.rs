@@ -1705,3 +1705,34 @@ fn a_crash_behind_rows_and_closing_leaves_the_closed_row_alone() {
     assert_eq!(version(&world, opportunity), closed);
     world.assert_in_step(1);
 }
+
+/// An event tells when the referral was changed. A read that shows no change since, and is clearly older, came too early.
+#[test]
+fn an_event_that_runs_ahead_of_what_is_shown_is_looked_at_again() {
+    let (world, referral, opportunity) = in_step(false);
+    let record = &world.referrals[&referral];
+    let shown = record.updated + SignedDuration::from_micros(record.version.try_into().unwrap());
+    let seconds = SignedDuration::from_secs;
+    // Events may be dated some seconds behind the change they tell of.
+    for (ahead, is_early) in [(seconds(0), false), (seconds(5), false), (seconds(6), true)] {
+        let mut world = world.clone();
+        world.deliver(&from_referral(referral, Cause::ReferralUpdated).changed_at(shown + ahead));
+        let due = world.find(Subject::Referral(referral)).unwrap().due;
+        let why = due.as_ref().map(|due| due.why.as_str());
+        assert_eq!(why, is_early.then_some("stale"), "{ahead}");
+        let mut told = world.audit.iter().flat_map(|entry| &entry.findings);
+        assert_eq!(told.any(|said| said.code == Code::Stale), is_early, "{ahead}");
+        edit_referral(&mut world, referral, |record| record.notes = Some("At last".to_owned()));
+        if is_early {
+            world.settle();
+            assert_eq!(world.rows[&opportunity].cells["description"], text("At last"));
+            world.assert_in_step(1);
+        }
+    }
+    // What shows a change is what the event tells of, whatever its date.
+    let mut world = world;
+    edit_referral(&mut world, referral, |record| record.notes = Some("Now".to_owned()));
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated).changed_at(shown + seconds(60)));
+    assert_eq!(world.find(Subject::Referral(referral)).unwrap().due, None);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Now"));
+}

@@ -1170,8 +1170,11 @@ impl World {
             .people
             .iter()
             .filter(|((table, _), cells)| *table == set && cells.get(column) == Some(&Cell::Text(value.to_owned())));
-        let rows = found
-            .map(|((_, id), _)| Row::from_cells(None, BTreeMap::from([(key.to_owned(), Cell::Text(id.to_string()))])));
+        let rows = found.map(|((_, id), cells)| {
+            let mut cells = cells.clone();
+            cells.insert(key.to_owned(), Cell::Text(id.to_string()));
+            Row::from_cells(None, cells)
+        });
         Answer::Rows(rows.take(2).collect())
     }
 

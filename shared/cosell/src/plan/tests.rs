@@ -9,7 +9,7 @@ use super::*;
 use crate::deal::Help;
 use crate::ids::{Etag, LinkId, TenantId};
 use crate::mapping::DEFAULT;
-use crate::referral::CustomerProfile;
+use crate::referral::{CustomerProfile, Reading};
 
 const OPPORTUNITY: &str = "b1f0a3d2-1112-4a6e-9d51-000d3a3be645";
 
@@ -100,25 +100,61 @@ fn planned_at(
     now: (Option<&Referral>, Option<&Row>),
     link: &Link,
 ) -> Result<Plan, Need> {
-    let base = base(before.0, before.1);
-    let known = KnownCurrency {
-        id: CurrencyId::new(Uuid::from_u128(9)),
-        digits: 2,
-    };
-    let picture = Picture {
-        link,
-        base: Some(&base),
-        referral: now.0,
-        opportunity: now.1,
-        microsoft: None,
-        currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
-        taken: &BTreeSet::new(),
-        refused_rows: &BTreeMap::new(),
-        now: at,
-        insists: false,
-        tries_again: false,
-    };
-    plan(&picture, policy)
+    Look {
+        at,
+        now,
+        ..Look::at_deal(policy, before, link)
+    }
+    .plan()
+}
+
+/// One look at a deal that was in step with the two records of `before`.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    at: Timestamp,
+    policy: &'a Policy,
+    before: (&'a Referral, &'a Row),
+    now: (Option<&'a Referral>, Option<&'a Row>),
+    microsoft: Option<&'a Referral>,
+    link: &'a Link,
+    insists: bool,
+}
+
+impl<'a> Look<'a> {
+    /// A look that finds both records as they were.
+    fn at_deal(policy: &'a Policy, before: (&'a Referral, &'a Row), link: &'a Link) -> Self {
+        Self {
+            at: Timestamp::UNIX_EPOCH,
+            policy,
+            before,
+            now: (Some(before.0), Some(before.1)),
+            microsoft: None,
+            link,
+            insists: false,
+        }
+    }
+
+    fn plan(self) -> Result<Plan, Need> {
+        let base = base(self.before.0, self.before.1);
+        let known = KnownCurrency {
+            id: CurrencyId::new(Uuid::from_u128(9)),
+            digits: 2,
+        };
+        let picture = Picture {
+            link: self.link,
+            base: Some(&base),
+            referral: self.now.0,
+            opportunity: self.now.1,
+            microsoft: self.microsoft,
+            currencies: &[(Currency::parse("USD").unwrap(), Some(known))].into(),
+            taken: &BTreeSet::new(),
+            refused_rows: &BTreeMap::new(),
+            now: self.at,
+            insists: self.insists,
+            tries_again: false,
+        };
+        plan(&picture, self.policy)
+    }
 }
 
 /// The plan after a change in Dynamics, as JSON, one PATCH a line.
@@ -671,4 +707,277 @@ fn a_member_that_may_be_missing_is_added_and_emptied() {
             );
         }
     }
+}
+
+/// Columns of a deal that lacks nothing, and wants help.
+fn wants_help(edits: Edits<'_>) -> Row {
+    let record = |cells: &[(&str, &str)]| {
+        let cells = cells
+            .iter()
+            .map(|(column, value)| ((*column).to_owned(), text(value)))
+            .collect();
+        Cell::Row(Box::new(Row::from_cells(None, cells)))
+    };
+    let whole = [
+        (
+            "parentaccountid",
+            record(&[
+                ("name", "Fabrikam"),
+                ("address1_line1", "Way 1"),
+                ("address1_city", "Bonn"),
+                ("address1_country", "Germany"),
+            ]),
+        ),
+        (
+            "parentcontactid",
+            record(&[
+                ("firstname", "Ada"),
+                ("lastname", "B"),
+                ("emailaddress1", "ada@fabrikam.example"),
+                ("telephone1", "1"),
+            ]),
+        ),
+        (
+            "owninguser",
+            record(&[
+                ("firstname", "Sam"),
+                ("lastname", "C"),
+                ("internalemailaddress", "sam@partner.example"),
+                ("mobilephone", "2"),
+            ]),
+        ),
+        ("cosell_howcanmicrosofthelp", number(727_000_003)),
+    ];
+    row(&[&whole, edits].concat())
+}
+
+/// What is said of it, beside what moves.
+fn texts(plan: &Plan) -> Vec<&str> {
+    let said = plan.findings.iter().filter(|finding| finding.code != Code::Carried);
+    said.map(|finding| finding.text.as_str()).collect()
+}
+
+/// Asking Microsoft for help shows it the deal, and that is told as a change of the row.
+#[test]
+fn a_hidden_deal_is_shown_to_whoever_is_asked_for_help() {
+    let hidden = ("cosell_referralvisibility", Cell::Flag(false));
+    let mut there = referral(ACTIVE, "");
+    there.consent.consent_to_share_referral_with_microsoft_sellers = Reading::Value(false);
+    let paused = |side| Policy {
+        paused: side,
+        ..policy()
+    };
+    for (is_hidden, side, reveals) in [
+        (true, None, true),
+        (false, None, false),
+        (true, Some(Side::Dynamics), false),
+    ] {
+        let edits = if is_hidden { vec![hidden.clone()] } else { Vec::new() };
+        let before = row(&edits);
+        let wanted = wants_help(&edits);
+        let there = if is_hidden { there.clone() } else { referral(ACTIVE, "") };
+        let (policy, link) = (paused(side), link());
+        let look = Look {
+            now: (Some(&there), Some(&wanted)),
+            ..Look::at_deal(&policy, (&there, &before), &link)
+        };
+        let plan = look.plan().unwrap();
+        let case = format!("hidden {is_hidden}, paused {side:?}: {:?}", plan.findings);
+        assert!(plan.invites, "{case}");
+        let shows = plan.merged.changes.iter().any(|change| {
+            (change.field, change.side, &change.new) == (Field::Visibility, Side::Dynamics, &Term::Flag(true))
+        });
+        assert_eq!(shows, reveals, "{case}");
+        let is_written = plan.merged.toward_opportunity.get(Field::Visibility) == &Term::Flag(true);
+        assert_eq!(is_written, reveals, "{case}");
+    }
+}
+
+#[test]
+fn help_is_asked_for_once_and_again_only_by_a_person() {
+    let (there, before, wanted) = (referral(ACTIVE, ""), row(&[]), wants_help(&[]));
+    let (policy, mut link) = (policy(), link());
+    let help = policy.mapping.particulars(&wanted).help;
+    let look = |link: &Link, there: &Referral, insists: bool| {
+        let look = Look {
+            now: (Some(there), Some(&wanted)),
+            insists,
+            ..Look::at_deal(&policy, (there, &before), link)
+        };
+        look.plan().unwrap()
+    };
+    assert!(look(&link, &there, false).invites);
+    // Refused before: said, and tried again only if a person asks for it.
+    link.asked = Some(Asked {
+        help: help.clone(),
+        refused: Some("no such solution".to_owned()),
+    });
+    let again = look(&link, &there, false);
+    assert_eq!((again.invites, texts(&again)), (false, vec!["no such solution"]));
+    let insisted = look(&link, &there, true);
+    assert_eq!((insisted.invites, texts(&insisted)), (true, Vec::new()));
+    // Asked for something else before, and answered: what is wanted now is for the notes.
+    link.microsoft = Some(there.id);
+    link.asked = Some(Asked {
+        help: Some(Help("Other".to_owned())),
+        refused: None,
+    });
+    let other = look(&link, &there, false);
+    assert!(!other.invites);
+    let wish = help.unwrap().0;
+    assert_eq!(
+        texts(&other),
+        [format!(
+            "Microsoft is asked for help once; that {wish} is wanted now, tell it in the notes"
+        )]
+    );
+    // Closed meanwhile, or known to be closed: nobody is asked.
+    (link.microsoft, link.asked) = (None, None);
+    let open = referral(ACTIVE, "");
+    let closed = referral(WON, "");
+    for (before_there, now) in [(&open, &closed), (&closed, &open)] {
+        let look = Look {
+            now: (Some(now), Some(&wanted)),
+            ..Look::at_deal(&policy, (before_there, &before), &link)
+        };
+        let plan = look.plan().unwrap();
+        assert!(!plan.invites);
+        assert!(
+            texts(&plan).iter().any(|text| text.contains("the referral is closed")),
+            "{:?}",
+            plan.findings
+        );
+    }
+}
+
+/// Under a pause toward Dynamics its columns stay, so nothing is told of Microsoft's half either.
+#[test]
+fn what_a_pause_does_not_show_is_not_told() {
+    let (there, row, half) = (referral(ACTIVE, ""), row(&[]), referral(WON, ""));
+    let link = link();
+    for (side, codes) in [
+        (None, vec![Code::MicrosoftMoved]),
+        (Some(Side::Dynamics), vec![Code::Paused]),
+    ] {
+        let policy = Policy {
+            paused: side,
+            ..policy()
+        };
+        let look = Look {
+            microsoft: Some(&half),
+            ..Look::at_deal(&policy, (&there, &row), &link)
+        };
+        let plan = look.plan().unwrap();
+        assert_eq!(plan.findings.iter().map(|said| said.code).collect::<Vec<_>>(), codes);
+        assert_eq!(plan.shown == link.shown, side.is_some());
+        assert_eq!(plan.opportunity.is_empty(), side.is_some());
+    }
+}
+
+#[test]
+fn a_move_that_was_refused_for_good_keeps_no_other_change_back() {
+    let (before, open) = (referral(ACTIVE, ""), row(&[]));
+    let mut won = referral(WON, "");
+    won.details.notes = Some("New".to_owned());
+    let mut link = link();
+    link.attention = vec![refused_move("a plug-in says no")];
+    link.etags.opportunity = open.etag.clone();
+    let plan = planned((&before, &open), (Some(&won), Some(&open)), &link).unwrap();
+    let changes: Vec<_> = plan
+        .merged
+        .changes
+        .iter()
+        .map(|change| (change.field, change.side))
+        .collect();
+    assert_eq!(changes, [(Field::Notes, Side::Dynamics)]);
+    assert!(matches!(plan.opportunity[..], [OpportunityRequest::Update(_)]));
+    assert_eq!(plan.attention, link.attention);
+}
+
+#[test]
+fn an_amount_in_the_same_currency_moves_alone() {
+    let (before, row) = (referral(ACTIVE, ""), row(&[]));
+    let mut now = referral(ACTIVE, "");
+    now.details.deal_value = Reading::Value("200".parse().unwrap());
+    let plan = planned((&before, &row), (Some(&now), Some(&row)), &link()).unwrap();
+    let [OpportunityRequest::Update(change)] = plan.opportunity.as_slice() else {
+        panic!("{:?}", plan.opportunity)
+    };
+    let mut columns: Vec<_> = change.cells().map(|(column, _)| column).collect();
+    columns.retain(|column| !column.starts_with("cosell_"));
+    assert_eq!(columns, ["estimatedvalue"]);
+}
+
+#[test]
+fn a_row_that_needs_no_write_needs_no_version() {
+    let (there, row) = (referral(ACTIVE, ""), row(&[]));
+    let plan = planned((&there, &row), (Some(&there), None), &link()).unwrap();
+    assert!(!plan.writes());
+}
+
+/// A finding stands while the side that would show it settled was not looked at.
+#[test]
+fn a_finding_stands_as_long_as_nobody_can_have_settled_it() {
+    let (there, row, edited) = (referral(ACTIVE, ""), row(&[]), row(&[("description", text("New"))]));
+    let of = |code| Finding::field(code, Field::Notes, "said").on(Side::PartnerCenter);
+    for (code, both, row_alone, referral_alone) in [
+        (Code::UnknownValue, false, true, false),
+        (Code::Refused, false, false, true),
+        (Code::ManualConflict, false, true, true),
+    ] {
+        let mut link = link();
+        link.attention = vec![of(code)];
+        link.shown.status = Some(SyncStatus::Error);
+        link.etags.referral = there.etag.clone();
+        link.etags.opportunity = row.etag.clone();
+        for (now, stands) in [
+            ((Some(&there), Some(&row)), both),
+            ((None, Some(&row)), row_alone),
+            ((Some(&there), None), referral_alone),
+        ] {
+            let plan = planned((&there, &row), now, &link).unwrap();
+            let case = format!("{code:?}, referral {}, row {}", now.0.is_some(), now.1.is_some());
+            assert_eq!(!plan.attention.is_empty(), stands, "{case}: {:?}", plan.attention);
+        }
+    }
+    // Somebody has touched the field: whatever was said of it is over.
+    let mut link = link();
+    link.attention = vec![of(Code::UnknownValue)];
+    link.etags.referral = there.etag.clone();
+    let plan = planned((&there, &row), (None, Some(&edited)), &link).unwrap();
+    assert_eq!(plan.attention, []);
+}
+
+/// What Microsoft's half shows at first is our own; what it shows in the place of something else is Microsoft's, even if
+/// we say the same.
+#[test]
+fn what_microsoft_says_is_told_when_it_is_news() {
+    let (there, row, policy) = (referral(ACTIVE, ""), row(&[]), policy());
+    let half = referral(ACTIVE, r#","trackingInfo":{"microsoftMsxId":"MSX-1"}"#);
+    let with = |notes: Option<&str>, id: Option<&str>| {
+        let mut link = link();
+        link.shown.microsoft = Some(Stage::Active);
+        link.shown.microsoft_notes = notes.map(str::to_owned);
+        link.shown.microsoft_crm_id = id.map(str::to_owned);
+        let look = Look {
+            microsoft: Some(&half),
+            ..Look::at_deal(&policy, (&there, &row), &link)
+        };
+        look.plan().unwrap()
+    };
+    let known = with(Some("Notes"), Some("MSX-1"));
+    assert_eq!(texts(&known), Vec::<&str>::new());
+    assert_eq!(known.opportunity, []);
+    assert_eq!(texts(&with(None, Some("MSX-1"))), Vec::<&str>::new());
+    assert_eq!(
+        texts(&with(Some("Old"), Some("MSX-1"))),
+        ["Microsoft's notes on the deal: Notes"]
+    );
+    let first = with(Some("Notes"), None);
+    let [OpportunityRequest::Update(change)] = first.opportunity.as_slice() else {
+        panic!("{:?}", first.opportunity)
+    };
+    let column = &policy.mapping.columns.microsoft_crm_id;
+    let cells: BTreeMap<&str, &Cell> = change.cells().collect();
+    assert_eq!(cells[column.as_str()], &text("MSX-1"));
 }

@@ -507,7 +507,13 @@ fn accepting_in_the_portal_uses_the_customer_who_is_there() {
         let link = world.find(Subject::Lead(lead())).unwrap();
         if is_listed {
             assert_eq!(account, None, "nobody knows which");
-            assert!(!link.attention.is_empty(), "a person is asked");
+            let [asked] = link.attention.as_slice() else {
+                panic!("a person is asked: {:#?}", link.attention)
+            };
+            for number in [0xC1, 0xC2] {
+                let known = format!("Fabrikam ({})", Uuid::from_u128(number));
+                assert!(asked.text.contains(&known), "{}", asked.text);
+            }
         } else {
             assert_eq!(account, Some(text(&format!("/accounts({})", Uuid::from_u128(0xC1)))));
             world.assert_lead_in_step();

@@ -29,7 +29,7 @@ fn edited_while_off() -> (World, ReferralId, OpportunityId) {
     switch(&mut world, opportunity, false);
     world.deliver(&from_row(opportunity));
     world.settle();
-    assert_eq!(only_link(&world).state, State::Paused);
+    assert_eq!((only_link(&world).state, only_link(&world).due), (State::Paused, None));
     edit_on_both_sides(&mut world, referral, opportunity);
     (world, referral, opportunity)
 }
