@@ -6,6 +6,8 @@
 
 #[path = "machine/leads.rs"]
 mod leads;
+#[path = "machine/meetings.rs"]
+mod meetings;
 #[path = "machine/orders.rs"]
 mod orders;
 #[path = "machine/pauses.rs"]

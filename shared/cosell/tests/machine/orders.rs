@@ -152,7 +152,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// An operator gives an order; the command is delivered once, as it is, whatever becomes of it.
-fn give(world: &mut World, opportunity: OpportunityId, order: Order) -> Option<Report> {
+pub(super) fn give(world: &mut World, opportunity: OpportunityId, order: Order) -> Option<Report> {
     let subject = match order {
         Order::Link { referral, .. } => Subject::Referral(referral),
         _ => Subject::Opportunity(opportunity),

@@ -138,3 +138,19 @@ fn what_landed_before_a_deal_was_switched_off_or_deleted_is_recorded() {
         assert!(changes.any(is_date), "deleted: {is_deleted}, {:#?}", world.audit);
     }
 }
+
+/// Whoever sees that a deal is on again catches up with it at once; the date is for the case that it dies.
+#[test]
+fn the_look_that_sees_a_deal_on_again_catches_up_with_it() {
+    let (mut world, referral, opportunity) = in_step(false);
+    switch(&mut world, opportunity, false);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("In the portal".to_owned())
+    });
+    switch(&mut world, opportunity, true);
+    world.deliver(&from_row(opportunity));
+    assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
+    world.assert_in_step(1);
+}

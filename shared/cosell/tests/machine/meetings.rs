@@ -1,0 +1,151 @@
+//! Records that no deal has, or that belong elsewhere: what is made of them at first sight, and what is said of them once.
+
+use cosell::order::Order;
+
+use super::orders::give;
+use super::*;
+
+/// What the audit has said so far.
+fn said(world: &World) -> Vec<Code> {
+    let findings = world.audit.iter().flat_map(|entry| &entry.findings);
+    findings.map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_referral_that_is_announced_too_early_is_looked_for_a_few_times() {
+    let mut world = World::new();
+    // A poll that has seen it leave says nothing of its coming.
+    let report = world.deliver(&from_referral(REFERRAL, Cause::Compare));
+    assert_eq!((report.outcome, world.links().count()), (Outcome::Ignored, 0));
+    let report = world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    assert_eq!(report.outcome, Outcome::Due);
+    let waiting = world.find(Subject::Referral(REFERRAL)).unwrap();
+    assert_eq!(waiting.due.map(|due| due.why), Some("not_visible".to_owned()));
+    world.settle();
+    let given_up = world.find(Subject::Referral(REFERRAL)).unwrap();
+    assert_eq!((given_up.due, given_up.opportunity), (None, None));
+    assert_eq!(world.vendor_writes, 0);
+    // It comes at last, and is a deal like any other.
+    let record = ReferralRecord::active(REFERRAL, world.now);
+    world.referrals.insert(REFERRAL, record);
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    world.assert_in_step(1);
+}
+
+#[test]
+fn only_a_type_that_nobody_knows_is_asked_about_and_that_once() {
+    for (kind, is_asked) in [("Independent", false), ("Novel", true)] {
+        let Story { mut world, hint, .. } = inbound(("New", "Pending"));
+        edit_referral(&mut world, REFERRAL, |referral| {
+            (referral.kind, referral.inviter) = (kind.to_owned(), Some(cosell::referral::MICROSOFT));
+        });
+        let report = world.deliver(&hint);
+        let outcome = if is_asked { Outcome::Parked } else { Outcome::Ignored };
+        assert_eq!(report.outcome, outcome, "{kind}");
+        assert_eq!(said(&world).contains(&Code::UnknownValue), is_asked, "{kind}");
+        let before: Vec<_> = world.links().map(|link| link.version).collect();
+        assert_eq!(before.len(), usize::from(is_asked), "{kind}");
+        world.deliver(&hint);
+        let after: Vec<_> = world.links().map(|link| link.version).collect();
+        assert_eq!((before, world.vendor_writes), (after, 0), "{kind}");
+    }
+}
+
+#[test]
+fn a_customer_who_may_be_several_is_asked_about_and_no_other() {
+    for count in [0, 1, 2] {
+        let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+        for number in 0..count {
+            let key = ("accounts", Uuid::from_u128(0xC1 + number));
+            world.people.insert(key, [("name".to_owned(), text("Fabrikam"))].into());
+        }
+        world.deliver(&hint);
+        world.settle();
+        assert_eq!(said(&world).contains(&Code::Ambiguous), count == 2, "{count}");
+        let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+        let asked: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
+        assert_eq!(asked, vec![Code::Ambiguous; usize::from(count == 2)], "{count}");
+    }
+}
+
+/// A row that carries the id of a referral which is another row's, or was unlinked, is no second deal of it.
+#[test]
+fn a_copied_id_joins_nothing() {
+    for (is_parted, code) in [(false, Code::AlreadyLinked), (true, Code::Unlinked)] {
+        let (mut world, referral, opportunity) = in_step(false);
+        if is_parted {
+            give(&mut world, opportunity, Order::Unlink);
+        }
+        let copy = OpportunityId::new(Uuid::from_u128(0xB2));
+        sellers_row(&mut world, copy, false);
+        edit_row(
+            &mut world,
+            copy,
+            "cosell_referralidentifier",
+            text(&referral.to_string()),
+        );
+        let (writes, referrals) = (world.vendor_writes, world.referrals.len());
+        let report = world.deliver(&from_row(copy));
+        world.settle();
+        assert_eq!(report.outcome, Outcome::Parked);
+        let kept = world.find(Subject::Opportunity(copy)).unwrap();
+        let listed: Vec<Code> = kept.attention.iter().map(|finding| finding.code).collect();
+        assert_eq!((listed, kept.referral), (vec![code], None));
+        assert_eq!((world.vendor_writes, world.referrals.len()), (writes, referrals));
+        let version = kept.version;
+        world.deliver(&from_row(copy));
+        assert_eq!(world.find(Subject::Opportunity(copy)).unwrap().version, version);
+    }
+}
+
+/// A base of other columns says nothing: both records are read, whichever the hint is about.
+#[test]
+fn a_deal_of_an_older_mapping_is_met_anew() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let mut mapping = Mapping::parse(mapping::DEFAULT).unwrap();
+    mapping.version += 1;
+    let version = mapping.version;
+    world.policy = Some(Box::leak(Box::new(Policy {
+        mapping: Arc::new(mapping),
+        ..world::POLICY.clone()
+    })));
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("Unheard of".to_owned())
+    });
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    world.assert_in_step(1);
+    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+    assert_eq!(link.mapping_version, version);
+    let notes = world.referrals[&referral].notes.clone();
+    let mut lost = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(
+        notes.as_deref() == Some("Unheard of") || lost.any(|change| change.lost && change.field == Field::Notes),
+        "{notes:?}"
+    );
+}
+
+/// The row of a deal that is being made shows up in the poll: whoever makes it, or its date, sees to the rest.
+#[test]
+fn a_row_that_is_being_made_is_left_to_its_maker() {
+    let Story {
+        mut world, hint, other, ..
+    } = inbound(("Active", "Accepted"));
+    let mut maker = world.begin(&hint);
+    while world.rows.is_empty() {
+        world.step(&mut maker);
+    }
+    let before = (
+        world.vendor_writes,
+        world.links().map(|link| link.version).collect::<Vec<_>>(),
+    );
+    let report = world.deliver(&other);
+    let after = (
+        world.vendor_writes,
+        world.links().map(|link| link.version).collect::<Vec<_>>(),
+    );
+    assert_eq!((report.outcome, before), (Outcome::Due, after));
+    world.settle();
+    world.assert_in_step(1);
+}
