@@ -938,7 +938,9 @@ fn what_travels_with_an_acceptance_waits_for_it() {
         edit_row(&mut world, opportunity, "statecode", number(state));
         edit_row(&mut world, opportunity, "statuscode", number(status));
         edit_row(&mut world, opportunity, "description", Cell::Null);
-        edit_row(&mut world, opportunity, "estimatedclosedate", text("2026-11-11"));
+        if !won {
+            edit_row(&mut world, opportunity, "estimatedclosedate", text("2026-11-11"));
+        }
         let (before, audited) = (world.referrals[&referral].clone(), world.audit.len());
         world.deliver(&from_row(opportunity));
         world.settle();
@@ -957,10 +959,15 @@ fn what_travels_with_an_acceptance_waits_for_it() {
         let told = entries.iter().flat_map(|entry| &entry.findings);
         let is_carried = |code| [Code::Carried, Code::Conflict].contains(&code);
         assert!(told.clone().all(|finding| !is_carried(finding.code)), "{entries:#?}");
-        for field in [Field::Notes, Field::CloseDate] {
+        let waits: &[Field] = if won {
+            &[Field::Notes]
+        } else {
+            &[Field::Notes, Field::CloseDate]
+        };
+        for field in waits {
             let mut told = told.clone();
             assert!(
-                told.any(|finding| (finding.code, finding.field) == (Code::Deferred, Some(field))),
+                told.any(|finding| (finding.code, finding.field) == (Code::Deferred, Some(*field))),
                 "{field}"
             );
         }
@@ -1737,4 +1744,27 @@ fn an_event_that_runs_ahead_of_what_is_shown_is_looked_at_again() {
     world.deliver(&from_referral(referral, Cause::ReferralUpdated).changed_at(shown + seconds(60)));
     assert_eq!(world.find(Subject::Referral(referral)).unwrap().due, None);
     assert_eq!(world.rows[&opportunity].cells["description"], text("Now"));
+}
+
+/// A closing that waits does not put off what the deal is to be looked at for before.
+#[test]
+fn a_closing_that_waits_keeps_an_earlier_date() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.policy = Some(Box::leak(Box::new(Policy {
+        close_delay: SignedDuration::from_hours(2),
+        ..world::POLICY.clone()
+    })));
+    let late = world.now + SignedDuration::from_hours(1);
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated).changed_at(late));
+    let due = world.find(Subject::Referral(referral)).unwrap().due.unwrap();
+    assert_eq!(due.why, "stale");
+    edit_row(&mut world, opportunity, "statecode", number(1));
+    edit_row(&mut world, opportunity, "statuscode", number(3));
+    world.deliver(&from_row(opportunity));
+    let link = world.find(Subject::Referral(referral)).unwrap();
+    assert!(link.closing.is_some());
+    assert_eq!(link.due, Some(due));
+    world.settle();
+    world.assert_in_step(1);
+    assert_eq!(world.referrals[&referral].substatus, "Won");
 }
