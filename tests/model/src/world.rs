@@ -880,7 +880,16 @@ impl World {
                     .collect(),
             ),
             Call::FindAccount { name, .. } => self.find_people("accounts", "accountid", "name", name),
-            Call::FindAccountsOf { .. } => Answer::Rows(Vec::new()),
+            Call::FindAccountsOf { domain } => {
+                let mail = format!("@{domain}");
+                self.find_rows("accounts", "accountid", |cells| {
+                    let text = |column: &str| match cells.get(column) {
+                        Some(Cell::Text(text)) => text.as_str(),
+                        _ => "",
+                    };
+                    text("websiteurl").contains(domain.as_str()) || text("emailaddress1").ends_with(&mail)
+                })
+            }
             Call::FindContact { email } => self.find_people("contacts", "contactid", "emailaddress1", email),
             Call::Intend(write) | Call::Commit(write) => self.write(write),
             Call::PatchReferral { id, etag, operations } => {
@@ -1166,10 +1175,15 @@ impl World {
     }
 
     fn find_people(&self, set: &str, key: &str, column: &str, value: &str) -> Answer {
+        let value = Cell::Text(value.to_owned());
+        self.find_rows(set, key, |cells| cells.get(column) == Some(&value))
+    }
+
+    fn find_rows(&self, set: &str, key: &str, is_it: impl Fn(&BTreeMap<String, Cell>) -> bool) -> Answer {
         let found = self
             .people
             .iter()
-            .filter(|((table, _), cells)| *table == set && cells.get(column) == Some(&Cell::Text(value.to_owned())));
+            .filter(|((table, _), cells)| *table == set && is_it(cells));
         let rows = found.map(|((_, id), cells)| {
             let mut cells = cells.clone();
             cells.insert(key.to_owned(), Cell::Text(id.to_string()));

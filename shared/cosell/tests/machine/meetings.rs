@@ -149,3 +149,69 @@ fn a_row_that_is_being_made_is_left_to_its_maker() {
     world.settle();
     world.assert_in_step(1);
 }
+
+/// Another name, the same house: an account is known by its web site or its mail, if it is in the same country.
+#[test]
+fn a_customer_is_known_by_where_it_is_at_home() {
+    for (site, country, is_known) in [
+        ("https://www.fabrikam.example/about", "DE", true),
+        ("https://www.fabrikam.example", "France", false),
+        ("https://fabrikam.example.net", "DE", false),
+    ] {
+        let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+        let key = Uuid::from_u128(0xC1);
+        let cells = [
+            ("name", "Fabrikam Holding"),
+            ("websiteurl", site),
+            ("address1_country", country),
+        ];
+        let cells = cells.map(|(column, value)| (column.to_owned(), text(value)));
+        world.people.insert(("accounts", key), cells.into());
+        world.deliver(&hint);
+        world.settle();
+        let accounts = world.people.keys().filter(|(set, _)| *set == "accounts").count();
+        assert_eq!(accounts, if is_known { 1 } else { 2 }, "{site}, {country}");
+        let row = &world.rows[&world::POLICY.tenant.opportunity_for(REFERRAL)];
+        let is_bound = row.cells["parentaccountid"] == text(&format!("/accounts({key})"));
+        assert_eq!(is_bound, is_known, "{site}, {country}");
+    }
+}
+
+/// A poll may show Microsoft's half before ours: it leads to ours, if there is one. An event about it says that what goes
+/// with it may be another partner's, and ours has an event of its own.
+#[test]
+fn microsofts_half_leads_to_ours_when_a_poll_shows_it() {
+    for (has_own, cause, is_met) in [
+        (true, Cause::PartnerCenterPoll, true),
+        (true, Cause::RelatedReferralCreated, false),
+        (false, Cause::PartnerCenterPoll, false),
+    ] {
+        let Story { mut world, .. } = inbound(("Active", "Accepted"));
+        let half = ReferralId::new(Uuid::from_u128(0xA2));
+        let own = &world.referrals[&REFERRAL];
+        let microsofts = ReferralRecord {
+            id: half,
+            microsofts: true,
+            ..own.clone()
+        };
+        world.referrals.insert(half, microsofts);
+        if !has_own {
+            world.referrals.remove(&REFERRAL);
+        }
+        world.now += SignedDuration::from_secs(3600);
+        let report = world.deliver(&from_referral(half, cause));
+        world.settle();
+        let link = world.find(Subject::Referral(half));
+        if is_met {
+            let link = link.unwrap();
+            assert_eq!((link.referral, link.microsoft), (Some(REFERRAL), Some(half)));
+            assert_eq!(world.rows.len(), 1);
+            assert!(link.attention.is_empty() && link.due.is_none(), "{link:#?}");
+        } else {
+            assert_eq!((report.outcome, world.vendor_writes), (Outcome::Ignored, 0));
+            assert_eq!(world.links().count(), 0);
+            let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, [Code::OutOfScope]);
+        }
+    }
+}
