@@ -981,3 +981,34 @@ fn what_microsoft_says_is_told_when_it_is_news() {
     let cells: BTreeMap<&str, &Cell> = change.cells().collect();
     assert_eq!(cells[column.as_str()], &text("MSX-1"));
 }
+
+/// A solution that was on the deal before gets its own row back, and not another one that rests.
+#[test]
+fn a_solution_that_comes_back_wakes_its_own_row() {
+    let resting = |number: u128, solution: &str| {
+        let cells = [
+            ("cosell_dealsolutionid", text(&Uuid::from_u128(number).to_string())),
+            ("cosell_solutionid", text(solution)),
+            ("cosell_name", text(solution)),
+            ("statecode", Cell::Number(Amount::new(1.into()))),
+        ];
+        let cells = cells.map(|(column, cell)| (column.to_owned(), cell));
+        Row::from_cells(Some(Etag(format!("W/\"{number}\""))), cells.into())
+    };
+    let rows = Cell::Rows(vec![resting(0x51, "SOL-2"), resting(0x52, "SOL-3")]);
+    let row = row(&[("cosell_opportunity_dealsolution", rows)]);
+    let before = referral(ACTIVE, "");
+    let mut now = referral(ACTIVE, "");
+    let solutions = &mut now.details.requirements.solutions;
+    solutions.push(serde_json::from_str(r#"{"id":"SOL-3","name":"Three","type":"Name"}"#).unwrap());
+    let plan = planned((&before, &row), (Some(&now), Some(&row)), &link()).unwrap();
+    let woken: Vec<_> = plan
+        .solutions
+        .iter()
+        .filter_map(|request| match request {
+            SolutionRequest::Activate { solution, key, .. } => Some((solution.0.as_str(), *key)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(woken, [("SOL-3", Uuid::from_u128(0x52))], "{:?}", plan.solutions);
+}
