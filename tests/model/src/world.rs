@@ -214,6 +214,8 @@ pub struct World {
     pub refused_close: bool,
     /// A path that Partner Center refuses.
     pub refused_path: Option<&'static str>,
+    /// This referral is not for the service user to read (403).
+    pub hidden: Option<ReferralId>,
     /// Which calls go wrong, counted over all runs.
     pub mishaps: BTreeMap<u32, Mishap>,
     /// Those that did.
@@ -279,6 +281,7 @@ impl World {
             rows_elsewhere: BTreeSet::new(),
             refused_close: false,
             refused_path: None,
+            hidden: None,
             mishaps: BTreeMap::new(),
             struck: Vec::new(),
             calls: 0,
@@ -852,6 +855,9 @@ impl World {
             }
             Call::ReadLink(id) => Answer::Link(self.link(*id).map(Box::new)),
             Call::Wait(_) => Answer::Done,
+            Call::ReadReferral(id) if self.hidden == Some(*id) => {
+                permanent("the service user may not read this referral")
+            }
             Call::ReadReferral(id) => Answer::Referral(self.referrals.get(id).map(|found| Box::new(found.shown()))),
             Call::ReadRecord(id) => Answer::Row(self.row(*id).map(|row| Box::new(self.expanded(row)))),
             Call::FindOffspring(lead) => {

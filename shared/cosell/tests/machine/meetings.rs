@@ -215,3 +215,26 @@ fn microsofts_half_leads_to_ours_when_a_poll_shows_it() {
         }
     }
 }
+
+/// What of a deal may not be read keeps nothing else apart, and where it is our own half, a person is told.
+#[test]
+fn a_half_that_may_not_be_read_is_left_out() {
+    let (world, referral, opportunity) = in_step(true);
+    let half = world.find(Subject::Referral(referral)).and_then(|link| link.microsoft);
+    for (hidden, is_listed) in [(half.unwrap(), false), (referral, true)] {
+        let mut world = world.clone();
+        world.hidden = Some(hidden);
+        edit_row(&mut world, opportunity, "description", text("Carried"));
+        world.deliver(&from_row(opportunity));
+        let report = world.deliver(&from_referral(referral, Cause::Compare));
+        world.settle();
+        let link = world.find(Subject::Referral(referral)).unwrap();
+        let codes: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, vec![Code::Refused; usize::from(is_listed)], "{report:#?}");
+        assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Carried"));
+        world.hidden = None;
+        world.deliver(&from_referral(referral, Cause::Operator));
+        world.settle();
+        world.assert_in_step(1);
+    }
+}
