@@ -214,6 +214,8 @@ pub struct World {
     pub refused_close: bool,
     /// A path that Partner Center refuses.
     pub refused_path: Option<&'static str>,
+    /// Calls that the vendor refuses for good.
+    pub refused: Option<fn(&Call) -> bool>,
     /// This referral is not for the service user to read (403).
     pub hidden: Option<ReferralId>,
     /// Which calls go wrong, counted over all runs.
@@ -281,6 +283,7 @@ impl World {
             rows_elsewhere: BTreeSet::new(),
             refused_close: false,
             refused_path: None,
+            refused: None,
             hidden: None,
             mishaps: BTreeMap::new(),
             struck: Vec::new(),
@@ -844,6 +847,9 @@ impl World {
     // ---- vendors -------------------------------------------------------------------------------------------------
 
     fn perform(&mut self, call: &Call) -> Answer {
+        if self.refused.is_some_and(|refused| refused(call)) {
+            return permanent("that is not taken");
+        }
         match call {
             Call::FindLink(subject) => Answer::Link(self.find(*subject).map(Box::new)),
             Call::FindEngagement(id) => {

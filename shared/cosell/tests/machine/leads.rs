@@ -36,7 +36,7 @@ fn offspring(world: &World) -> OpportunityId {
 }
 
 /// A referral that waits for an answer and is not co-sell.
-fn arrives() -> Story {
+pub(super) fn arrives() -> Story {
     let mut world = World::new();
     world.wants_leads = true;
     let mut referral = ReferralRecord::active(REFERRAL, world.now);

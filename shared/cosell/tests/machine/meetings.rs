@@ -1,6 +1,7 @@
 //! Records that no deal has, or that belong elsewhere: what is made of them at first sight, and what is said of them once.
 
 use cosell::order::Order;
+use cosell::reconcile::call::Call;
 
 use super::orders::give;
 use super::*;
@@ -237,4 +238,55 @@ fn a_half_that_may_not_be_read_is_left_out() {
         world.settle();
         world.assert_in_step(1);
     }
+}
+
+/// A lead that the CRM refuses to take stays one that is to be made.
+#[test]
+fn a_lead_that_was_refused_is_made_once_it_is_taken() {
+    let Story { mut world, hint, .. } = leads::arrives();
+    world.refused = Some(|call| matches!(call, Call::CreateRow { .. }));
+    world.deliver(&hint);
+    world.settle();
+    let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+    let codes: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
+    assert_eq!((codes, link.due), (vec![Code::Refused], None));
+    world.refused = None;
+    edit_referral(&mut world, REFERRAL, |record| record.notes = Some("Newest".to_owned()));
+    world.deliver(&from_referral(REFERRAL, Cause::Operator));
+    world.settle();
+    world.assert_lead_in_step();
+    assert!(world.rows.is_empty());
+    let lead = world.leads.values().next().unwrap();
+    assert_eq!(lead.cells["description"], text("Newest"));
+}
+
+/// Microsoft says no to a request for help: that is written down with what was wanted, and asked again by nobody but a
+/// person.
+#[test]
+fn an_invitation_that_was_refused_waits_for_a_person() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.refused = Some(|call| matches!(call, Call::CreateReferral(_)));
+    edit_row(
+        &mut world,
+        opportunity,
+        "cosell_howcanmicrosofthelp",
+        number(727_000_000),
+    );
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    let link = world.find(Subject::Referral(referral)).unwrap();
+    let codes: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
+    assert_eq!((codes, &link.pending, &link.due), (vec![Code::Refused], &None, &None));
+    let asked = link.asked.unwrap();
+    assert!(asked.help.is_some() && asked.refused.is_some(), "{asked:?}");
+    world.refused = None;
+    for cause in [Cause::DynamicsPoll, Cause::Compare] {
+        world.deliver(&Hint::new(Subject::Opportunity(opportunity), cause));
+        world.settle();
+        assert_eq!(world.referrals.len(), 1, "{cause}");
+    }
+    world.deliver(&from_referral(referral, Cause::Operator));
+    world.settle();
+    assert_eq!(world.referrals.values().filter(|half| half.microsofts).count(), 1);
+    world.assert_in_step(1);
 }
