@@ -1094,14 +1094,20 @@ impl<'p> Reconcile<'p> {
         Decision::Act(draft)
     }
 
+    /// A link that was kept for a record, once it has served its purpose: nobody looks at it or is asked about it any more.
+    fn retired(&self, stub: &Link) -> Link {
+        let mut retired = create::without_update(stub.clone());
+        retired.due = None;
+        self.attend(&mut retired, Vec::new());
+        retired
+    }
+
     fn finish(&mut self, outcome: Outcome, link: Option<LinkId>) -> Decision {
         // A link that was kept for a record which belongs elsewhere, or is gone, has served its purpose.
         if let Some(stub) = self.stub.take().filter(|stub| Some(stub.id) != link) {
-            let mut next = create::without_update(stub.clone());
-            next.due = None;
-            self.attend(&mut next, Vec::new());
-            if next != stub {
-                let mut draft = Draft::new(stub, next);
+            let retired = self.retired(&stub);
+            if retired != stub {
+                let mut draft = Draft::new(stub, retired);
                 draft.without_pointers();
                 return Decision::Act(draft);
             }
@@ -1304,12 +1310,10 @@ impl<'p> Reconcile<'p> {
     /// let go; else a person has to look.
     fn taken(&mut self, draft: &Draft, pointer: Pointer, by: LinkId) {
         if let Some(stub) = self.stub.take_if(|stub| stub.id == by && stub.is_kept_for_a_record()) {
-            let mut next = create::without_update(stub.clone());
-            next.due = None;
-            self.attend(&mut next, Vec::new());
-            let mut let_go = Draft::new(stub, next);
-            let_go.let_go(pointer);
-            self.phase = Phase::Committing(Box::new(let_go));
+            let retired = self.retired(&stub);
+            let mut draft = Draft::new(stub, retired);
+            draft.let_go(pointer);
+            self.phase = Phase::Committing(Box::new(draft));
             return;
         }
         let before = self.as_stored(draft.before().clone());

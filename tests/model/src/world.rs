@@ -210,11 +210,9 @@ pub struct World {
     pub refused_solution: Option<String>,
     /// Keys under which rows of deals stand that nobody reads here.
     pub rows_elsewhere: BTreeSet<Uuid>,
-    /// A plug-in takes no closing.
-    pub refused_close: bool,
     /// A path that Partner Center refuses.
     pub refused_path: Option<&'static str>,
-    /// Calls that the vendor refuses for good.
+    /// Calls that their vendor refuses for good.
     pub refused: Option<fn(&Call) -> bool>,
     /// This referral is not for the service user to read (403).
     pub hidden: Option<ReferralId>,
@@ -281,7 +279,6 @@ impl World {
             plugin: None,
             refused_solution: None,
             rows_elsewhere: BTreeSet::new(),
-            refused_close: false,
             refused_path: None,
             refused: None,
             hidden: None,
@@ -1056,7 +1053,6 @@ impl World {
                     Err(why) => self.refuse(call, &why),
                 }
             }
-            Call::CloseOpportunity { .. } if self.refused_close => permanent("a plug-in of this CRM says no"),
             Call::CloseOpportunity { id, close } => {
                 let Some(row) = self.rows.get_mut(id) else {
                     return Answer::Gone;

@@ -96,7 +96,7 @@ pub(super) struct Draft {
     lacks_rows: bool,
     /// The records are released with the commit.
     parts: bool,
-    /// One of them is, without a word.
+    /// One pointer is, for another link to claim.
     lets_go: Option<Pointer>,
 }
 
@@ -366,7 +366,7 @@ impl Draft {
         self.open.push(side);
     }
 
-    /// With the commit the link lets go of one of its records, and keeps the others as they are.
+    /// With the commit any link may claim this pointer; the run then starts over for the one that was refused it.
     pub(super) const fn let_go(&mut self, pointer: Pointer) {
         self.lets_go = Some(pointer);
         self.without_pointers();
