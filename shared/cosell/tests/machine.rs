@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "machine/doubts.rs"]
+mod doubts;
 #[path = "machine/leads.rs"]
 mod leads;
 #[path = "machine/meetings.rs"]
