@@ -14,6 +14,8 @@ mod meetings;
 mod orders;
 #[path = "machine/pauses.rs"]
 mod pauses;
+#[path = "machine/refusals.rs"]
+mod refusals;
 #[path = "machine/switches.rs"]
 mod switches;
 

@@ -1,0 +1,165 @@
+//! A vendor refuses one of several calls for good: what was done before it counts, what it was to do does not, and all that
+//! there is to say is said once.
+
+use cosell::link::{AuditEntry, Base};
+
+use super::*;
+
+fn linked(world: &World) -> Link {
+    world.find(Subject::Opportunity(OPPORTUNITY)).unwrap()
+}
+
+/// What both sides agree on about a field.
+fn agreed(link: &Link, field: Field) -> [String; 2] {
+    let Base { referral, opportunity } = link.base.as_ref().unwrap();
+    [referral, opportunity].map(|side| side.get(field).to_string())
+}
+
+/// The fields that were written, as the audit tells.
+fn told_changes(entries: &[AuditEntry]) -> Vec<(Field, Side)> {
+    let changes = entries.iter().flat_map(|entry| &entry.changes);
+    changes.map(|change| (change.field, change.side)).collect()
+}
+
+fn told_findings(entries: &[AuditEntry]) -> Vec<(Code, Option<Field>)> {
+    let findings = entries.iter().flat_map(|entry| &entry.findings);
+    findings.map(|finding| (finding.code, finding.field)).collect()
+}
+
+#[test]
+fn nothing_is_agreed_shown_or_told_of_what_did_not_land() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let before = linked(&world);
+    let audited = world.audit.len();
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("News".to_owned());
+        referral.value = r#""plenty""#.to_owned();
+    });
+    world.plugin = Some(opportunity);
+    let report = world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    let link = linked(&world);
+    assert_eq!((&link.pending, &link.due), (&None, &None));
+    // The value that nobody understands stands beside the refusal.
+    let both = [(Code::UnknownValue, Some(Field::Value)), (Code::Refused, None)];
+    let listed: Vec<_> = link
+        .attention
+        .iter()
+        .map(|finding| (finding.code, finding.field))
+        .collect();
+    assert_eq!(listed, both);
+    let reported: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| (finding.code, finding.field))
+        .collect();
+    assert_eq!(reported, both);
+    assert_eq!(told_findings(&world.audit[audited..]), both);
+    assert_eq!(told_changes(&world.audit[audited..]), []);
+    assert_eq!(agreed(&link, Field::Notes), ["Talked to Ada"; 2]);
+    assert_eq!((&link.shown, &link.journal), (&before.shown, &before.journal));
+}
+
+#[test]
+fn what_landed_before_a_refusal_is_agreed_and_told() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let (before, audited) = (linked(&world), world.audit.len());
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    edit_referral(&mut world, referral, |referral| {
+        referral.closing = Some("2026-12-01T00:00:00Z".to_owned());
+    });
+    world.plugin = Some(opportunity);
+    world.echoes = false;
+    world.deliver(&from_referral(referral, Cause::Compare));
+    let link = linked(&world);
+    assert_eq!(agreed(&link, Field::Notes), ["Seller's"; 2]);
+    assert_eq!(agreed(&link, Field::CloseDate), agreed(&before, Field::CloseDate));
+    assert_eq!(
+        told_changes(&world.audit[audited..]),
+        [(Field::Notes, Side::PartnerCenter)]
+    );
+    let told = [(Code::Carried, Some(Field::Notes)), (Code::Refused, None)];
+    assert_eq!(told_findings(&world.audit[audited..]), told);
+    // The state that our own write replaced is no news, although nobody has read the referral since.
+    world.plugin = None;
+    world.mishaps = (world.calls..world.calls + 4)
+        .map(|call| (call, Mishap::Stale))
+        .collect();
+    assert_eq!(
+        world.deliver(&from_referral(referral, Cause::ReferralUpdated)).outcome,
+        Outcome::Due
+    );
+    assert_eq!(world.struck, [Mishap::Stale]);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
+    world.settle();
+    world.assert_in_step(1);
+    assert_eq!(world.rows[&opportunity].cells["estimatedclosedate"], text("2026-12-01"));
+}
+
+#[test]
+fn the_ledger_knows_what_the_row_shows_when_its_closing_is_refused() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let audited = world.audit.len();
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Signed".to_owned());
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused = Some(|call| matches!(call, Call::CloseOpportunity { .. }));
+    world.echoes = false;
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    let (link, row) = (linked(&world), world.rows[&opportunity].shown());
+    assert_eq!(agreed(&link, Field::Notes), ["Signed"; 2]);
+    assert_eq!(agreed(&link, Field::Stage), ["active"; 2]);
+    assert_eq!(told_changes(&world.audit[audited..]), [(Field::Notes, Side::Dynamics)]);
+    let trail = row.text("cosell_audit").unwrap();
+    assert!(!link.journal.is_empty());
+    assert_eq!(trail.lines().collect::<Vec<_>>(), link.journal);
+    assert_eq!(link.etags.opportunity, row.etag);
+}
+
+#[test]
+fn a_reopening_that_is_refused_is_told_as_one() {
+    let (mut world, referral, opportunity) = waiting();
+    // Lost in the CRM and won in the portal, which is final: the row is opened first.
+    edit_row(&mut world, opportunity, "statecode", number(2));
+    edit_row(&mut world, opportunity, "statuscode", number(4));
+    edit_referral(&mut world, referral, |referral| {
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused = Some(
+        |call| matches!(call, Call::UpdateRecord { change, .. } if change.cells().any(|(column, _)| column == "statecode")),
+    );
+    world.echoes = false;
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    let link = world.find(Subject::Referral(referral)).unwrap();
+    let listed: Vec<_> = link
+        .attention
+        .iter()
+        .map(|finding| (finding.code, finding.field))
+        .collect();
+    assert_eq!(listed, [(Code::Refused, Some(Field::Stage))]);
+}
+
+/// What is said of a field that is not written stands for later when a call is refused.
+#[test]
+fn what_a_refusal_kept_unsaid_is_said_by_the_next_look() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let audited = world.audit.len();
+    edit_row(&mut world, opportunity, "name", text("Renamed"));
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("News".to_owned())
+    });
+    world.plugin = Some(opportunity);
+    world.echoes = false;
+    let look = from_referral(referral, Cause::Compare);
+    world.deliver(&look);
+    assert_eq!(told_findings(&world.audit[audited..]), [(Code::Refused, None)]);
+    world.plugin = None;
+    let audited = world.audit.len();
+    for _ in 0..2 {
+        world.deliver(&look);
+    }
+    let mut told = told_findings(&world.audit[audited..]);
+    told.sort_unstable();
+    let both = [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(Field::Name))];
+    assert_eq!(told, both);
+}
