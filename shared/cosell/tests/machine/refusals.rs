@@ -2,6 +2,7 @@
 //! there is to say is said once.
 
 use cosell::link::{AuditEntry, Base};
+use cosell::stage::Stage;
 
 use super::*;
 
@@ -97,19 +98,24 @@ fn what_landed_before_a_refusal_is_agreed_and_told() {
 
 #[test]
 fn the_ledger_knows_what_the_row_shows_when_its_closing_is_refused() {
-    let (mut world, referral, opportunity) = in_step(false);
+    let (mut world, referral, opportunity) = in_step(true);
+    let microsofts = linked(&world).microsoft.unwrap();
     let audited = world.audit.len();
     edit_referral(&mut world, referral, |referral| {
         referral.notes = Some("Signed".to_owned());
         (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
     });
+    edit_referral(&mut world, microsofts, |half| {
+        (half.status, half.substatus) = ("Active".to_owned(), "Accepted".to_owned());
+    });
     world.refused = Some(|call| matches!(call, Call::CloseOpportunity { .. }));
     world.echoes = false;
-    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    world.deliver(&from_referral(referral, Cause::Compare));
     let (link, row) = (linked(&world), world.rows[&opportunity].shown());
     assert_eq!(agreed(&link, Field::Notes), ["Signed"; 2]);
     assert_eq!(agreed(&link, Field::Stage), ["active"; 2]);
     assert_eq!(told_changes(&world.audit[audited..]), [(Field::Notes, Side::Dynamics)]);
+    assert_eq!(link.shown.microsoft, Some(Stage::Active));
     let trail = row.text("cosell_audit").unwrap();
     assert!(!link.journal.is_empty());
     assert_eq!(trail.lines().collect::<Vec<_>>(), link.journal);
