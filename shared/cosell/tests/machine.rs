@@ -6,6 +6,8 @@
 
 #[path = "machine/doubts.rs"]
 mod doubts;
+#[path = "machine/dry.rs"]
+mod dry;
 #[path = "machine/leads.rs"]
 mod leads;
 #[path = "machine/meetings.rs"]

@@ -52,7 +52,7 @@ pub(super) fn arrives() -> Story {
 }
 
 /// A lead that nobody has answered, in step.
-fn received() -> World {
+pub(super) fn received() -> World {
     let Story { mut world, hint, .. } = arrives();
     world.deliver(&hint);
     world.settle();

@@ -12,9 +12,15 @@ use cosell::opportunity::Cell;
 use cosell::order::Order;
 use cosell::reconcile::Report;
 
-use super::{Told, edit_referral, edit_row, from_referral, from_row, in_step, text, waiting};
-use model::vendors::number;
-use model::world::{MISHAPS, Mishap, Run, Went, World};
+use jiff::SignedDuration;
+use model::vendors::{ReferralRecord, number};
+use model::world::{self, MISHAPS, Mishap, Run, Went, World, sellers_row};
+use uuid::Uuid;
+
+use super::{
+    REFERRAL, Story, Told, dies_once, edit_referral, edit_row, from_referral, from_row, in_step, inbound, leads, text,
+    waiting,
+};
 
 /// A deal, an order about it, and what has to be true once it is carried out.
 struct Case {
@@ -413,4 +419,150 @@ fn who_is_overruled_is_recorded_once_however_often_a_run_starts_over() {
     let changes = world.audit.iter().flat_map(|entry| &entry.changes);
     let lost = changes.filter(|change| change.lost).count();
     assert_eq!(lost, 1, "{:#?}", world.audit);
+}
+
+/// A deal's state, an order that cannot be taken in it, and what whoever gave it is told.
+struct Refused {
+    world: World,
+    subject: Subject,
+    order: Order,
+    told: &'static str,
+}
+
+/// Gives an order about a record and says what is told of it; it is refused as a whole.
+fn refusal(case: &Refused) -> String {
+    let mut world = case.world.clone();
+    let state = |world: &World| {
+        let links: Vec<_> = world.links().collect();
+        (world.vendor_writes, world.audit.len(), links)
+    };
+    let before = state(&world);
+    world.order = Some(case.order.clone());
+    let mut run = world.begin(&Hint::new(case.subject, Cause::Operator));
+    let report = world.finish(&mut run).unwrap();
+    assert_eq!(report.outcome, Outcome::Ignored, "{}: {report:#?}", case.told);
+    assert_eq!(state(&world), before, "{}", case.told);
+    let [finding] = report.findings.as_slice() else {
+        panic!("{}: {report:#?}", case.told)
+    };
+    assert_eq!(finding.code, Code::OrderRefused);
+    finding.text.clone()
+}
+
+/// Cuts a run off as soon as something is true, and lets its time pass.
+fn cut_off(world: &mut World, hint: &Hint, is_true: impl FnMut(&World) -> bool) {
+    dies_once(world, hint, is_true);
+    world.now += SignedDuration::from_mins(2);
+}
+
+#[test]
+fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
+    let (shared, referral, row) = in_step(true);
+    let microsofts = shared.links().next().unwrap().microsoft.unwrap();
+    let of_row = Subject::Opportunity(row);
+    let mut parted = shared.clone();
+    give(&mut parted, row, Order::Unlink);
+    parted.settle();
+    let mut gone = shared.clone();
+    gone.rows.clear();
+    gone.deliver(&from_row(row));
+    let mut off = shared.clone();
+    edit_row(&mut off, row, "cosell_syncwithpartnercenter", Cell::Flag(false));
+    off.deliver(&from_row(row));
+    let mut parting = shared.clone();
+    parting.order = Some(Order::Unlink);
+    cut_off(&mut parting, &Hint::new(of_row, Cause::Operator), |world| {
+        world.links().any(|link| link.pending.is_some())
+    });
+    parting.order = None;
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    let made = world::POLICY.tenant.opportunity_for(REFERRAL);
+    cut_off(&mut world, &hint, |world| {
+        world.links().any(|link| link.pending.is_some())
+    });
+    let coming = world;
+    let mut lacking = World::new();
+    sellers_row(&mut lacking, row, false);
+    edit_row(&mut lacking, row, "cosell_solutions", Cell::Null);
+    lacking.deliver(&from_row(row));
+    let stranger = OpportunityId::new(Uuid::from_u128(0xB9));
+    let restore = [restore(), Order::Accept];
+    let edits = |world: &World, subject, told| {
+        let refused = |order: &Order| Refused {
+            world: world.clone(),
+            subject,
+            order: order.clone(),
+            told,
+        };
+        restore.iter().map(refused).collect::<Vec<_>>()
+    };
+    let unlink = |world: &World, subject, told| Refused {
+        world: world.clone(),
+        subject,
+        order: Order::Unlink,
+        told,
+    };
+    let lead = Subject::Referral(REFERRAL);
+    let mut cases = vec![
+        unlink(&shared, Subject::Opportunity(stranger), "belongs to no deal"),
+        unlink(&parted, of_row, "is unlinked already"),
+        unlink(&parted, Subject::Referral(referral), "is unlinked already"),
+        unlink(&leads::received(), lead, "belongs to a lead"),
+        unlink(&coming, Subject::Opportunity(made), "just being created"),
+        unlink(&lacking, of_row, "is linked to no other record"),
+    ];
+    cases.extend(edits(&shared, Subject::Opportunity(stranger), "belongs to no deal"));
+    cases.extend(edits(&parted, of_row, "link it first"));
+    cases.extend(edits(&parted, Subject::Referral(referral), "link it first"));
+    cases.extend(edits(&gone, of_row, "was deleted in Dynamics"));
+    cases.extend(edits(&off, of_row, "switched off by the seller"));
+    cases.extend(edits(&leads::received(), lead, "belongs to a lead"));
+    cases.extend(edits(&coming, Subject::Opportunity(made), "just being created"));
+    cases.extend(edits(&parting, of_row, "is just being unlinked"));
+    cases.extend(edits(&lacking, of_row, "is not shared yet"));
+    // What `link` is told, by the two that it is to join.
+    let joins = |world: &World, (referral, opportunity): (ReferralId, OpportunityId), told| Refused {
+        world: world.clone(),
+        subject: Subject::Referral(referral),
+        order: Order::Link { referral, opportunity },
+        told,
+    };
+    let mut beside = shared.clone();
+    sellers_row(&mut beside, stranger, false);
+    edit_row(&mut beside, stranger, "cosell_syncwithpartnercenter", Cell::Flag(false));
+    let fresh = ReferralId::new(Uuid::from_u128(0xA9));
+    beside
+        .referrals
+        .insert(fresh, ReferralRecord::active(fresh, beside.now));
+    let theirs = ReferralId::new(Uuid::from_u128(0xAA));
+    let record = ReferralRecord::active(theirs, beside.now);
+    beside.referrals.insert(
+        theirs,
+        ReferralRecord {
+            microsofts: true,
+            ..record
+        },
+    );
+    let mut sharing = beside.clone();
+    edit_row(&mut sharing, stranger, "cosell_syncwithpartnercenter", Cell::Flag(true));
+    cut_off(&mut sharing, &from_row(stranger), |world| {
+        world.links().any(|link| link.pending.is_some())
+    });
+    let nobody = ReferralId::new(Uuid::from_u128(0xAB));
+    let nothing = OpportunityId::new(Uuid::from_u128(0xBB));
+    cases.extend([
+        joins(&beside, (microsofts, stranger), "is Microsoft's half of a deal"),
+        joins(&beside, (referral, stranger), "unlink them first"),
+        joins(&beside, (fresh, row), "unlink them first"),
+        joins(&sharing, (fresh, stranger), "is just being shared"),
+        joins(&beside, (nobody, stranger), "Partner Center shows no referral"),
+        joins(&beside, (theirs, stranger), "is another organisation's"),
+        joins(&beside, (fresh, nothing), "Dynamics has no opportunity"),
+        joins(&gone, (referral, row), "there is nothing to link"),
+        joins(&leads::received(), (REFERRAL, stranger), "qualify it"),
+    ]);
+    for case in cases {
+        let told = refusal(&case);
+        assert!(told.contains(case.told), "{told}");
+    }
 }
