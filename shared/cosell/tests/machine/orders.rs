@@ -119,7 +119,7 @@ fn cases() -> Vec<Case> {
         },
         Case {
             name: "restore over unseen edits",
-            world: edited,
+            world: edited.clone(),
             deal: other,
             order: restore(),
             is_done: |world, referral, opportunity| {
@@ -139,6 +139,13 @@ fn cases() -> Vec<Case> {
             deal: other,
             order: restore(),
             is_done: restored,
+        },
+        Case {
+            name: "unlink what was edited meanwhile",
+            world: edited.clone(),
+            deal: other,
+            order: Order::Unlink,
+            is_done: apart,
         },
         Case {
             name: "unlink",
