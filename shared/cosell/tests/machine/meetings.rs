@@ -291,3 +291,38 @@ fn an_invitation_that_was_refused_waits_for_a_person() {
     assert_eq!(world.referrals.values().filter(|half| half.microsofts).count(), 1);
     world.assert_in_step(1);
 }
+
+/// What a creation has answered is not asked for again.
+#[test]
+fn a_creation_reads_no_more_than_it_has_to() {
+    // The row; or the referral, its currency, and its customer: by name, by domain and by person.
+    for (story, reads) in [
+        (outbound(false), 1),
+        (outbound(true), 1),
+        (inbound(("Active", "Accepted")), 5),
+    ] {
+        let mut world = story.world.clone();
+        world.echoes = false;
+        world.deliver(&story.hint);
+        assert_eq!(world.vendor_reads, reads, "{}", story.name);
+        world.settle();
+        world.assert_in_step(1);
+    }
+}
+
+/// Two people type the same: that is agreed, and no vendor is told what it knows.
+#[test]
+fn what_both_have_typed_alike_takes_one_write_to_the_ledger() {
+    let (mut world, referral, opportunity) = in_step(true);
+    edit_row(&mut world, opportunity, "description", text("Alike"));
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Alike".to_owned())
+    });
+    let before = world.find(Subject::Referral(referral)).unwrap().version;
+    let writes = world.vendor_writes;
+    world.deliver(&from_referral(referral, Cause::Compare));
+    let link = world.find(Subject::Referral(referral)).unwrap();
+    assert_eq!((link.version, world.vendor_writes), (before + 1, writes));
+    world.settle();
+    world.assert_in_step(1);
+}

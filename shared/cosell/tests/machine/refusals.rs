@@ -169,3 +169,53 @@ fn what_a_refusal_kept_unsaid_is_said_by_the_next_look() {
     let both = [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(Field::Name))];
     assert_eq!(told, both);
 }
+
+/// Rows of solutions are written one by one. Somebody changes one that is to go while the run is at them, so that it has
+/// to start over: what the rows show by then is nobody's edit.
+#[test]
+fn rows_that_are_half_written_are_nobodys_edit() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |referral| referral.solutions = tags(&["SOL-7"]));
+    let mut run = world.begin(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    let old = *world.rows[&opportunity].solutions.keys().next().unwrap();
+    while world.rows[&opportunity].solutions.len() < 2 {
+        assert!(matches!(world.step(&mut run), world::Went::On));
+    }
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    let (version, cells) = rows.get_mut(&old).unwrap();
+    *version += 1;
+    cells.insert("cosell_quantity".to_owned(), number(12));
+    world.finish(&mut run);
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-7"]));
+    world.settle();
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-7"]));
+    assert_eq!(world.referrals[&REFERRAL].solutions.len(), 1);
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(!changes.any(|change| change.lost), "nobody has lost");
+    world.assert_in_step(1);
+}
+
+/// A row that is opened only to be closed anew, and then is not: the stage is neither told nor agreed.
+#[test]
+fn a_stage_that_was_reached_by_the_way_is_not_agreed() {
+    let (mut world, referral, opportunity) = waiting();
+    let audited = world.audit.len();
+    edit_row(&mut world, opportunity, "statecode", number(2));
+    edit_row(&mut world, opportunity, "statuscode", number(4));
+    edit_referral(&mut world, referral, |referral| {
+        referral.notes = Some("Signed".to_owned());
+        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+    });
+    world.refused = Some(|call| matches!(call, Call::CloseOpportunity { .. }));
+    world.echoes = false;
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    assert_eq!(world.rows[&opportunity].cells["statecode"], number(0));
+    let link = world.find(Subject::Referral(referral)).unwrap();
+    assert_eq!(agreed(&link, Field::Stage), ["unanswered"; 2]);
+    assert_eq!(agreed(&link, Field::Notes), ["Signed"; 2]);
+    let told = told_changes(&world.audit[audited..]);
+    assert_eq!(told, [(Field::Notes, Side::Dynamics)]);
+}
