@@ -525,6 +525,8 @@ fn microsofts_half_may_be_announced_while_it_is_created() {
         world.finish(&mut run);
         world.settle();
         world.assert_in_step(1);
+        let asked = world.find(story.hint.subject).unwrap().asked.unwrap();
+        assert!(asked.help.is_some() && asked.refused.is_none(), "{asked:?}");
     }
 }
 
