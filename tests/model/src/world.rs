@@ -1349,6 +1349,8 @@ fn field_of(operation: &PatchOperation) -> Option<Field> {
         "/consent/consentToShareReferralWithMicrosoftSellers" => Field::Visibility,
         "/status" | "/substatus" | "/statusReason" => Field::Stage,
         "/referralProgram" => Field::Program,
+        "/campaignId" => Field::Campaign,
+        "/salesStage" => Field::SalesStage,
         "/team" | "/team/-" => Field::Team,
         "/customerProfile/team" | "/customerProfile/team/-" => Field::Contacts,
         "/externalReferenceId" => return None,
@@ -1365,6 +1367,8 @@ fn column_field(column: &str) -> Option<Field> {
         "cosell_solutions" => Field::Solutions,
         "cosell_referralvisibility" => Field::Visibility,
         "cosell_referralprogram" => Field::Program,
+        "cosell_campaign" => Field::Campaign,
+        "cosell_salesstage" => Field::SalesStage,
         "statecode" | "statuscode" | "cosell_closereason" => Field::Stage,
         "cosell_audit"
         | "cosell_syncstatus"

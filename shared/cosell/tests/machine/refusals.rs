@@ -219,3 +219,89 @@ fn a_stage_that_was_reached_by_the_way_is_not_agreed() {
     let told = told_changes(&world.audit[audited..]);
     assert_eq!(told, [(Field::Notes, Side::Dynamics)]);
 }
+
+/// The default rules, and columns for all that they leave out; what is typed in them travels.
+fn every_field() -> Policy {
+    let toward_dynamics = "create = \"toward_dynamics\"\nupdate = \"toward_dynamics\"\nowner = \"partner_center\"";
+    let both_ways = "create = \"toward_dynamics\"\nupdate = \"both\"\nowner = \"dynamics\"";
+    let mut rules = mapping::DEFAULT.replacen(toward_dynamics, both_ways, 1);
+    for deal in ["campaign", "sales_stage"] {
+        let column = deal.replace('_', "");
+        rules.push_str(&format!(
+            "\n[[field]]\ndeal = \"{deal}\"\ncolumn = \"@{column}\"\nlabel = \"{deal}\"\nkind = \"text\"\nlimit = 100\n\
+             {both_ways}\nrequired = false\n"
+        ));
+    }
+    Policy {
+        mapping: Arc::new(Mapping::parse(&rules).unwrap()),
+        ..world::POLICY.clone()
+    }
+}
+
+/// Whatever Partner Center refuses is told of the field that it is, and everything else arrives.
+#[test]
+fn the_field_that_is_refused_is_found_among_all_of_them() {
+    let fields = [
+        (Field::Value, "/details/dealValue", "estimatedvalue", number(70_000)),
+        (
+            Field::CloseDate,
+            "/details/closingDateTime",
+            "estimatedclosedate",
+            text("2026-11-11"),
+        ),
+        (Field::Notes, "/details/notes", "description", text("Typed")),
+        (
+            Field::Solutions,
+            "/details/requirements/solutions",
+            "cosell_solutions",
+            text("SOL-9"),
+        ),
+        (
+            Field::Visibility,
+            "/consent/consentToShareReferralWithMicrosoftSellers",
+            "cosell_referralvisibility",
+            Cell::Flag(true),
+        ),
+        (
+            Field::Program,
+            "/referralProgram",
+            "cosell_referralprogram",
+            text("Solution Assessment"),
+        ),
+        (Field::Campaign, "/campaignId", "cosell_campaign", text("CMP-1")),
+        (Field::SalesStage, "/salesStage", "cosell_salesstage", text("Develop")),
+    ];
+    for (refused, path, ..) in &fields {
+        let Story { mut world, hint, .. } = outbound(false);
+        world.policy = Some(rules(every_field()));
+        world.echoes = false;
+        world.deliver(&hint);
+        let referral = *world.referrals.keys().next().unwrap();
+        world.refused_path = Some(*path);
+        for (_, _, column, cell) in &fields {
+            edit_row(&mut world, OPPORTUNITY, column, cell.clone());
+        }
+        world.deliver(&from_row(OPPORTUNITY));
+        let (link, shown) = (
+            linked(&world),
+            Terms::from_referral(&world.referrals[&referral].shown()),
+        );
+        let listed: Vec<_> = link
+            .attention
+            .iter()
+            .map(|finding| (finding.code, finding.field))
+            .collect();
+        assert_eq!(listed, [(Code::Refused, Some(*refused))]);
+        let row = world.rows[&OPPORTUNITY].shown();
+        let typed = world.rules().mapping.terms(&row);
+        for (field, ..) in &fields {
+            let is_there = shown.get(*field) == typed.get(*field);
+            assert_eq!(
+                is_there,
+                field != refused,
+                "{field} while {refused} is refused: {:?}",
+                shown.get(*field)
+            );
+        }
+    }
+}
