@@ -130,6 +130,8 @@ pub struct Run {
     paused: Option<Side>,
     writer: String,
     announced: Option<Link>,
+    /// It has written to a vendor, and the ledger has not heard of it yet.
+    is_unaudited: bool,
     calls: u32,
     /// It waits until then.
     pub wakes: Timestamp,
@@ -324,6 +326,7 @@ impl World {
             paused: rules.paused,
             writer,
             announced: None,
+            is_unaudited: false,
             calls: 0,
             wakes: self.now,
             touched: None,
@@ -401,6 +404,24 @@ impl World {
             let short = |text: &str| text.chars().take(1000).collect::<String>();
             let line = format!("    {} {}\n      -> {}", run.writer, short(&call), short(&answer));
             self.trace.push(line);
+        }
+        if call.writes_toward().is_some()
+            && mishap.is_none()
+            && matches!(answer, Answer::Done | Answer::Row(_) | Answer::Referral(_))
+        {
+            run.is_unaudited = true;
+        }
+        if let Call::Commit(write) = &call
+            && matches!(answer, Answer::Done | Answer::Outrun)
+        {
+            // Whoever was faster has finished what this run had announced, and told of it.
+            let is_unaudited = std::mem::take(&mut run.is_unaudited) && matches!(answer, Answer::Done);
+            let is_told = !is_unaudited || !write.audit.is_empty();
+            assert!(
+                is_told,
+                "{} has written, and no record tells of it: {write:#?}",
+                run.writer
+            );
         }
         if let (Call::Intend(write) | Call::Commit(write), Answer::Done) = (&call, &answer) {
             assert_eq!(write.link.writer, run.writer);
