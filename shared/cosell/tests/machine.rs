@@ -728,7 +728,7 @@ fn a_referral_that_nobody_created_is_posted_again_after_two_searches() {
     let mut run = probe.begin(&hint);
     let posts_at = loop {
         let at = probe.calls;
-        probe.step(&mut run);
+        assert!(matches!(probe.step(&mut run), world::Went::On));
         if !probe.referrals.is_empty() {
             break at;
         }

@@ -300,7 +300,7 @@ fn a_lead_may_be_qualified_and_shared_while_it_is_being_made() {
             let Story { mut world, hint, .. } = arrives();
             let mut run = world.begin(&hint);
             while world.leads.is_empty() {
-                world.step(&mut run);
+                assert!(matches!(world.step(&mut run), world::Went::On));
             }
             world.seller_qualifies(lead());
             let id = offspring(&world);
@@ -389,7 +389,7 @@ fn an_edit_of_the_fresh_opportunity_competes_with_nothing_that_we_replaced() {
     edit_lead(&mut world, &[("description", text("Needs a pilot"))]);
     let mut run = world.begin(&hint);
     while world.rows.is_empty() {
-        world.step(&mut run);
+        assert!(matches!(world.step(&mut run), world::Went::On));
     }
     assert_eq!(world.referrals[&REFERRAL].notes.as_deref(), Some("Needs a pilot"));
     let id = offspring(&world);
@@ -411,7 +411,7 @@ fn who_loses_is_the_seller_and_not_the_stage_that_is_reached_by_the_way() {
     );
     let mut run = world.begin(&hint);
     while world.leads[&lead()].integer("statecode") == Some(2) {
-        world.step(&mut run);
+        assert!(matches!(world.step(&mut run), world::Went::On));
     }
     edit_lead(&mut world, &[("estimatedclosedate", text("2027-01-31"))]);
     world.finish(&mut run);

@@ -136,7 +136,7 @@ fn a_row_that_is_being_made_is_left_to_its_maker() {
     } = inbound(("Active", "Accepted"));
     let mut maker = world.begin(&hint);
     while world.rows.is_empty() {
-        world.step(&mut maker);
+        assert!(matches!(world.step(&mut maker), world::Went::On));
     }
     let before = (
         world.vendor_writes,
