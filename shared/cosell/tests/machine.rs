@@ -33,6 +33,7 @@ use cosell::mapping::{self, Mapping};
 use cosell::opportunity::Cell;
 use cosell::policy::Policy;
 use cosell::reconcile::call::Call;
+use cosell::stage::Stage;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -528,6 +529,19 @@ fn microsofts_half_may_be_announced_while_it_is_created() {
         let asked = world.find(story.hint.subject).unwrap().asked.unwrap();
         assert!(asked.help.is_some() && asked.refused.is_none(), "{asked:?}");
     }
+}
+
+#[test]
+fn where_microsoft_stands_is_shown_as_soon_as_it_is_announced() {
+    let Story { mut world, hint, .. } = answered_by_microsoft();
+    let stands = |world: &World| world.rows[&OPPORTUNITY].cells["cosell_audit"].clone();
+    let before = (stands(&world), world.vendor_reads);
+    assert_eq!(world.deliver(&hint).outcome, Outcome::Written);
+    let link = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap();
+    assert_eq!(link.shown.microsoft, Some(Stage::Active));
+    assert_ne!(stands(&world), before.0);
+    // The half; the row is written on the version that is known of it.
+    assert_eq!(world.vendor_reads, before.1 + 1);
 }
 
 #[test]
@@ -1400,6 +1414,25 @@ fn nobody_waits_for_the_dead_for_long() {
     assert!((15..20).contains(&took.as_secs()), "{took}");
     world.settle();
     world.assert_in_step(1);
+}
+
+#[test]
+fn nobody_waits_for_whom_has_no_time_left() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    dies_once(&mut world, &from_row(opportunity), |world| {
+        world.referrals[&referral].notes.as_deref() == Some("Seller's")
+    });
+    let lease = world.find(Subject::Opportunity(opportunity)).unwrap().due.unwrap();
+    // A run begins a second later, and waits 1, 2 and 4 seconds; then it is its turn.
+    for (left, waits) in [(5, 7), (3, 3), (0, 0)] {
+        let mut world = world.clone();
+        world.now = lease.at - SignedDuration::from_secs(left + 1);
+        let began = world.now + SignedDuration::from_secs(1);
+        world.deliver(&from_row(opportunity));
+        assert_eq!(world.now.duration_since(began).as_secs(), waits, "{left}");
+        assert_eq!(world.find(Subject::Opportunity(opportunity)).unwrap().pending, None);
+    }
 }
 
 #[test]

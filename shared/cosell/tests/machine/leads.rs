@@ -343,6 +343,16 @@ fn an_opportunity_that_could_not_be_shared_by_itself_takes_the_place_of_its_lead
 }
 
 #[test]
+fn what_is_to_be_sold_together_is_no_lead() {
+    let Story { mut world, hint, .. } = inbound(("New", "Pending"));
+    world.wants_leads = true;
+    world.deliver(&hint);
+    world.settle();
+    assert!(world.leads.is_empty());
+    world.assert_in_step(1);
+}
+
+#[test]
 fn a_lead_holds_its_customer_by_itself() {
     let world = received();
     let row = &world.leads[&lead()];

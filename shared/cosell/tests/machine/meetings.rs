@@ -326,3 +326,43 @@ fn what_both_have_typed_alike_takes_one_write_to_the_ledger() {
     world.settle();
     world.assert_in_step(1);
 }
+
+/// What was announced before it could be seen is remembered under its own name. Once a deal has it, that is over.
+#[test]
+fn what_was_remembered_of_a_referral_ends_once_its_deal_has_it() {
+    let Story {
+        mut world, hint, other, ..
+    } = outbound(false);
+    world.echoes = false;
+    assert_eq!(world.deliver(&other).outcome, Outcome::Due);
+    world.deliver(&hint);
+    let link = world.find(other.subject).unwrap();
+    assert_eq!((link.opportunity, world.links().count()), (Some(OPPORTUNITY), 2));
+    world.settle();
+    let kept: Vec<Link> = world.links().filter(|kept| kept.id != link.id).collect();
+    assert_eq!((&kept[0].due, &kept[0].attention[..]), (&None, &[][..]));
+    world.assert_in_step(1);
+}
+
+/// A second reason takes the place of the first, and the first that of the second.
+#[test]
+fn whatever_a_referral_waits_for_by_now_is_what_is_asked() {
+    let Story { mut world, hint, .. } = inbound(("New", "Pending"));
+    for (kind, reference, code) in [
+        ("Novel", None, Code::UnknownValue),
+        ("Shared", Some("CRM-17"), Code::ReferenceNamesNothing),
+        ("Novel", None, Code::UnknownValue),
+    ] {
+        edit_referral(&mut world, REFERRAL, |referral| {
+            (referral.kind, referral.inviter) = (kind.to_owned(), Some(cosell::referral::MICROSOFT));
+            referral.reference = reference.map(ToOwned::to_owned);
+        });
+        for _ in 0..2 {
+            assert_eq!(world.deliver(&hint).outcome, Outcome::Parked);
+        }
+        let link = world.find(Subject::Referral(REFERRAL)).unwrap();
+        assert_eq!(listed(&link), [code]);
+    }
+    assert_eq!(world.audit.len(), 3);
+    assert!(world.audit.iter().all(|entry| entry.outcome == Outcome::Parked));
+}

@@ -2,7 +2,6 @@
 //! there is to say is said once.
 
 use cosell::link::{AuditEntry, Base};
-use cosell::stage::Stage;
 
 use super::*;
 

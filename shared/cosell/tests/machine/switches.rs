@@ -154,3 +154,22 @@ fn the_look_that_sees_a_deal_on_again_catches_up_with_it() {
     assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
     world.assert_in_step(1);
 }
+
+/// Nobody was told that it is on again: whoever looks for another reason sees it.
+#[test]
+fn a_deal_that_is_on_again_is_seen_from_the_other_side() {
+    let (mut world, referral, opportunity) = in_step(false);
+    switch(&mut world, opportunity, false);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("In the portal".to_owned())
+    });
+    let event = from_referral(referral, Cause::ReferralUpdated);
+    world.deliver(&event);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Talked to Ada"));
+    switch(&mut world, opportunity, true);
+    world.deliver(&event);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
+    world.assert_in_step(1);
+}
