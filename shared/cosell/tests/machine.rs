@@ -1008,6 +1008,23 @@ fn what_travels_with_an_acceptance_waits_for_it() {
     }
 }
 
+/// What has to wait for the acceptance is looked after at a date of its own; where nothing waits there is none.
+#[test]
+fn only_what_waits_for_an_acceptance_gives_it_a_date() {
+    let (mut world, _, opportunity) = waiting();
+    edit_row(&mut world, opportunity, "statuscode", number(1));
+    let plain = (world, opportunity);
+    let Story { world, .. } = accepted_in_dynamics();
+    for ((mut world, opportunity), waits) in [(plain, false), ((world, opportunity), true)] {
+        world.echoes = false;
+        assert_eq!(world.deliver(&from_row(opportunity)).outcome, Outcome::Written);
+        let due = world.find(Subject::Opportunity(opportunity)).unwrap().due;
+        assert_eq!(due.map(|due| due.why), waits.then(|| "follow_up".to_owned()));
+        world.settle();
+        world.assert_in_step(1);
+    }
+}
+
 #[test]
 fn a_deal_that_lacks_something_is_shared_once_it_is_filled_in() {
     let Story { mut world, hint, .. } = outbound(true);

@@ -66,6 +66,9 @@ pub const OFFSPRING: &str = "_originatingleadid_value";
 /// Runs that one hint, or one silence, may take; far above what any story needs.
 const MOST_RUNS: u32 = 60;
 
+/// Hints that may follow from each other before it is quiet.
+const MOST_HINTS: u32 = 1000;
+
 /// Calls of one run.
 const MOST_CALLS: u32 = 100;
 
@@ -559,6 +562,7 @@ impl World {
 
     /// Lets time pass until no hint is left and no deal is due, those aside that wait for the end of a pause.
     pub fn settle(&mut self) {
+        let mut hints = 0;
         for _ in 0..MOST_RUNS {
             loop {
                 let solutions = std::mem::take(&mut self.changed_solutions).into_iter();
@@ -566,6 +570,8 @@ impl World {
                 let told = told.map(|(id, _)| Hint::new(Subject::Opportunity(id), Cause::DynamicsPoll));
                 self.hints.extend(told);
                 let Some(hint) = self.hints.pop_front() else { break };
+                hints += 1;
+                assert!(hints < MOST_HINTS, "each look leads to another: {hint:?}");
                 self.deliver(&hint);
             }
             let held = if self.paused.is_some() { self.held() } else { Vec::new() };
