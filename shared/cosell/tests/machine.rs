@@ -1209,6 +1209,18 @@ fn a_refused_row_keeps_no_removal_and_no_closing_back() {
     assert_eq!(told, set_of(&["SOL-7, SOL-9"]));
 }
 
+/// A row that somebody deletes leads to its deal, whoever has made it.
+#[test]
+fn rows_that_a_seller_has_made_are_remembered() {
+    let Story { mut world, hint, .. } = another_solution_in_dynamics();
+    world.deliver(&hint);
+    world.settle();
+    let link = world.find(hint.subject).unwrap();
+    let rows = world.rows.values().next().unwrap().solutions.keys();
+    assert_eq!(link.solution_rows.iter().collect::<BTreeSet<_>>(), rows.collect());
+    assert_eq!(link.solution_rows.len(), 2);
+}
+
 #[test]
 fn a_row_beside_an_old_memo_joins_it() {
     let (mut world, referral, opportunity) = in_step(false);

@@ -304,3 +304,21 @@ fn the_field_that_is_refused_is_found_among_all_of_them() {
         }
     }
 }
+
+/// A side that shows what nobody understands is not known by its version, whatever else is written to it.
+#[test]
+fn a_side_with_something_open_is_read_before_it_is_written_again() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_referral(&mut world, referral, |referral| {
+        referral.value = r#""plenty""#.to_owned()
+    });
+    edit_row(&mut world, opportunity, "description", text("Typed"));
+    world.echoes = false;
+    world.deliver(&from_referral(referral, Cause::Compare));
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Typed"));
+    let etags = linked(&world).etags;
+    assert_eq!(
+        (etags.referral, etags.opportunity),
+        (None, world.rows[&opportunity].shown().etag)
+    );
+}

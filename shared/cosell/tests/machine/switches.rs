@@ -10,8 +10,11 @@ use cosell::link::{Change, Link, State};
 use cosell::opportunity::Cell;
 use cosell::order::Order;
 
-use super::{dies_once, edit_referral, edit_row, from_referral, from_row, in_step, text};
-use model::world::{Went, World};
+use super::{
+    REFERRAL, Story, dies_once, edit_referral, edit_row, from_referral, from_row, ids_of_rows, in_step, inbound, tags,
+    text,
+};
+use model::world::{self, Went, World};
 
 fn switch(world: &mut World, opportunity: OpportunityId, on: bool) {
     edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
@@ -172,4 +175,29 @@ fn a_deal_that_is_on_again_is_seen_from_the_other_side() {
     world.deliver(&event);
     assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
     world.assert_in_step(1);
+}
+
+/// Rows are written one by one: those that were before the run died are told when the deal is given up.
+#[test]
+fn the_rows_that_landed_before_a_deal_was_switched_off_are_told() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |record| {
+        record.solutions = tags(&["SOL-1", "SOL-7", "SOL-8"]);
+    });
+    dies_once(&mut world, &from_referral(REFERRAL, Cause::ReferralUpdated), |world| {
+        world.rows[&opportunity].solutions.len() == 2
+    });
+    let landed = ids_of_rows(&world, opportunity);
+    let audited = world.audit.len();
+    switch(&mut world, opportunity, false);
+    world.deliver(&from_row(opportunity));
+    let changes = world.audit[audited..].iter().flat_map(|entry| &entry.changes);
+    let told: Vec<_> = changes
+        .map(|change| (change.side, change.field, change.new.to_string()))
+        .collect();
+    let landed = landed.into_iter().collect::<Vec<_>>().join(", ");
+    assert_eq!(told, [(Side::Dynamics, Field::Solutions, landed)]);
 }
