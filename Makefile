@@ -73,7 +73,7 @@ prove: tools ## play 200,000 lives of deals with every mishap, print what came o
 	CARD=target/prove/card-$$(date +%F).txt PROGRESS=target/prove/progress.json MUTANTS=target/mutants/score.txt \
 		cargo run -q --profile prove -p prove
 
-mutants: tools ## change the core in one place at a time and look whether its tests notice (two hours)
+mutants: tools ## change the core in one place at a time and look whether its tests notice (an hour and a half)
 	.ci/mutants
 
 matrix: tools ## break every request of every flow in every way (an hour or less); FLOW=, MISHAP=, FUNCTION=, REQUEST=n for a part

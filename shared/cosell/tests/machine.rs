@@ -1566,13 +1566,17 @@ fn only_waits_for_a_newer_state_make_an_old_one_true() {
     world.deliver(&from_row(opportunity));
     world.settle();
     let event = from_referral(referral, Cause::ReferralUpdated);
-    let fails = [Mishap::Refused; 4];
-    let lags = [Mishap::Stale; 4];
-    for mishap in fails.into_iter().chain(lags) {
-        // The link is looked up, then the referral is read.
-        world.mishaps.insert(world.calls + 1, mishap);
-        assert_eq!(world.deliver(&event).outcome, Outcome::Due);
-        assert_eq!(world.struck.last(), Some(&mishap));
+    for mishap in [Mishap::Refused, Mishap::Stale] {
+        for _ in 0..4 {
+            // The link is looked up, then the referral is read.
+            world.mishaps.insert(world.calls + 1, mishap);
+            assert_eq!(world.deliver(&event).outcome, Outcome::Due);
+            assert_eq!(world.struck.last(), Some(&mishap));
+        }
+        if mishap == Mishap::Refused {
+            // The last of its waits is over.
+            world.now += SignedDuration::from_hours(1);
+        }
     }
     // However often something else went wrong before.
     let due = world.find(Subject::Referral(referral)).unwrap().due.unwrap();
@@ -1626,6 +1630,9 @@ fn what_is_shown_again_and_again_is_what_there_is() {
     assert_eq!(world.deliver(&event).outcome, Outcome::Due);
     assert_eq!(world.rows[&opportunity].cells["description"], text("Seller's"));
     world.settle();
+    let waits = world.audit.iter().flat_map(|entry| &entry.findings);
+    let waits = waits.filter(|finding| finding.text.contains("older version"));
+    assert_eq!(waits.count(), 3);
     assert_eq!(world.rows[&opportunity].cells["description"], text("Portal's"));
     world.assert_in_step(1);
 }
