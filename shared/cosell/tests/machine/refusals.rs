@@ -322,3 +322,27 @@ fn a_side_with_something_open_is_read_before_it_is_written_again() {
         (None, world.rows[&opportunity].shown().etag)
     );
 }
+
+/// A reference belongs to no field, so that there is nothing to try one by one.
+#[test]
+fn a_reference_that_is_refused_is_told_once() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.forget_links();
+    edit_referral(&mut world, referral, |referral| referral.reference = None);
+    world.refused_path = Some("/externalReferenceId");
+    world.echoes = false;
+    let tries = |world: &mut World| {
+        let before = world.vendor_writes;
+        world.deliver(&from_row(opportunity));
+        world.vendor_writes - before
+    };
+    assert_eq!(tries(&mut world), 1);
+    let link = linked(&world);
+    assert_eq!((listed(&link), link.referenced), (vec![Code::Refused], false));
+    assert_eq!((&link.pending, link.referral), (&None, Some(referral)));
+    world.refused_path = None;
+    world.deliver(&from_referral(referral, Cause::Operator));
+    world.settle();
+    world.assert_in_step(1);
+    assert_eq!(listed(&linked(&world)), []);
+}

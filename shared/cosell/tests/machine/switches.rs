@@ -201,3 +201,22 @@ fn the_rows_that_landed_before_a_deal_was_switched_off_are_told() {
     let landed = landed.into_iter().collect::<Vec<_>>().join(", ");
     assert_eq!(told, [(Side::Dynamics, Field::Solutions, landed)]);
 }
+
+/// The run that switches a deal on dies before it catches up; nobody else is told.
+#[test]
+fn a_date_sees_to_it_that_a_deal_which_is_on_again_catches_up() {
+    let (mut world, _, opportunity) = edited_while_off();
+    switch(&mut world, opportunity, true);
+    dies_once(&mut world, &from_row(opportunity), |world| {
+        let link = only_link(world);
+        link.state == State::Active && link.pending.is_none()
+    });
+    world.hints.clear();
+    world.settle();
+    world.assert_in_step(1);
+    assert_both_are_recorded(&world);
+    // One that is off needs none.
+    switch(&mut world, opportunity, false);
+    world.deliver(&from_row(opportunity));
+    assert_eq!((only_link(&world).state, only_link(&world).due), (State::Paused, None));
+}
