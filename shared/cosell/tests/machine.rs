@@ -8,6 +8,8 @@
 mod doubts;
 #[path = "machine/dry.rs"]
 mod dry;
+#[path = "machine/faults.rs"]
+mod faults;
 #[path = "machine/leads.rs"]
 mod leads;
 #[path = "machine/meetings.rs"]

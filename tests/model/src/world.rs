@@ -223,6 +223,8 @@ pub struct World {
     pub hidden: Option<ReferralId>,
     /// Which calls go wrong, counted over all runs.
     pub mishaps: BTreeMap<u32, Mishap>,
+    /// What their vendor, or the ledger, says of them.
+    pub class: Class,
     /// Those that did.
     pub struck: Vec<Mishap>,
     pub calls: u32,
@@ -288,6 +290,7 @@ impl World {
             refused: None,
             hidden: None,
             mishaps: BTreeMap::new(),
+            class: Class::Transient { after: None },
             struck: Vec::new(),
             calls: 0,
             writes: Vec::new(),
@@ -379,9 +382,10 @@ impl World {
         let mishap = planned.filter(|mishap| *mishap != Mishap::Stale || can_be_stale);
         self.struck.extend(mishap);
         self.calls += 1;
+        let class = self.class;
         let fault = |in_doubt| {
             Answer::Failed(Fault {
-                class: Class::Transient { after: None },
+                class,
                 code: "mishap",
                 message: "a mishap".to_owned(),
                 in_doubt,

@@ -366,3 +366,21 @@ fn whatever_a_referral_waits_for_by_now_is_what_is_asked() {
     assert_eq!(world.audit.len(), 3);
     assert!(world.audit.iter().all(|entry| entry.outcome == Outcome::Parked));
 }
+
+/// A referral that was copied names the opportunity of the first: it is listed, and nothing is joined.
+#[test]
+fn a_copied_reference_joins_nothing() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let copy = ReferralId::new(Uuid::from_u128(0xA7));
+    let record = world.referrals[&referral].clone();
+    world.referrals.insert(copy, ReferralRecord { id: copy, ..record });
+    let writes = world.vendor_writes;
+    for _ in 0..2 {
+        let report = world.deliver(&from_referral(copy, Cause::ReferralCreated));
+        assert_eq!(report.outcome, Outcome::Parked);
+    }
+    let listed = listed(&world.find(Subject::Referral(copy)).unwrap());
+    assert_eq!((listed, world.vendor_writes), (vec![Code::AlreadyLinked], writes));
+    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
+    assert_eq!(link.referral, Some(referral));
+}
