@@ -25,6 +25,8 @@ fn never_arrived(half: Half) -> World {
     world.echoes = false;
     dies_once(&mut world, &hint, |world| in_doubt(world) == Some(half));
     assert_eq!(halves(&world, microsofts), 0);
+    let due = world.find(hint.subject).unwrap().due.unwrap();
+    assert_eq!(due.at.duration_since(world.now), world::POLICY.settle);
     world
 }
 
@@ -92,6 +94,22 @@ fn our_own_half_is_not_taken_for_microsofts() {
     assert_eq!(in_doubt(&world), Some(Half::Microsofts));
     world.settle();
     assert_eq!((halves(&world, false), halves(&world, true)), (1, 1));
+    world.assert_in_step(1);
+}
+
+/// By the time it may be posted again, the row lacks what it takes: that is said, and nothing is announced any more.
+#[test]
+fn what_cannot_be_posted_any_more_is_announced_no_more() {
+    let mut world = never_arrived(Half::Own);
+    edit_row(&mut world, OPPORTUNITY, "parentaccountid", Cell::Null);
+    world.settle();
+    let link = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap();
+    assert_eq!((&link.pending, &link.due, halves(&world, false)), (&None, &None, 0));
+    assert_eq!(listed(&link), [Code::Missing]);
+    let account = text(&format!("/accounts({})", Uuid::from_u128(1)));
+    edit_row(&mut world, OPPORTUNITY, "parentaccountid", account);
+    world.deliver(&from_row(OPPORTUNITY));
+    world.settle();
     world.assert_in_step(1);
 }
 

@@ -342,6 +342,19 @@ fn an_opportunity_that_could_not_be_shared_by_itself_takes_the_place_of_its_lead
     assert_eq!((world.vendor_writes, world.audit.len()), (writes, audited));
 }
 
+/// Its opportunity is the deal by now: what a poll shows of the lead is not even read.
+#[test]
+fn a_lead_that_was_followed_is_past() {
+    let Story { mut world, hint, .. } = qualified();
+    world.deliver(&hint);
+    world.settle();
+    let (reads, versions) = (world.vendor_reads, world.links().map(|link| link.version).sum::<u64>());
+    edit_lead(&mut world, &[("description", text("Nobody looks here any more"))]);
+    assert_eq!(world.deliver(&from_lead()).outcome, Outcome::Ignored);
+    assert_eq!(world.vendor_reads, reads);
+    assert_eq!(world.links().map(|link| link.version).sum::<u64>(), versions);
+}
+
 #[test]
 fn what_is_to_be_sold_together_is_no_lead() {
     let Story { mut world, hint, .. } = inbound(("New", "Pending"));

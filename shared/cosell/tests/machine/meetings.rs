@@ -292,19 +292,30 @@ fn an_invitation_that_was_refused_waits_for_a_person() {
     world.assert_in_step(1);
 }
 
-/// What a creation has answered is not asked for again.
+/// One run makes everything there is to make, and what a creation has answered is not asked for again.
 #[test]
-fn a_creation_reads_no_more_than_it_has_to() {
+fn a_creation_is_done_in_one_run_and_reads_no_more_than_it_has_to() {
     // The row; or the referral, its currency, and its customer: by name, by domain and by person.
-    for (story, reads) in [
-        (outbound(false), 1),
-        (outbound(true), 1),
-        (inbound(("Active", "Accepted")), 5),
+    for (story, reads, asks) in [
+        (outbound(false), 1, false),
+        (outbound(true), 1, true),
+        (inbound(("Active", "Accepted")), 5, false),
     ] {
         let mut world = story.world.clone();
         world.echoes = false;
         world.deliver(&story.hint);
         assert_eq!(world.vendor_reads, reads, "{}", story.name);
+        let link = world.find(story.hint.subject).unwrap();
+        assert_eq!((link.asked.is_some(), link.microsoft.is_some()), (asks, asks));
+        // Both versions are known, so that the next change on one side costs no look at the other.
+        let referral = world.referrals[&link.referral.unwrap()].etag();
+        let row = world.rows.values().next().unwrap().etag();
+        assert_eq!(
+            (link.etags.referral, link.etags.opportunity),
+            (Some(referral), Some(row)),
+            "{}",
+            story.name
+        );
         world.settle();
         world.assert_in_step(1);
     }
@@ -383,4 +394,21 @@ fn a_copied_reference_joins_nothing() {
     assert_eq!((listed, world.vendor_writes), (vec![Code::AlreadyLinked], writes));
     let link = world.find(Subject::Opportunity(opportunity)).unwrap();
     assert_eq!(link.referral, Some(referral));
+}
+
+/// Another connector has made both, and the referral was announced before it could be read.
+#[test]
+fn a_row_meets_a_referral_that_is_only_remembered() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.forget_links();
+    let record = world.referrals.remove(&referral).unwrap();
+    world.deliver(&from_referral(referral, Cause::ReferralCreated));
+    assert_eq!(
+        world.find(Subject::Referral(referral)).unwrap().due.unwrap().why,
+        "not_visible"
+    );
+    world.referrals.insert(referral, record);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    world.assert_in_step(1);
 }
