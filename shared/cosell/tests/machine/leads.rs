@@ -544,6 +544,61 @@ fn accepting_in_the_portal_uses_the_customer_who_is_there() {
     }
 }
 
+/// A seller has chosen who the customer is, or a part of it; the rest is made, once.
+#[test]
+fn accepting_in_the_portal_makes_only_who_is_missing() {
+    let chosen = [
+        ("accounts", "parentaccountid", 0xC1),
+        ("contacts", "parentcontactid", 0xC2),
+    ];
+    for is_chosen in [[false, false], [true, false], [false, true], [true, true]] {
+        let Story { mut world, hint, .. } = answered_in_portal("accepted", ("Active", "Accepted"), None);
+        let names = [("name", "Our friends"), ("lastname", "Our friend")];
+        for ((set, column, id), name) in chosen
+            .into_iter()
+            .zip(names)
+            .zip(is_chosen)
+            .filter_map(|(it, is)| is.then_some(it))
+        {
+            let id = Uuid::from_u128(id);
+            world
+                .people
+                .insert((set, id), [(name.0.to_owned(), text(name.1))].into());
+            edit_lead(&mut world, &[(column, text(&format!("/{set}({id})")))]);
+        }
+        world.deliver(&hint);
+        world.settle();
+        let row = &world.rows[&offspring(&world)];
+        for ((set, column, id), is) in chosen.into_iter().zip(is_chosen) {
+            let ids: Vec<_> = world.people.keys().filter(|(table, _)| *table == set).collect();
+            let [(_, only)] = ids[..] else { panic!("{set}: {ids:?}") };
+            assert_eq!(is, *only == Uuid::from_u128(id), "{is_chosen:?}");
+            assert_eq!(row.cells[column], text(&format!("/{set}({only})")), "{is_chosen:?}");
+        }
+        assert_eq!(world.refusals, [] as [String; 0]);
+    }
+}
+
+/// The currency that was agreed on is that of the opportunity from its first moment, for what is in another is converted.
+#[test]
+fn a_lead_is_qualified_in_the_currency_that_is_agreed() {
+    for code in ["EUR", "USD"] {
+        let Story { mut world, hint, .. } = answered_in_portal("accepted", ("Active", "Accepted"), None);
+        edit_referral(&mut world, REFERRAL, |referral| {
+            referral.currency = Some(code.to_owned())
+        });
+        let mut run = world.begin(&hint);
+        while world.rows.is_empty() {
+            assert!(matches!(world.step(&mut run), world::Went::On));
+        }
+        let currency = world.rows[&offspring(&world)].cells.get("transactioncurrencyid");
+        assert_eq!(currency.cloned(), model::vendors::currency_row(code));
+        world.finish(&mut run);
+        world.settle();
+        world.assert_lead_in_step();
+    }
+}
+
 fn losers(world: &World) -> Vec<cosell::link::Change> {
     let changes = world.audit.iter().flat_map(|entry| entry.changes.iter().cloned());
     changes.filter(|change| change.lost).collect()

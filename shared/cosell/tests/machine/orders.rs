@@ -396,8 +396,9 @@ fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
     // The row moves on, so that the run has to start over.
     edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
     let report = world.finish(&mut run).unwrap();
+    let told = report.findings.iter().map(|finding| (finding.code, finding.field));
     assert!(
-        report.findings.iter().any(|finding| finding.code == Code::Ordered),
+        told.into_iter().any(|told| told == (Code::Ordered, Some(Field::Notes))),
         "{report:#?}"
     );
     world.settle();
@@ -426,6 +427,32 @@ fn who_is_overruled_is_recorded_once_however_often_a_run_starts_over() {
     let changes = world.audit.iter().flat_map(|entry| &entry.changes);
     let lost = changes.filter(|change| change.lost).count();
     assert_eq!(lost, 1, "{:#?}", world.audit);
+}
+
+/// Partner Center does not take what is ordered: the order is over, and whoever gave it is told of the field.
+#[test]
+fn an_order_that_a_vendor_refuses_is_over() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let before = notes(&world, referral, opportunity);
+    world.refused_path = Some("/details/notes");
+    let report = give(&mut world, opportunity, restore()).unwrap();
+    let told: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| (finding.code, finding.field))
+        .collect();
+    assert!(told.contains(&(Code::OrderRefused, Some(Field::Notes))), "{told:?}");
+    world.settle();
+    assert_eq!(notes(&world, referral, opportunity), before);
+    world.refused_path = None;
+    world.deliver(&from_referral(referral, Cause::Compare));
+    world.settle();
+    assert_eq!(
+        notes(&world, referral, opportunity),
+        before,
+        "nobody has ordered it since"
+    );
+    world.assert_in_step(1);
 }
 
 /// A deal's state, an order that cannot be taken in it, and what whoever gave it is told.
