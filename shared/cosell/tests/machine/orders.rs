@@ -59,6 +59,7 @@ fn restore() -> Order {
 fn apart(world: &World, _: ReferralId, opportunity: OpportunityId) {
     let row = world.rows[&opportunity].shown();
     assert_eq!(row.text("cosell_referralidentifier"), None);
+    assert_eq!(row.text("name"), Some("Big deal"), "without the mark of a deal in step");
     assert!(!row.flag("cosell_syncwithpartnercenter"));
     let links: Vec<_> = world.links().collect();
     assert!(
@@ -78,6 +79,9 @@ fn cases() -> Vec<Case> {
     let mut edited = shared.clone();
     edit_row(&mut edited, row, "description", text("Nobody has seen this"));
     edit_referral(&mut edited, own, |record| record.notes = Some("Nor this".to_owned()));
+    let mut off = shared.clone();
+    edit_row(&mut off, row, "cosell_syncwithpartnercenter", Cell::Flag(false));
+    off.deliver(&from_row(row));
     let mut answered = shared.clone();
     give(&mut answered, row, restore());
     answered.settle();
@@ -139,6 +143,13 @@ fn cases() -> Vec<Case> {
             deal: other,
             order: restore(),
             is_done: restored,
+        },
+        Case {
+            name: "unlink what was switched off",
+            world: off,
+            deal: other,
+            order: Order::Unlink,
+            is_done: apart,
         },
         Case {
             name: "unlink what was edited meanwhile",
@@ -442,6 +453,14 @@ fn an_order_that_a_vendor_refuses_is_over() {
         .map(|finding| (finding.code, finding.field))
         .collect();
     assert!(told.contains(&(Code::OrderRefused, Some(Field::Notes))), "{told:?}");
+    let mut texts = report
+        .findings
+        .iter()
+        .filter(|finding| finding.code == Code::OrderRefused);
+    assert!(
+        texts.all(|finding| finding.text.contains("is not taken")),
+        "{report:#?}"
+    );
     world.settle();
     assert_eq!(notes(&world, referral, opportunity), before);
     world.refused_path = None;
@@ -582,6 +601,20 @@ fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
     cut_off(&mut sharing, &from_row(stranger), |world| {
         world.links().any(|link| link.pending.is_some())
     });
+    // The row belongs to another referral by now.
+    let mut joined = parted.clone();
+    joined
+        .referrals
+        .insert(fresh, ReferralRecord::active(fresh, joined.now));
+    let order = Order::Link {
+        referral: fresh,
+        opportunity: row,
+    };
+    give(&mut joined, row, order);
+    joined.settle();
+    let former = Subject::Referral(referral);
+    cases.push(unlink(&joined, former, "is unlinked already"));
+    cases.extend(edits(&joined, former, "link it first"));
     let nobody = ReferralId::new(Uuid::from_u128(0xAB));
     let nothing = OpportunityId::new(Uuid::from_u128(0xBB));
     cases.extend([

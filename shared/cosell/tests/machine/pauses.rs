@@ -541,3 +541,38 @@ fn what_is_held_back_is_seen_by_every_look_at_the_other_side() {
         shown.contains(&Some("Seller's".to_owned())) || lost.any(|change| change.old == Term::text(Some("Seller's")));
     assert!(is_kept, "{shown:?} {:#?}", world.audit);
 }
+
+/// The open direction goes on, and is told, while the other goes on waiting without a word.
+#[test]
+fn what_is_carried_over_during_a_pause_is_told_and_what_waits_is_not_told_again() {
+    let (mut world, referral, opportunity) = in_step(false);
+    world.paused = Some(Side::Dynamics);
+    edit_referral(&mut world, referral, |record| record.notes = Some("Waits".to_owned()));
+    let said = |world: &mut World, hint: &Hint| {
+        let audited = world.audit.len();
+        world.deliver(hint);
+        let findings = world.audit[audited..].iter().flat_map(|entry| &entry.findings);
+        findings
+            .map(|finding| (finding.code, finding.field))
+            .collect::<Vec<_>>()
+    };
+    let event = from_referral(referral, Cause::ReferralUpdated);
+    let waits = (Code::Paused, Some(Field::Notes));
+    assert_eq!(said(&mut world, &event), [waits]);
+    let [held] = world.held().try_into().unwrap();
+    edit_row(&mut world, opportunity, "estimatedclosedate", text("2026-12-24"));
+    let carried = (Code::Carried, Some(Field::CloseDate));
+    assert_eq!(said(&mut world, &Hint::new(event.subject, Cause::Compare)), [carried]);
+    assert_eq!(
+        world.referrals[&referral].closing.as_deref(),
+        Some("2026-12-24T00:00:00Z")
+    );
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Talked to Ada"));
+    let [still] = world.held().try_into().unwrap();
+    assert_eq!(still.due, held.due);
+    world.paused = None;
+    world.look_at_held();
+    world.settle();
+    world.assert_in_step(1);
+    assert_eq!(world.rows[&opportunity].cells["description"], text("Waits"));
+}
