@@ -27,10 +27,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cosell::deal::{Field, Side, Term, Terms};
-use cosell::finding::Code;
+use cosell::finding::{Code, Finding};
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId, SolutionId};
-use cosell::link::{Link, Outcome, SyncStatus};
+use cosell::link::{Change, Link, Outcome, SyncStatus};
 use cosell::mapping::{self, Mapping};
 use cosell::opportunity::Cell;
 use cosell::policy::Policy;
@@ -721,8 +721,7 @@ fn a_permanent_refusal_parks_only_its_own_deal() {
     world.settle();
     let parked = world.find(Subject::Referral(referral)).unwrap();
     // It is no move of the deal that was refused.
-    let listed = parked.attention.iter().map(|finding| (finding.code, finding.field));
-    assert_eq!(listed.collect::<Vec<_>>(), [(Code::Refused, None)]);
+    assert_eq!(about(&parked.attention), [(Code::Refused, None)]);
     assert_eq!(parked.due, None);
     assert!(parked.attention_since.is_some());
     assert_eq!(world.rows[&second].shown().text("description"), Some("News"));
@@ -893,12 +892,7 @@ fn a_refused_field_keeps_no_other_back() {
         Some("2026-11-11T00:00:00Z")
     );
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Talked to Ada"));
-    let refused: Vec<_> = link
-        .attention
-        .iter()
-        .map(|finding| (finding.code, finding.field))
-        .collect();
-    assert_eq!(refused, [(Code::Refused, Some(Field::Notes))]);
+    assert_eq!(about(&link.attention), [(Code::Refused, Some(Field::Notes))]);
     world.refused_path = None;
     world.deliver(&from_row(opportunity));
     world.settle();
@@ -978,12 +972,7 @@ fn what_travels_with_an_acceptance_waits_for_it() {
         assert_eq!(world.refusals, Vec::<String>::new());
         assert_eq!(world.referrals[&referral], before);
         let link = world.find(Subject::Opportunity(opportunity)).unwrap();
-        let open: Vec<_> = link
-            .attention
-            .iter()
-            .map(|finding| (finding.code, finding.field))
-            .collect();
-        assert_eq!(open, [(Code::Refused, Some(Field::Stage))]);
+        assert_eq!(about(&link.attention), [(Code::Refused, Some(Field::Stage))]);
         assert!(!link.referenced);
         let entries = &world.audit[audited..];
         let told = entries.iter().flat_map(|entry| &entry.findings);
@@ -1069,8 +1058,7 @@ fn refused_closing() -> (World, OpportunityId) {
     assert_eq!((world.vendor_writes, world.audit.len()), (before, audited));
     let link = world.find(Subject::Referral(REFERRAL)).unwrap();
     assert_eq!(link.pending, None);
-    let codes: Vec<Code> = link.attention.iter().map(|finding| finding.code).collect();
-    assert_eq!(codes, [Code::Refused]);
+    assert_eq!(listed(&link), [Code::Refused]);
     assert_eq!(link.shown.status, Some(SyncStatus::Error));
     assert_eq!(world.rows[&opportunity].cells["statecode"], number(0));
     world.refused = None;
@@ -1134,7 +1122,28 @@ fn told(world: &World) -> Vec<Code> {
 
 /// What a person is asked to settle.
 fn listed(link: &Link) -> Vec<Code> {
-    link.attention.iter().map(|finding| finding.code).collect()
+    codes(&link.attention)
+}
+
+fn codes(findings: &[Finding]) -> Vec<Code> {
+    findings.iter().map(|finding| finding.code).collect()
+}
+
+/// What is said, and of which fields.
+fn about(findings: &[Finding]) -> Vec<(Code, Option<Field>)> {
+    findings.iter().map(|finding| (finding.code, finding.field)).collect()
+}
+
+/// Everything that was replaced without having been seen.
+fn losers(world: &World) -> Vec<Change> {
+    let changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    changes.filter(|change| change.lost).cloned().collect()
+}
+
+fn only_link(world: &World) -> Link {
+    let links: Vec<Link> = world.links().collect();
+    let [link] = links.as_slice() else { panic!("{links:#?}") };
+    link.clone()
 }
 
 /// A look by everybody who might look: nothing is written to the opportunity by it.
@@ -1448,7 +1457,7 @@ fn nobody_waits_for_the_dead_for_long() {
 }
 
 #[test]
-fn nobody_waits_for_whom_has_no_time_left() {
+fn the_dead_are_waited_for_only_while_they_have_time_left() {
     let (mut world, referral, opportunity) = in_step(false);
     edit_row(&mut world, opportunity, "description", text("Seller's"));
     dies_once(&mut world, &from_row(opportunity), |world| {

@@ -2,7 +2,8 @@
 //!
 //! Knows: preconditions, create-only writes, ids that the server chooses, lists that lag, pointers that may be taken once.
 //! Refuses to know: what the machine should do next. Guarantees: a write that no announcement of its own run covers fails
-//! the test at once, and so does a second audit entry for one version of a link.
+//! the test at once, and so does a second audit entry for one version of a link, or a commit that tells nothing of the
+//! writes of its run before it. Writes of a run that never commits, or whose answers are lost, are not judged so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
@@ -223,7 +224,7 @@ pub struct World {
     pub hidden: Option<ReferralId>,
     /// Which calls go wrong, counted over all runs.
     pub mishaps: BTreeMap<u32, Mishap>,
-    /// What their vendor, or the ledger, says of them.
+    /// The class of the fault with which a refused call, or a lost answer, is told.
     pub class: Class,
     /// Those that did.
     pub struck: Vec<Mishap>,

@@ -30,7 +30,7 @@ fn never_arrived(half: Half) -> World {
     world
 }
 
-/// The date on which the deal is looked at next, as a run that begins now has it.
+/// Sets the clock so that the next run begins when the deal is due.
 fn go_to_due_date(world: &mut World) {
     let due = world.find(Subject::Opportunity(OPPORTUNITY)).unwrap().due.unwrap();
     // A run begins a second after it is called for.
@@ -166,11 +166,7 @@ fn an_edit_between_announcement_and_post_is_neither_posted_nor_lost() {
     world.deliver(&from_referral(referral, Cause::ReferralUpdated));
     world.settle();
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Typed meanwhile"));
-    let changes = world.audit.iter().flat_map(|entry| &entry.changes);
-    let lost: Vec<_> = changes
-        .filter(|change| change.lost)
-        .map(|change| change.old.to_string())
-        .collect();
+    let lost: Vec<_> = losers(&world).iter().map(|change| change.old.to_string()).collect();
     assert_eq!(lost, ["Portal's"]);
     world.assert_in_step(1);
 }
@@ -207,12 +203,11 @@ fn a_post_that_nobody_answered_is_told_as_a_doubt() {
     let report = world.finish(&mut run).unwrap();
     assert_eq!(world.struck, [Mishap::LostAnswer]);
     assert_eq!(report.outcome, Outcome::Due);
-    let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
-    assert_eq!(codes, [Code::InDoubt]);
+    assert_eq!(codes(&report.findings), [Code::InDoubt]);
     assert_eq!(findings(&world, Code::InDoubt).len(), 1);
     let due = world.find(hint.subject).unwrap().due.unwrap();
     assert_eq!(due.why, "in_doubt");
-    assert!(due.at.duration_since(world.now) <= world::POLICY.settle);
+    assert_eq!(due.at.duration_since(world.now), world::POLICY.settle);
     world.settle();
     world.assert_in_step(1);
 }

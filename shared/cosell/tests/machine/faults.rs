@@ -1,16 +1,15 @@
 //! Calls that fail: what becomes of the run and of what it had announced, and when the deal is looked at again.
 
 use cosell::fault::Class;
-use cosell::finding::Finding;
 use cosell::ids::LeadId;
-use cosell::link::Pending;
+use cosell::link::{Pending, State};
 use cosell::order::Order;
 use cosell::reconcile::Report;
 
 use super::*;
 
-/// Plays a hint up to the first write that goes to a vendor, of which the vendor, or nobody, says that it failed.
-fn first_write_fails(world: &mut World, hint: &Hint, mishap: Mishap) -> Report {
+/// Plays a hint; the first write that goes to a vendor is refused.
+fn first_write_fails(world: &mut World, hint: &Hint) -> Report {
     world.echoes = false;
     let mut probe = world.clone();
     let mut run = probe.begin(hint);
@@ -18,21 +17,11 @@ fn first_write_fails(world: &mut World, hint: &Hint, mishap: Mishap) -> Report {
         assert!(matches!(probe.step(&mut run), world::Went::On));
     }
     // The probe has made the call that is to fail.
-    world.mishaps.insert(probe.calls - 1, mishap);
+    world.mishaps.insert(probe.calls - 1, Mishap::Refused);
     let mut run = world.begin(hint);
     let report = world.finish(&mut run).unwrap();
-    assert_eq!(world.struck, [mishap]);
+    assert_eq!(world.struck, [Mishap::Refused]);
     report
-}
-
-fn codes(findings: &[Finding]) -> Vec<Code> {
-    findings.iter().map(|finding| finding.code).collect()
-}
-
-fn only_link(world: &World) -> Link {
-    let links: Vec<Link> = world.links().collect();
-    let [link] = links.as_slice() else { panic!("{links:#?}") };
-    link.clone()
 }
 
 fn unlinking() -> Story {
@@ -63,7 +52,7 @@ fn a_write_that_fails_for_the_moment_is_tried_again_and_nobody_is_asked() {
     {
         let guard = Told(name);
         let before: Vec<Link> = world.links().collect();
-        let report = first_write_fails(&mut world, &hint, Mishap::Refused);
+        let report = first_write_fails(&mut world, &hint);
         assert_eq!((report.outcome, report.again), (Outcome::Due, false));
         assert_eq!(codes(&report.findings), [Code::Waiting]);
         let link = only_link(&world);
@@ -82,13 +71,19 @@ fn a_write_that_fails_for_the_moment_is_tried_again_and_nobody_is_asked() {
             Some(Pending::Part | Pending::Update { .. }) => assert_eq!(link.base, before[0].base),
             Some(other) => panic!("{other:?}"),
         }
+        world.settle();
+        if name == "unlinking" {
+            assert_eq!(only_link(&world).state, State::Parted);
+        } else {
+            world.assert_one_deal_in_step();
+        }
         std::mem::forget(guard);
     }
 }
 
-/// Of what the vendor says, the longer wait counts; behind what only an operator can mend, five minutes.
+/// The longer of our wait and the vendor's counts; behind what only an operator can mend, it is five minutes.
 #[test]
-fn a_wait_is_as_long_as_the_vendor_asks() {
+fn a_wait_is_at_least_as_long_as_the_vendor_asks() {
     let seconds = SignedDuration::from_secs;
     for (class, wait) in [
         (Class::Transient { after: None }, 15),
@@ -109,7 +104,7 @@ fn a_wait_is_as_long_as_the_vendor_asks() {
         let Story { mut world, hint, .. } = edited_in_partner_center();
         world.class = class;
         let began = world.now + seconds(1);
-        first_write_fails(&mut world, &hint, Mishap::Refused);
+        first_write_fails(&mut world, &hint);
         let due = only_link(&world).due.unwrap();
         assert_eq!(due.at.duration_since(began).as_secs(), wait, "{class:?}");
         world.settle();
@@ -118,10 +113,10 @@ fn a_wait_is_as_long_as_the_vendor_asks() {
 }
 
 #[test]
-fn who_loses_a_race_looks_again_at_once() {
+fn whoever_loses_a_race_looks_again_at_once() {
     let Story { mut world, hint, .. } = edited_in_dynamics();
     world.class = Class::Conflict;
-    let report = first_write_fails(&mut world, &hint, Mishap::Refused);
+    let report = first_write_fails(&mut world, &hint);
     assert_eq!((report.outcome, report.again), (Outcome::Written, false));
     assert_eq!(only_link(&world).due, None);
     world.assert_in_step(1);

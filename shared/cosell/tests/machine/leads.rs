@@ -199,8 +199,7 @@ fn waits_for_its_lead() -> World {
     world.deliver(&from_row(id));
     world.settle();
     let kept = world.find(Subject::Opportunity(id)).unwrap();
-    let codes: Vec<Code> = kept.attention.iter().map(|finding| finding.code).collect();
-    assert_eq!(codes, [Code::Missing]);
+    assert_eq!(listed(&kept), [Code::Missing]);
     assert!(kept.attention[0].text.contains("qualify the lead"));
     assert_eq!((kept.referral, kept.lead), (None, None));
     assert_eq!(world.referrals.len(), 1, "it is not shared a second time");
@@ -547,32 +546,25 @@ fn accepting_in_the_portal_uses_the_customer_who_is_there() {
 /// A seller has chosen who the customer is, or a part of it; the rest is made, once.
 #[test]
 fn accepting_in_the_portal_makes_only_who_is_missing() {
-    let chosen = [
-        ("accounts", "parentaccountid", 0xC1),
-        ("contacts", "parentcontactid", 0xC2),
+    let customer = [
+        ("accounts", "parentaccountid", "name", Uuid::from_u128(0xC1)),
+        ("contacts", "parentcontactid", "lastname", Uuid::from_u128(0xC2)),
     ];
     for is_chosen in [[false, false], [true, false], [false, true], [true, true]] {
         let Story { mut world, hint, .. } = answered_in_portal("accepted", ("Active", "Accepted"), None);
-        let names = [("name", "Our friends"), ("lastname", "Our friend")];
-        for ((set, column, id), name) in chosen
-            .into_iter()
-            .zip(names)
-            .zip(is_chosen)
-            .filter_map(|(it, is)| is.then_some(it))
-        {
-            let id = Uuid::from_u128(id);
+        for ((set, column, name, id), _) in customer.into_iter().zip(is_chosen).filter(|(_, is)| *is) {
             world
                 .people
-                .insert((set, id), [(name.0.to_owned(), text(name.1))].into());
+                .insert((set, id), [(name.to_owned(), text("Chosen"))].into());
             edit_lead(&mut world, &[(column, text(&format!("/{set}({id})")))]);
         }
         world.deliver(&hint);
         world.settle();
         let row = &world.rows[&offspring(&world)];
-        for ((set, column, id), is) in chosen.into_iter().zip(is_chosen) {
+        for ((set, column, _, id), is) in customer.into_iter().zip(is_chosen) {
             let ids: Vec<_> = world.people.keys().filter(|(table, _)| *table == set).collect();
             let [(_, only)] = ids[..] else { panic!("{set}: {ids:?}") };
-            assert_eq!(is, *only == Uuid::from_u128(id), "{is_chosen:?}");
+            assert_eq!(is, *only == id, "{is_chosen:?}");
             assert_eq!(row.cells[column], text(&format!("/{set}({only})")), "{is_chosen:?}");
         }
         assert_eq!(world.refusals, [] as [String; 0]);
@@ -597,9 +589,4 @@ fn a_lead_is_qualified_in_the_currency_that_is_agreed() {
         world.settle();
         world.assert_lead_in_step();
     }
-}
-
-fn losers(world: &World) -> Vec<cosell::link::Change> {
-    let changes = world.audit.iter().flat_map(|entry| entry.changes.iter().cloned());
-    changes.filter(|change| change.lost).collect()
 }

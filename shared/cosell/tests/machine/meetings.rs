@@ -212,7 +212,7 @@ fn microsofts_half_leads_to_ours_when_a_poll_shows_it() {
         } else {
             assert_eq!((report.outcome, world.vendor_writes), (Outcome::Ignored, 0));
             assert_eq!(world.links().count(), 0);
-            let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+            let codes = codes(&report.findings);
             assert_eq!(codes, [Code::OutOfScope]);
         }
     }

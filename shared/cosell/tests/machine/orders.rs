@@ -18,8 +18,8 @@ use model::world::{self, MISHAPS, Mishap, Run, Went, World, sellers_row};
 use uuid::Uuid;
 
 use super::{
-    REFERRAL, Story, Told, dies_once, edit_referral, edit_row, from_referral, from_row, in_step, inbound, leads, text,
-    waiting,
+    REFERRAL, Story, Told, about, dies_once, edit_referral, edit_row, from_referral, from_row, in_step, inbound, leads,
+    text, waiting,
 };
 
 /// A deal, an order about it, and what has to be true once it is carried out.
@@ -407,11 +407,8 @@ fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
     // The row moves on, so that the run has to start over.
     edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
     let report = world.finish(&mut run).unwrap();
-    let told = report.findings.iter().map(|finding| (finding.code, finding.field));
-    assert!(
-        told.into_iter().any(|told| told == (Code::Ordered, Some(Field::Notes))),
-        "{report:#?}"
-    );
+    let told = about(&report.findings);
+    assert!(told.contains(&(Code::Ordered, Some(Field::Notes))), "{report:#?}");
     world.settle();
     let better = Some("Better".to_owned());
     assert_eq!(notes(&world, referral, opportunity), (better.clone(), better));
@@ -447,11 +444,7 @@ fn an_order_that_a_vendor_refuses_is_over() {
     let before = notes(&world, referral, opportunity);
     world.refused_path = Some("/details/notes");
     let report = give(&mut world, opportunity, restore()).unwrap();
-    let told: Vec<_> = report
-        .findings
-        .iter()
-        .map(|finding| (finding.code, finding.field))
-        .collect();
+    let told = about(&report.findings);
     assert!(told.contains(&(Code::OrderRefused, Some(Field::Notes))), "{told:?}");
     let mut texts = report
         .findings
@@ -539,15 +532,15 @@ fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
     edit_row(&mut lacking, row, "cosell_solutions", Cell::Null);
     lacking.deliver(&from_row(row));
     let stranger = OpportunityId::new(Uuid::from_u128(0xB9));
-    let restore = [restore(), Order::Accept];
-    let edits = |world: &World, subject, told| {
+    let about_a_deal = [restore(), Order::Accept];
+    let both = |world: &World, subject, told| {
         let refused = |order: &Order| Refused {
             world: world.clone(),
             subject,
             order: order.clone(),
             told,
         };
-        restore.iter().map(refused).collect::<Vec<_>>()
+        about_a_deal.iter().map(refused).collect::<Vec<_>>()
     };
     let unlink = |world: &World, subject, told| Refused {
         world: world.clone(),
@@ -564,15 +557,15 @@ fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
         unlink(&coming, Subject::Opportunity(made), "just being created"),
         unlink(&lacking, of_row, "is linked to no other record"),
     ];
-    cases.extend(edits(&shared, Subject::Opportunity(stranger), "belongs to no deal"));
-    cases.extend(edits(&parted, of_row, "link it first"));
-    cases.extend(edits(&parted, Subject::Referral(referral), "link it first"));
-    cases.extend(edits(&gone, of_row, "was deleted in Dynamics"));
-    cases.extend(edits(&off, of_row, "switched off by the seller"));
-    cases.extend(edits(&leads::received(), lead, "belongs to a lead"));
-    cases.extend(edits(&coming, Subject::Opportunity(made), "just being created"));
-    cases.extend(edits(&parting, of_row, "is just being unlinked"));
-    cases.extend(edits(&lacking, of_row, "is not shared yet"));
+    cases.extend(both(&shared, Subject::Opportunity(stranger), "belongs to no deal"));
+    cases.extend(both(&parted, of_row, "link it first"));
+    cases.extend(both(&parted, Subject::Referral(referral), "link it first"));
+    cases.extend(both(&gone, of_row, "was deleted in Dynamics"));
+    cases.extend(both(&off, of_row, "switched off by the seller"));
+    cases.extend(both(&leads::received(), lead, "belongs to a lead"));
+    cases.extend(both(&coming, Subject::Opportunity(made), "just being created"));
+    cases.extend(both(&parting, of_row, "is just being unlinked"));
+    cases.extend(both(&lacking, of_row, "is not shared yet"));
     // What `link` is told, by the two that it is to join.
     let joins = |world: &World, (referral, opportunity): (ReferralId, OpportunityId), told| Refused {
         world: world.clone(),
@@ -614,7 +607,7 @@ fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
     joined.settle();
     let former = Subject::Referral(referral);
     cases.push(unlink(&joined, former, "is unlinked already"));
-    cases.extend(edits(&joined, former, "link it first"));
+    cases.extend(both(&joined, former, "link it first"));
     let nobody = ReferralId::new(Uuid::from_u128(0xAB));
     let nothing = OpportunityId::new(Uuid::from_u128(0xBB));
     cases.extend([
@@ -630,6 +623,6 @@ fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
     ]);
     for case in cases {
         let told = refusal(&case);
-        assert!(told.contains(case.told), "{told}");
+        assert!(told.contains(case.told), "{:?} of {}: {told}", case.order, case.subject);
     }
 }

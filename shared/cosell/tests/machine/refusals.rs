@@ -41,17 +41,9 @@ fn nothing_is_agreed_shown_or_told_of_what_did_not_land() {
     assert_eq!((&link.pending, &link.due), (&None, &None));
     // The value that nobody understands stands beside the refusal.
     let both = [(Code::UnknownValue, Some(Field::Value)), (Code::Refused, None)];
-    let listed: Vec<_> = link
-        .attention
-        .iter()
-        .map(|finding| (finding.code, finding.field))
-        .collect();
+    let listed = about(&link.attention);
     assert_eq!(listed, both);
-    let reported: Vec<_> = report
-        .findings
-        .iter()
-        .map(|finding| (finding.code, finding.field))
-        .collect();
+    let reported = about(&report.findings);
     assert_eq!(reported, both);
     assert_eq!(told_findings(&world.audit[audited..]), both);
     assert_eq!(told_changes(&world.audit[audited..]), []);
@@ -122,7 +114,7 @@ fn the_ledger_knows_what_the_row_shows_when_its_closing_is_refused() {
 }
 
 #[test]
-fn a_reopening_that_is_refused_is_told_as_one() {
+fn a_refused_reopening_is_told_of_the_stage() {
     let (mut world, referral, opportunity) = waiting();
     // Lost in the CRM and won in the portal, which is final: the row is opened first.
     edit_row(&mut world, opportunity, "statecode", number(2));
@@ -136,11 +128,7 @@ fn a_reopening_that_is_refused_is_told_as_one() {
     world.echoes = false;
     world.deliver(&from_referral(referral, Cause::ReferralUpdated));
     let link = world.find(Subject::Referral(referral)).unwrap();
-    let listed: Vec<_> = link
-        .attention
-        .iter()
-        .map(|finding| (finding.code, finding.field))
-        .collect();
+    let listed = about(&link.attention);
     assert_eq!(listed, [(Code::Refused, Some(Field::Stage))]);
 }
 
@@ -285,11 +273,7 @@ fn the_field_that_is_refused_is_found_among_all_of_them() {
             linked(&world),
             Terms::from_referral(&world.referrals[&referral].shown()),
         );
-        let listed: Vec<_> = link
-            .attention
-            .iter()
-            .map(|finding| (finding.code, finding.field))
-            .collect();
+        let listed = about(&link.attention);
         assert_eq!(listed, [(Code::Refused, Some(*refused))]);
         let row = world.rows[&OPPORTUNITY].shown();
         let typed = world.rules().mapping.terms(&row);
@@ -307,7 +291,7 @@ fn the_field_that_is_refused_is_found_among_all_of_them() {
 
 /// A side that shows what nobody understands is not known by its version, whatever else is written to it.
 #[test]
-fn a_side_with_something_open_is_read_before_it_is_written_again() {
+fn a_side_with_something_open_is_not_known_by_its_version() {
     let (mut world, referral, opportunity) = in_step(false);
     edit_referral(&mut world, referral, |referral| {
         referral.value = r#""plenty""#.to_owned()
@@ -325,18 +309,15 @@ fn a_side_with_something_open_is_read_before_it_is_written_again() {
 
 /// A reference belongs to no field, so that there is nothing to try one by one.
 #[test]
-fn a_reference_that_is_refused_is_told_once() {
+fn a_reference_that_is_refused_is_tried_once_a_look() {
     let (mut world, referral, opportunity) = in_step(false);
     world.forget_links();
     edit_referral(&mut world, referral, |referral| referral.reference = None);
     world.refused_path = Some("/externalReferenceId");
     world.echoes = false;
-    let tries = |world: &mut World| {
-        let before = world.vendor_writes;
-        world.deliver(&from_row(opportunity));
-        world.vendor_writes - before
-    };
-    assert_eq!(tries(&mut world), 1);
+    let writes = world.vendor_writes;
+    world.deliver(&from_row(opportunity));
+    assert_eq!(world.vendor_writes, writes + 1);
     let link = linked(&world);
     assert_eq!((listed(&link), link.referenced), (vec![Code::Refused], false));
     assert_eq!((&link.pending, link.referral), (&None, Some(referral)));

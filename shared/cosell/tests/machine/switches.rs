@@ -6,24 +6,18 @@
 use cosell::deal::{Field, Side};
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
-use cosell::link::{Change, Link, State};
+use cosell::link::{Change, State};
 use cosell::opportunity::Cell;
 use cosell::order::Order;
 
 use super::{
-    REFERRAL, Story, dies_once, edit_referral, edit_row, from_referral, from_row, ids_of_rows, in_step, inbound, tags,
-    text,
+    REFERRAL, Story, dies_once, edit_referral, edit_row, from_referral, from_row, ids_of_rows, in_step, inbound,
+    losers, only_link, tags, text,
 };
 use model::world::{self, Went, World};
 
 fn switch(world: &mut World, opportunity: OpportunityId, on: bool) {
     edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
-}
-
-fn only_link(world: &World) -> Link {
-    let links: Vec<Link> = world.links().collect();
-    let [link] = links.as_slice() else { panic!("{links:#?}") };
-    link.clone()
 }
 
 /// A deal that its seller has switched off, and edits on both sides that nobody has carried over.
@@ -44,13 +38,8 @@ fn edit_on_both_sides(world: &mut World, referral: ReferralId, opportunity: Oppo
     });
 }
 
-fn lost(world: &World) -> Vec<Change> {
-    let changes = world.audit.iter().flat_map(|entry| &entry.changes);
-    changes.filter(|change| change.lost).cloned().collect()
-}
-
 fn assert_both_are_recorded(world: &World) {
-    let lost = lost(world);
+    let lost = losers(world);
     let [change] = lost.as_slice() else { panic!("{lost:#?}") };
     let mut values = [change.old.to_string(), change.new.to_string()];
     values.sort();
@@ -133,7 +122,7 @@ fn what_landed_before_a_deal_was_switched_off_or_deleted_is_recorded() {
         let link = only_link(&world);
         let state = if is_deleted { State::Gone } else { State::Paused };
         assert_eq!((link.state, &link.pending), (state, &None));
-        let lost = lost(&world);
+        let lost = losers(&world);
         assert_eq!(lost.len(), 1, "deleted: {is_deleted}, {:#?}", world.audit);
         assert_eq!(lost[0].old.to_string(), "Portal's");
         let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
