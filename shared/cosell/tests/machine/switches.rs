@@ -209,3 +209,18 @@ fn a_date_sees_to_it_that_a_deal_which_is_on_again_catches_up() {
     world.deliver(&from_row(opportunity));
     assert_eq!((only_link(&world).state, only_link(&world).due), (State::Paused, None));
 }
+
+/// The mark before the name tells a seller at a glance that the deal is in step: one that is off bears none.
+#[test]
+fn the_mark_goes_and_comes_back_with_the_synchronisation() {
+    let (mut world, _, opportunity) = in_step(false);
+    let name = |world: &World| world.rows[&opportunity].shown().text("name").map(ToOwned::to_owned);
+    let marked = name(&world).unwrap();
+    assert_ne!(marked, "Big deal");
+    for (on, shown) in [(false, "Big deal"), (true, &marked)] {
+        switch(&mut world, opportunity, on);
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        assert_eq!(name(&world).as_deref(), Some(shown));
+    }
+}
