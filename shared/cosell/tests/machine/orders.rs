@@ -11,6 +11,7 @@ use cosell::link::{Change, Outcome, State};
 use cosell::opportunity::Cell;
 use cosell::order::Order;
 use cosell::reconcile::Report;
+use cosell::referral::MICROSOFT;
 
 use jiff::SignedDuration;
 use model::vendors::{ReferralRecord, number};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     REFERRAL, Story, Told, about, dies_once, edit_referral, edit_row, from_referral, from_row, in_step, inbound, leads,
-    text, waiting,
+    outbound, text, waiting,
 };
 
 /// A deal, an order about it, and what has to be true once it is carried out.
@@ -624,5 +625,83 @@ fn an_order_that_cannot_be_taken_says_why_and_does_nothing() {
     for case in cases {
         let told = refusal(&case);
         assert!(told.contains(case.told), "{:?} of {}: {told}", case.order, case.subject);
+    }
+}
+
+/// Both were listed for a person, each under its own name; once they are one deal, nobody is asked about either.
+#[test]
+fn two_records_that_were_listed_are_listed_no_more_once_they_are_linked() {
+    let mut world = World::new();
+    let row = OpportunityId::new(Uuid::from_u128(0xB1));
+    sellers_row(&mut world, row, false);
+    edit_row(&mut world, row, "cosell_solutions", Cell::Null);
+    world.deliver(&from_row(row));
+    let mut record = ReferralRecord::active(REFERRAL, world.now);
+    (record.kind, record.inviter) = ("Novel".to_owned(), Some(MICROSOFT));
+    record.name = Some("Big deal".to_owned());
+    world.referrals.insert(REFERRAL, record);
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralCreated));
+    world.settle();
+    assert!(world.links().all(|link| link.attention.len() == 1));
+    assert_eq!(world.links().count(), 2);
+    // What the referral has and the row lacks comes with it.
+    let order = Order::Link {
+        referral: REFERRAL,
+        opportunity: row,
+    };
+    give(&mut world, row, order);
+    world.settle();
+    assert!(
+        world.links().all(|link| link.attention.is_empty()),
+        "{:#?}",
+        world.links().collect::<Vec<_>>()
+    );
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    world.assert_in_step(1);
+}
+
+/// A referral finds another opportunity, whether or not the ledger remembers it under its own name as well.
+#[test]
+fn a_referral_that_was_parted_is_linked_to_another_row() {
+    for is_remembered in [false, true] {
+        let Story {
+            mut world, hint, other, ..
+        } = outbound(false);
+        world.echoes = false;
+        if is_remembered {
+            world.deliver(&other);
+        }
+        world.deliver(&hint);
+        world.settle();
+        let (Subject::Opportunity(first), Subject::Referral(referral)) = (hint.subject, other.subject) else {
+            panic!("{hint:?}, {other:?}")
+        };
+        give(&mut world, first, Order::Unlink);
+        world.settle();
+        let second = OpportunityId::new(Uuid::from_u128(0xB2));
+        sellers_row(&mut world, second, false);
+        edit_row(&mut world, second, "cosell_syncwithpartnercenter", Cell::Flag(false));
+        let order = Order::Link {
+            referral,
+            opportunity: second,
+        };
+        give(&mut world, second, order);
+        world.settle();
+        let link = world.find(Subject::Referral(referral)).unwrap();
+        assert_eq!(
+            (link.opportunity, link.state),
+            (Some(second), State::Active),
+            "remembered: {is_remembered}"
+        );
+        assert_eq!((&link.pending, &link.due), (&None, &None));
+        edit_referral(&mut world, referral, |record| {
+            record.notes = Some("For the second".to_owned())
+        });
+        for hint in [from_referral(referral, Cause::ReferralUpdated), from_row(first)] {
+            world.deliver(&hint);
+        }
+        assert_eq!(world.rows[&second].cells["description"], text("For the second"));
+        assert_eq!(world.rows[&first].cells["description"], text("Talked to Ada"));
     }
 }
