@@ -260,6 +260,9 @@ fn an_order_that_another_look_finishes_is_not_refused() {
             let report = world.finish(&mut run).unwrap();
             let is_refused = report.findings.iter().any(|finding| finding.code == Code::OrderRefused);
             assert!(!is_refused && report.fault.is_none(), "{report:#?}");
+            let field = case.order.edit().map(|(field, _)| field);
+            let mut done = report.findings.iter().filter(|finding| finding.code == Code::Ordered);
+            assert!(done.all(|finding| finding.field == field), "{report:#?}");
             world.settle();
             (case.is_done)(&world, referral, opportunity);
             std::mem::forget(guard);
