@@ -519,12 +519,20 @@ fn accepting_in_the_portal_uses_the_customer_who_is_there() {
         let Story { mut world, hint, .. } = accept();
         let count = accounts.len();
         world.people.extend(accounts);
+        let ada = Uuid::from_u128(0xC9);
+        let is_known = !is_listed;
+        if is_known {
+            let cells = [("emailaddress1".to_owned(), text("ada@fabrikam.example"))].into();
+            world.people.insert(("contacts", ada), cells);
+        }
         world.deliver(&hint);
         world.settle();
         let of_accounts = world.people.keys().filter(|(set, _)| *set == "accounts");
         assert_eq!(of_accounts.count(), count, "no account is made");
         let of_contacts = world.people.keys().filter(|(set, _)| *set == "contacts");
-        assert_eq!(of_contacts.count(), 1, "its contact is");
+        assert_eq!(of_contacts.count(), 1, "a contact is made unless she is known");
+        let contact = &world.rows[&offspring(&world)].cells["parentcontactid"];
+        assert_eq!(contact == &text(&format!("/contacts({ada})")), is_known);
         let account = world.rows[&offspring(&world)].cells.get("customerid_account").cloned();
         let link = world.find(Subject::Lead(lead())).unwrap();
         if is_listed {
