@@ -845,6 +845,25 @@ fn only_a_seller_is_told_that_microsoft_sent_the_deal_itself() {
     }
 }
 
+/// What was agreed before Microsoft was asked stays agreed: a name that Partner Center does not take comes not back from it.
+#[test]
+fn what_was_agreed_to_differ_still_differs_once_microsoft_is_asked() {
+    let (mut world, referral, opportunity) = in_step(false);
+    edit_row(&mut world, opportunity, "name", text("Renamed"));
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    let name = |world: &World| world.rows[&opportunity].shown().text("name").map(ToOwned::to_owned);
+    let renamed = name(&world);
+    let help = number(727_000_000);
+    edit_row(&mut world, opportunity, "cosell_howcanmicrosofthelp", help);
+    for hint in [from_row(opportunity), from_referral(referral, Cause::Compare)] {
+        world.deliver(&hint);
+        world.settle();
+    }
+    assert_eq!(world.referrals.values().filter(|half| half.microsofts).count(), 1);
+    assert_eq!(name(&world), renamed);
+}
+
 #[test]
 fn what_there_is_to_say_of_help_waits_for_the_end_of_a_pause() {
     let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
@@ -908,49 +927,47 @@ fn a_refused_field_keeps_no_other_back() {
 
 #[test]
 fn people_who_are_refused_are_not_told_to_have_joined() {
-    let (mut world, referral, opportunity) = in_step(true);
-    let id = Uuid::from_u128(4);
-    let person = [
-        ("firstname", "Lu"),
-        ("lastname", "D"),
-        ("internalemailaddress", "lu@partner.example"),
-        ("mobilephone", "3"),
-    ];
-    let cells = person.map(|(column, value)| (column.to_owned(), text(value)));
-    world.people.insert(("systemusers", id), cells.into());
-    world.refused_path = Some("/team/-");
-    world.echoes = false;
-    let audited = world.audit.len();
-    edit_row(
-        &mut world,
-        opportunity,
-        "owninguser",
-        text(&format!("/systemusers({id})")),
-    );
-    edit_row(&mut world, opportunity, "description", text("Lu takes over"));
-    world.deliver(&from_row(opportunity));
-    let shown = world.referrals[&referral].shown();
-    assert_eq!(shown.details.notes.as_deref(), Some("Lu takes over"));
-    let link = world.find(Subject::Opportunity(opportunity)).unwrap();
-    assert_eq!(
-        link.base.as_ref().map(|base| &base.referral),
-        Some(&Terms::from_referral(&shown))
-    );
-    let told = world.audit[audited..].iter().flat_map(|entry| &entry.findings);
-    let told: Vec<_> = told.map(|finding| (finding.code, finding.field)).collect();
-    assert_eq!(
-        told,
-        [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(Field::Team))]
-    );
-    let lines = link.journal.iter().filter(|line| line.contains("lu@partner.example"));
-    assert_eq!(lines.collect::<Vec<_>>(), Vec::<&String>::new());
-    // The two agree to differ.
-    world.deliver(&from_referral(referral, Cause::Compare));
-    world.settle();
-    assert_eq!(
-        world.find(Subject::Opportunity(opportunity)).unwrap().version,
-        link.version
-    );
+    let of_us = ("owninguser", "systemusers", "internalemailaddress", "mobilephone");
+    let of_the_customer = ("parentcontactid", "contacts", "emailaddress1", "telephone1");
+    for (field, path, (column, set, email, phone)) in [
+        (Field::Team, "/team/-", of_us),
+        (Field::Contacts, "/customerProfile/team/-", of_the_customer),
+    ] {
+        let (mut world, referral, opportunity) = in_step(true);
+        let id = Uuid::from_u128(4);
+        let person = [
+            ("firstname", "Lu"),
+            ("lastname", "D"),
+            (email, "lu@partner.example"),
+            (phone, "3"),
+        ];
+        let cells = person.map(|(column, value)| (column.to_owned(), text(value)));
+        world.people.insert((set, id), cells.into());
+        world.refused_path = Some(path);
+        world.echoes = false;
+        let audited = world.audit.len();
+        edit_row(&mut world, opportunity, column, text(&format!("/{set}({id})")));
+        edit_row(&mut world, opportunity, "description", text("Lu takes over"));
+        world.deliver(&from_row(opportunity));
+        let shown = world.referrals[&referral].shown();
+        assert_eq!(shown.details.notes.as_deref(), Some("Lu takes over"));
+        let link = only_link(&world);
+        assert_eq!(
+            link.base.as_ref().map(|base| &base.referral),
+            Some(&Terms::from_referral(&shown))
+        );
+        let told: Vec<_> = world.audit[audited..]
+            .iter()
+            .flat_map(|entry| about(&entry.findings))
+            .collect();
+        assert_eq!(told, [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(field))]);
+        let mut lines = link.journal.iter();
+        assert!(!lines.any(|line| line.contains("lu@partner.example")));
+        // The two agree to differ.
+        world.deliver(&from_referral(referral, Cause::Compare));
+        world.settle();
+        assert_eq!(only_link(&world).version, link.version);
+    }
 }
 
 #[test]

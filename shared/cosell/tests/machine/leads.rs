@@ -354,6 +354,26 @@ fn a_lead_that_was_followed_is_past() {
     assert_eq!(world.links().map(|link| link.version).sum::<u64>(), versions);
 }
 
+/// A lead has one opportunity that takes its place; whatever else is made of it is a deal by itself.
+#[test]
+fn a_second_opportunity_of_a_lead_is_shared_by_itself() {
+    let Story { mut world, hint, .. } = qualified();
+    world.deliver(&hint);
+    world.settle();
+    let first = world.find(Subject::Lead(lead())).unwrap().opportunity;
+    let second = made_by_hand(&mut world, true);
+    complete(&mut world, second);
+    world.deliver(&from_row(second));
+    world.settle();
+    assert_eq!(world.find(Subject::Lead(lead())).unwrap().opportunity, first);
+    let link = world.find(Subject::Opportunity(second)).unwrap();
+    assert!(
+        link.base.is_some() && link.referral.is_some_and(|id| id != REFERRAL),
+        "{link:#?}"
+    );
+    assert_eq!(world.referrals.len(), 2);
+}
+
 #[test]
 fn what_is_to_be_sold_together_is_no_lead() {
     let Story { mut world, hint, .. } = inbound(("New", "Pending"));

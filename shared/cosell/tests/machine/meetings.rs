@@ -259,6 +259,7 @@ fn a_lead_that_was_refused_is_made_once_it_is_taken() {
     assert!(world.rows.is_empty());
     let lead = world.leads.values().next().unwrap();
     assert_eq!(lead.cells["description"], text("Newest"));
+    assert!(!said(&world).contains(&Code::Carried), "it is made as it is by now");
 }
 
 /// Microsoft says no to a request for help: that is written down with what was wanted, and asked again by nobody but a
@@ -408,7 +409,8 @@ fn a_row_meets_a_referral_that_is_only_remembered() {
         "not_visible"
     );
     world.referrals.insert(referral, record);
-    world.deliver(&from_row(opportunity));
+    assert_eq!(world.deliver(&from_row(opportunity)).outcome, Outcome::Written);
     world.settle();
     world.assert_in_step(1);
+    assert!(world.links().all(|link| link.attention.is_empty()));
 }

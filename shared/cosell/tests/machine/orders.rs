@@ -7,7 +7,7 @@ use cosell::deal::{Field, Side, Term};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
-use cosell::link::{Change, Outcome, State};
+use cosell::link::{Change, Outcome, Pending, State};
 use cosell::opportunity::Cell;
 use cosell::order::Order;
 use cosell::reconcile::Report;
@@ -285,6 +285,24 @@ fn an_announced_edit_is_finished_by_the_next_look() {
             (case.is_done)(&world, case.deal.0, case.deal.1);
         }
     }
+}
+
+/// The run dies before synchronisation is switched on in the row: that it is off is no wish of the seller's.
+#[test]
+fn an_announced_link_is_finished_by_the_next_look() {
+    let case = cases().into_iter().find(|case| case.name == "link").unwrap();
+    let (referral, opportunity) = case.deal;
+    let Case { mut world, order, .. } = case;
+    world.order = Some(order);
+    let command = Hint::new(Subject::Referral(referral), Cause::Operator);
+    dies_once(&mut world, &command, |world| {
+        world.links().any(|link| link.pending == Some(Pending::Join))
+    });
+    world.order = None;
+    assert!(!world.rows[&opportunity].shown().flag("cosell_syncwithpartnercenter"));
+    world.settle();
+    assert!(world.rows[&opportunity].shown().flag("cosell_syncwithpartnercenter"));
+    world.assert_in_step(1);
 }
 
 #[test]
