@@ -347,6 +347,16 @@ fn a_lead_that_was_followed_is_past() {
     let Story { mut world, hint, .. } = qualified();
     world.deliver(&hint);
     world.settle();
+    let told = format!(
+        "lead {} was qualified; opportunity {} takes its place",
+        lead().uuid(),
+        offspring(&world).uuid()
+    );
+    let mut findings = world.audit.iter().flat_map(|entry| &entry.findings);
+    assert!(
+        findings.any(|finding| (finding.code, finding.text.as_str()) == (Code::Linked, &told)),
+        "{told}"
+    );
     let (reads, versions) = (world.vendor_reads, world.links().map(|link| link.version).sum::<u64>());
     edit_lead(&mut world, &[("description", text("Nobody looks here any more"))]);
     assert_eq!(world.deliver(&from_lead()).outcome, Outcome::Ignored);
