@@ -1237,6 +1237,58 @@ fn a_refused_row_keeps_no_removal_and_no_closing_back() {
     assert_eq!(told, set_of(&["SOL-7, SOL-9"]));
 }
 
+/// The only row that was to be written is refused: nothing was carried over, and nothing is said to have been.
+#[test]
+fn a_row_that_is_refused_alone_is_told_as_refused_and_as_nothing_else() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    world.deliver(&hint);
+    world.settle();
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.solutions = tags(&["SOL-1", "SOL-8"])
+    });
+    world.refused_solution = Some("SOL-8".to_owned());
+    let audited = world.audit.len();
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-1"]));
+    assert_eq!(told(&world), [Code::Refused]);
+    let entries = &world.audit[audited..];
+    let said: Vec<_> = entries.iter().flat_map(|entry| about(&entry.findings)).collect();
+    assert!(
+        said.iter().all(|said| *said == (Code::Refused, Some(Field::Solutions))),
+        "{said:?}"
+    );
+    assert!(entries.iter().all(|entry| entry.changes.is_empty()), "{entries:#?}");
+}
+
+/// A row that names no solution counts for nothing; its seller is asked for the id until there is one.
+#[test]
+fn a_row_without_a_solution_is_asked_about() {
+    let Story { mut world, hint, .. } = another_solution_in_dynamics();
+    let opportunity = *world.rows.keys().next().unwrap();
+    let key = Uuid::from_u128(0x5E11);
+    let id = |world: &mut World, id: Cell| {
+        let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+        let (version, cells) = rows.get_mut(&key).unwrap();
+        *version += 1;
+        cells.insert("cosell_solutionid".to_owned(), id);
+    };
+    id(&mut world, Cell::Null);
+    world.deliver(&hint);
+    world.settle();
+    let link = only_link(&world);
+    assert_eq!(about(&link.attention), [(Code::Missing, None)]);
+    assert!(link.attention[0].text.contains("Nine"), "{:#?}", link.attention);
+    assert_eq!(world.referrals[&REFERRAL].solutions.len(), 1);
+    id(&mut world, text("SOL-9"));
+    world.deliver(&hint);
+    world.settle();
+    assert_eq!(only_link(&world).attention, []);
+    assert_eq!(world.referrals[&REFERRAL].solutions.len(), 2);
+    world.assert_in_step(1);
+}
+
 /// A row that somebody deletes leads to its deal, whoever has made it.
 #[test]
 fn rows_that_a_seller_has_made_are_remembered() {
