@@ -224,10 +224,10 @@ pub struct World {
     pub hidden: Option<ReferralId>,
     /// Which calls go wrong, counted over all runs.
     pub mishaps: BTreeMap<u32, Mishap>,
-    /// The class of the fault with which a refused call, or a lost answer, is told.
-    pub class: Class,
     /// Those that did.
     pub struck: Vec<Mishap>,
+    /// The class of the fault with which a refused call, or a lost answer, is told.
+    pub class: Class,
     pub calls: u32,
     /// Those calls that write to a vendor or to the ledger.
     pub writes: Vec<u32>,

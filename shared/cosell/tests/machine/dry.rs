@@ -39,8 +39,7 @@ fn a_dry_look_tells_what_it_would_write() {
         let told = looked_at(&mut world, &story.hint);
         assert!(told.contains(&would) && told.contains(&Code::DryRun), "{told:?}");
         // The deal is as it was, but for a version and the name of its record.
-        let after: Vec<Link> = world.links().collect();
-        let [link] = after.as_slice() else { panic!("{after:#?}") };
+        let link = only_link(&world);
         assert_eq!((&link.pending, &link.due), (&None, &None));
         assert_eq!(before.first().and_then(|link| link.base.clone()), link.base);
         // Once it is meant, it is done.

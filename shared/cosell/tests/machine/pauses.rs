@@ -14,8 +14,8 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::Config;
 
 use super::{
-    Story, Told, edit_referral, edit_row, edited_in_dynamics, edited_in_partner_center, from_referral, from_row,
-    in_step, inbound, outbound, stories, text,
+    Story, Told, about_all, edit_referral, edit_row, edited_in_dynamics, edited_in_partner_center, from_referral,
+    from_row, in_step, inbound, outbound, stories, text,
 };
 use model::vendors::number;
 use model::world::{MISHAPS, Mishap, POLICY, Went, World};
@@ -551,10 +551,7 @@ fn what_is_carried_over_during_a_pause_is_told_and_what_waits_is_not_told_again(
     let said = |world: &mut World, hint: &Hint| {
         let audited = world.audit.len();
         world.deliver(hint);
-        let findings = world.audit[audited..].iter().flat_map(|entry| &entry.findings);
-        findings
-            .map(|finding| (finding.code, finding.field))
-            .collect::<Vec<_>>()
+        about_all(&world.audit[audited..])
     };
     let event = from_referral(referral, Cause::ReferralUpdated);
     let waits = (Code::Paused, Some(Field::Notes));

@@ -21,11 +21,6 @@ fn told_changes(entries: &[AuditEntry]) -> Vec<(Field, Side)> {
     changes.map(|change| (change.field, change.side)).collect()
 }
 
-fn told_findings(entries: &[AuditEntry]) -> Vec<(Code, Option<Field>)> {
-    let findings = entries.iter().flat_map(|entry| &entry.findings);
-    findings.map(|finding| (finding.code, finding.field)).collect()
-}
-
 #[test]
 fn nothing_is_agreed_shown_or_told_of_what_did_not_land() {
     let (mut world, referral, opportunity) = in_step(false);
@@ -45,7 +40,7 @@ fn nothing_is_agreed_shown_or_told_of_what_did_not_land() {
     assert_eq!(listed, both);
     let reported = about(&report.findings);
     assert_eq!(reported, both);
-    assert_eq!(told_findings(&world.audit[audited..]), both);
+    assert_eq!(about_all(&world.audit[audited..]), both);
     assert_eq!(told_changes(&world.audit[audited..]), []);
     assert_eq!(agreed(&link, Field::Notes), ["Talked to Ada"; 2]);
     assert_eq!((&link.shown, &link.journal), (&before.shown, &before.journal));
@@ -70,7 +65,7 @@ fn what_landed_before_a_refusal_is_agreed_and_told() {
         [(Field::Notes, Side::PartnerCenter)]
     );
     let told = [(Code::Carried, Some(Field::Notes)), (Code::Refused, None)];
-    assert_eq!(told_findings(&world.audit[audited..]), told);
+    assert_eq!(about_all(&world.audit[audited..]), told);
     // The state that our own write replaced is no news, although nobody has read the referral since.
     world.plugin = None;
     world.mishaps = (world.calls..world.calls + 4)
@@ -115,13 +110,7 @@ fn the_ledger_knows_what_the_row_shows_when_its_closing_is_refused() {
 
 #[test]
 fn a_refused_reopening_is_told_of_the_stage() {
-    let (mut world, referral, opportunity) = waiting();
-    // Lost in the CRM and won in the portal, which is final: the row is opened first.
-    edit_row(&mut world, opportunity, "statecode", number(2));
-    edit_row(&mut world, opportunity, "statuscode", number(4));
-    edit_referral(&mut world, referral, |referral| {
-        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
-    });
+    let (mut world, referral, _) = lost_here_and_won_there();
     world.refused = Some(
         |call| matches!(call, Call::UpdateRecord { change, .. } if change.cells().any(|(column, _)| column == "statecode")),
     );
@@ -145,13 +134,13 @@ fn what_a_refusal_kept_unsaid_is_said_by_the_next_look() {
     world.echoes = false;
     let look = from_referral(referral, Cause::Compare);
     world.deliver(&look);
-    assert_eq!(told_findings(&world.audit[audited..]), [(Code::Refused, None)]);
+    assert_eq!(about_all(&world.audit[audited..]), [(Code::Refused, None)]);
     world.plugin = None;
     let audited = world.audit.len();
     for _ in 0..2 {
         world.deliver(&look);
     }
-    let mut told = told_findings(&world.audit[audited..]);
+    let mut told = about_all(&world.audit[audited..]);
     told.sort_unstable();
     let both = [(Code::Carried, Some(Field::Notes)), (Code::Frozen, Some(Field::Name))];
     assert_eq!(told, both);
@@ -161,10 +150,7 @@ fn what_a_refusal_kept_unsaid_is_said_by_the_next_look() {
 /// to start over: what the rows show by then is nobody's edit.
 #[test]
 fn rows_that_are_half_written_are_nobodys_edit() {
-    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
-    world.deliver(&hint);
-    world.settle();
-    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let (mut world, opportunity) = accepted();
     edit_referral(&mut world, REFERRAL, |referral| referral.solutions = tags(&["SOL-7"]));
     let mut run = world.begin(&from_referral(REFERRAL, Cause::ReferralUpdated));
     let old = *world.rows[&opportunity].solutions.keys().next().unwrap();
@@ -180,21 +166,17 @@ fn rows_that_are_half_written_are_nobodys_edit() {
     world.settle();
     assert_eq!(ids_of_rows(&world, opportunity), set_of(&["SOL-7"]));
     assert_eq!(world.referrals[&REFERRAL].solutions.len(), 1);
-    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
-    assert!(!changes.any(|change| change.lost), "nobody has lost");
+    assert_eq!(losers(&world), [], "nobody has lost");
     world.assert_in_step(1);
 }
 
 /// A row that is opened only to be closed anew, and then is not: the stage is neither told nor agreed.
 #[test]
 fn a_stage_that_was_reached_by_the_way_is_not_agreed() {
-    let (mut world, referral, opportunity) = waiting();
+    let (mut world, referral, opportunity) = lost_here_and_won_there();
     let audited = world.audit.len();
-    edit_row(&mut world, opportunity, "statecode", number(2));
-    edit_row(&mut world, opportunity, "statuscode", number(4));
     edit_referral(&mut world, referral, |referral| {
-        referral.notes = Some("Signed".to_owned());
-        (referral.status, referral.substatus) = ("Closed".to_owned(), "Won".to_owned());
+        referral.notes = Some("Signed".to_owned())
     });
     world.refused = Some(|call| matches!(call, Call::CloseOpportunity { .. }));
     world.echoes = false;

@@ -11,10 +11,10 @@ use cosell::opportunity::Cell;
 use cosell::order::Order;
 
 use super::{
-    REFERRAL, Story, dies_once, edit_referral, edit_row, from_referral, from_row, ids_of_rows, in_step, inbound,
-    losers, only_link, tags, text,
+    REFERRAL, accepted, dies_once, edit_referral, edit_row, from_referral, from_row, ids_of_rows, in_step, losers,
+    only_link, tags, text,
 };
-use model::world::{self, Went, World};
+use model::world::{Went, World};
 
 fn switch(world: &mut World, opportunity: OpportunityId, on: bool) {
     edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
@@ -131,48 +131,32 @@ fn what_landed_before_a_deal_was_switched_off_or_deleted_is_recorded() {
     }
 }
 
-/// Whoever sees that a deal is on again catches up with it at once; the date is for the case that it dies.
+/// Whoever sees that a deal is on again catches up with it at once, whatever the look is about; the date is for the case
+/// that the run dies.
 #[test]
 fn the_look_that_sees_a_deal_on_again_catches_up_with_it() {
-    let (mut world, referral, opportunity) = in_step(false);
-    switch(&mut world, opportunity, false);
-    world.deliver(&from_row(opportunity));
-    world.settle();
-    edit_referral(&mut world, referral, |record| {
-        record.notes = Some("In the portal".to_owned())
-    });
-    switch(&mut world, opportunity, true);
-    world.deliver(&from_row(opportunity));
-    assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
-    world.assert_in_step(1);
-}
-
-/// Nobody was told that it is on again: whoever looks for another reason sees it.
-#[test]
-fn a_deal_that_is_on_again_is_seen_from_the_other_side() {
-    let (mut world, referral, opportunity) = in_step(false);
-    switch(&mut world, opportunity, false);
-    world.deliver(&from_row(opportunity));
-    world.settle();
-    edit_referral(&mut world, referral, |record| {
-        record.notes = Some("In the portal".to_owned())
-    });
-    let event = from_referral(referral, Cause::ReferralUpdated);
-    world.deliver(&event);
-    assert_eq!(world.rows[&opportunity].cells["description"], text("Talked to Ada"));
-    switch(&mut world, opportunity, true);
-    world.deliver(&event);
-    assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
-    world.assert_in_step(1);
+    for is_told in [true, false] {
+        let (mut world, referral, opportunity) = in_step(false);
+        switch(&mut world, opportunity, false);
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        edit_referral(&mut world, referral, |record| {
+            record.notes = Some("In the portal".to_owned())
+        });
+        let event = from_referral(referral, Cause::ReferralUpdated);
+        world.deliver(&event);
+        assert_eq!(world.rows[&opportunity].cells["description"], text("Talked to Ada"));
+        switch(&mut world, opportunity, true);
+        world.deliver(&if is_told { from_row(opportunity) } else { event });
+        assert_eq!(world.rows[&opportunity].cells["description"], text("In the portal"));
+        world.assert_in_step(1);
+    }
 }
 
 /// Rows are written one by one: those that were before the run died are told when the deal is given up.
 #[test]
 fn the_rows_that_landed_before_a_deal_was_switched_off_are_told() {
-    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
-    world.deliver(&hint);
-    world.settle();
-    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    let (mut world, opportunity) = accepted();
     edit_referral(&mut world, REFERRAL, |record| {
         record.solutions = tags(&["SOL-1", "SOL-7", "SOL-8"]);
     });
