@@ -190,10 +190,13 @@ pub fn of_new_opportunity(
     let Some(table) = mapping.solution_table() else {
         return Vec::new();
     };
-    let ids = ids(agreed).into_iter();
-    let tag_of = |id: &SolutionId| tags.iter().find(|tag| is_of(tag, id));
-    ids.filter_map(|id| tag_of(&id).map(|tag| add(table, opportunity, id, tag, |_| false)))
-        .collect()
+    let row_of = |id: SolutionId| {
+        // What the referral has lost since it was agreed on gets its row all the same: what is agreed on is what was made.
+        let named = SolutionTag::named(&id).ok();
+        let tag = tags.iter().find(|tag| is_of(tag, &id)).or(named.as_ref())?;
+        Some(add(table, opportunity, id, tag, |_| false))
+    };
+    ids(agreed).into_iter().filter_map(row_of).collect()
 }
 
 fn add(
