@@ -3,8 +3,10 @@
 //! Knows: what a new lead says of its customer, what a fresh opportunity lacks that its lead had. Guarantee: what a lead
 //! showed is neither lost with it nor taken for an edit of the opportunity.
 
+use std::collections::BTreeSet;
+
 use crate::deal::{Field, Term};
-use crate::ids::{LeadId, OpportunityId, ReferralId};
+use crate::ids::{LeadId, OpportunityId, ReferralId, SolutionId};
 use crate::link::{Base, Link, Shown, SyncStatus};
 use crate::mapping::{LeadColumns, Mapping, set_text};
 use crate::opportunity::{Cell, Row, RowChange};
@@ -97,6 +99,18 @@ pub(crate) fn shown(before: &Shown, row: &Row, referral: ReferralId, mapping: &M
     }
 }
 
+/// What the memo column has to name of a lead's solutions, where rows of the fresh opportunity name others: whoever adds a
+/// row to a list that nobody has filled in yet takes nothing off it.
+fn missing_solutions(field: Field, had: &Term, there: &Term, row: &Row, mapping: &Mapping) -> Option<Term> {
+    let (Field::Solutions, Term::Solutions(had), Term::Solutions(there)) = (field, had, there) else {
+        return None;
+    };
+    let rows = mapping.solution_rows(row).into_iter().filter(|row| row.is_active);
+    let in_rows: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
+    let is_missing = !in_rows.is_empty() && !had.is_subset(there);
+    is_missing.then(|| Term::Solutions(had.union(there).filter(|id| !in_rows.contains(id)).cloned().collect()))
+}
+
 /// What a fresh opportunity lacks and its lead has: the row as it will be, and the change that makes it so. Fields that
 /// the opportunity brought stay as they are.
 pub(crate) fn fill(row: &Row, lead: Option<&Row>, base: Option<&Base>, policy: &Policy) -> (Row, RowChange) {
@@ -113,9 +127,10 @@ pub(crate) fn fill(row: &Row, lead: Option<&Row>, base: Option<&Base>, policy: &
         .unwrap_or_default();
     for field in Field::ALL {
         let is_lacking = matches!(there.get(field), Term::Nothing | Term::Flag(false));
-        let term = had.get(field);
+        let missing = missing_solutions(field, had.get(field), there.get(field), &filled, mapping);
+        let term = missing.as_ref().unwrap_or_else(|| had.get(field));
         let is_written = !matches!(field, Field::Stage | Field::Team | Field::Contacts);
-        if !is_written || !is_lacking || term == there.get(field) || !term.is_readable() {
+        if !is_written || !(is_lacking || missing.is_some()) || term == there.get(field) || !term.is_readable() {
             continue;
         }
         if mapping.rule(field).is_none() {
