@@ -198,6 +198,17 @@ pub(crate) fn no_choice(value: &Term, label: &str) -> String {
     )
 }
 
+/// Whether Partner Center takes no deal without a field.
+pub(crate) const fn is_demanded(field: Field) -> bool {
+    matches!(field, Field::Value | Field::CloseDate | Field::Solutions)
+}
+
+/// What is said of a field that Partner Center demands and Dynamics does not have any more.
+pub(crate) fn emptied(field: Field, label: &str, kept: &Term) -> Finding {
+    let text = format!("{label} was emptied in Dynamics; Partner Center demands it and keeps {kept}; fill it in");
+    Finding::field(Code::Missing, field, text).on(Side::PartnerCenter)
+}
+
 /// What is said of something that an unanswered referral does not take.
 pub(crate) fn deferred(field: Field, label: &str) -> Finding {
     let text = format!("{label} is sent to Partner Center once the deal is accepted");
@@ -489,14 +500,8 @@ impl Merge<'_> {
                 Code::Frozen,
                 format!("{label} differs: Partner Center takes a name only when a deal is created"),
             ),
-            (Side::PartnerCenter, Field::Value | Field::CloseDate | Field::Solutions) if value == &Term::Nothing => {
-                shut(
-                    Code::Missing,
-                    format!(
-                        "{label} was emptied in Dynamics; Partner Center demands it and keeps {}; fill it in",
-                        self.now(toward).get(field)
-                    ),
-                )
+            (Side::PartnerCenter, field) if is_demanded(field) && value == &Term::Nothing => {
+                Gate::Shut(emptied(field, label, self.now(toward).get(field)))
             }
             (Side::PartnerCenter, Field::Solutions) if solutions::unsendable(value, label).is_some() => {
                 let text = solutions::unsendable(value, label).unwrap_or_default();
