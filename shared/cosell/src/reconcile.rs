@@ -238,6 +238,8 @@ pub struct Reconcile<'p> {
     created: bool,
     /// What this run has written and not committed.
     landed: Vec<Change>,
+    /// It has written to a vendor since it last told the ledger.
+    owes_record: bool,
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
     written: bool,
@@ -294,6 +296,7 @@ impl<'p> Reconcile<'p> {
             succession: Succession::default(),
             created: false,
             landed: Vec::new(),
+            owes_record: false,
             refused: Vec::new(),
             written: false,
             was_in_doubt: false,
@@ -324,6 +327,7 @@ impl<'p> Reconcile<'p> {
                     Step::Again => {
                         let draft = draft.clone();
                         if draft.lacks_rows() {
+                            self.owes_record |= draft.has_written();
                             self.look_again(Some(draft.announced_link()));
                         } else {
                             self.start_over(&draft);
@@ -331,7 +335,7 @@ impl<'p> Reconcile<'p> {
                         continue;
                     }
                 },
-                Phase::Committing(draft) => Call::Commit(Box::new(draft.commit(&self.trigger))),
+                Phase::Committing(draft) => Call::Commit(Box::new(draft.commit(&self.trigger, self.owes_record))),
                 Phase::Looking => match self.decide() {
                     Decision::Ask(call) => call,
                     Decision::Act(draft) => {
@@ -687,6 +691,13 @@ impl<'p> Reconcile<'p> {
         draft.note(plan.findings.clone());
         draft.note_changes(plan.merged.changes.clone());
         draft.will_write(&plan.merged.changes);
+        let mut written = plan.merged.writes(Side::Dynamics);
+        let wanted = written.find(|(field, _)| *field == Field::Solutions);
+        if let (Some((_, wanted)), Some(row)) = (wanted, self.opportunity.seen())
+            && rules.memo_shows_more(row, wanted)
+        {
+            draft.memo_shows_more();
+        }
         plan::journal(draft.journal(), &plan.findings, self.trigger.now);
         draft.announce(Pending::Update {
             referral: plan.merged.toward_referral.clone(),
@@ -895,7 +906,13 @@ impl<'p> Reconcile<'p> {
     /// A base that was made with another mapping says nothing about other columns: the two meet as if for the first time.
     fn effective_base(&self, link: &Link) -> Option<Base> {
         let mut base = link.base.clone().filter(|_| !self.is_remapped(link))?;
-        let Some(Pending::Update { changes, .. }) = &link.pending else {
+        let Some(Pending::Update {
+            referral,
+            opportunity,
+            changes,
+            ..
+        }) = &link.pending
+        else {
             return Some(base);
         };
         let mapping = self.rules(link);
@@ -904,7 +921,16 @@ impl<'p> Reconcile<'p> {
             Side::Dynamics => self.opportunity.seen().map(|seen| mapping.terms(seen)),
         };
         let resumed = self.resumed(link).map(|(field, _)| field);
-        for change in changes.iter().filter(|change| Some(change.field) != resumed) {
+        // What an earlier announcement of the same run has written is still to be told, and counts in the base already.
+        let is_under_way = |change: &Change| {
+            let toward = match change.side {
+                Side::PartnerCenter => referral,
+                Side::Dynamics => opportunity,
+            };
+            toward.get(change.field) == &change.new
+        };
+        let changes = changes.iter().filter(|change| is_under_way(change));
+        for change in changes.filter(|change| Some(change.field) != resumed) {
             if (change.side, change.field) == (Side::Dynamics, Field::Solutions)
                 && let Some(now) = now(Side::Dynamics)
                 && let Some(landed) = plan::solutions::landed(&change.old, &change.new, now.get(Field::Solutions))
@@ -925,13 +951,16 @@ impl<'p> Reconcile<'p> {
         Some(base)
     }
 
-    /// The link once what was announced counts as far as it has landed, and the rest is given up.
-    fn settled(&self, link: &Link) -> Link {
-        Link {
-            base: self.effective_base(link).or_else(|| link.base.clone()),
+    /// The link as the ledger holds it, but that what was announced counts as far as it has landed, and the link once the
+    /// rest is given up.
+    fn settled(&self, link: Link) -> (Link, Link) {
+        let base = self.effective_base(&link).or_else(|| link.base.clone());
+        let before = Link { base, ..link };
+        let settled = Link {
             pending: None,
-            ..link.clone()
-        }
+            ..before.clone()
+        };
+        (before, settled)
     }
 
     /// The rules for the deal's row in the CRM.
@@ -1036,7 +1065,7 @@ impl<'p> Reconcile<'p> {
             )
         };
         let finding = Finding::new(Code::Paused, text).on(Side::Dynamics);
-        let mut next = self.settled(&link);
+        let (before, mut next) = self.settled(link);
         next.state = state;
         // Should the run that catches up die before it does, the date sees to it.
         next.due = (!paused).then(|| self.follow_up());
@@ -1046,7 +1075,7 @@ impl<'p> Reconcile<'p> {
         if let Some(row) = self.opportunity.seen() {
             next.etags.opportunity.clone_from(&row.etag);
         }
-        let mut draft = Draft::new(link, next);
+        let mut draft = Draft::new(before, next);
         // What was typed meanwhile is in no base yet.
         draft.leave_open(Side::Dynamics);
         self.tell_announced(&mut draft);
@@ -1073,9 +1102,9 @@ impl<'p> Reconcile<'p> {
         if link.pending.is_none() {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
-        let mut next = self.settled(&link);
+        let (before, mut next) = self.settled(link);
         next.due = None;
-        let mut draft = Draft::new(link, next);
+        let mut draft = Draft::new(before, next);
         self.tell_announced(&mut draft);
         Decision::Act(draft)
     }
@@ -1267,6 +1296,7 @@ impl<'p> Reconcile<'p> {
             Answer::Done => {
                 self.written |= draft.has_written();
                 self.landed.clear();
+                self.owes_record = false;
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
                     self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
@@ -1493,6 +1523,7 @@ impl<'p> Reconcile<'p> {
     /// Starts over behind writes of which this run knows the answers.
     fn start_over(&mut self, draft: &Draft) {
         self.landed.extend(draft.landed());
+        self.owes_record |= draft.has_written();
         self.restart(Some(draft.known_link()));
     }
 
@@ -1529,6 +1560,8 @@ impl<'p> Reconcile<'p> {
         }
         if link.is_none() {
             self.landed.clear();
+            // Whoever was faster tells of it.
+            self.owes_record = false;
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
             self.subject = self.trigger.hint.subject;
         }

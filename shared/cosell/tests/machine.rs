@@ -20,6 +20,8 @@ mod orders;
 mod pauses;
 #[path = "machine/refusals.rs"]
 mod refusals;
+#[path = "machine/solutions.rs"]
+mod solutions;
 #[path = "machine/switches.rs"]
 mod switches;
 

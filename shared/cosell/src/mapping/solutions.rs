@@ -243,12 +243,7 @@ impl Mapping {
 
     /// Takes out of the memo column what is not `wanted`, and what rows hold, or will once those `added` are there.
     pub fn empty_memo(&self, row: &Row, wanted: &Term, added: &BTreeSet<SolutionId>, change: &mut RowChange) {
-        let (Some(_), Some(rule)) = (&self.solutions, self.rule(Field::Solutions)) else {
-            return;
-        };
-        let Some(Term::Solutions(memo)) = row.text(&rule.column).map(lines).map(|memo| held(&memo)) else {
-            return;
-        };
+        let Some((column, memo)) = self.memo(row) else { return };
         let rows = self.solution_rows(row).into_iter().filter(|row| row.is_active);
         let in_rows: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
         let is_wanted = |id: &SolutionId| matches!(wanted, Term::Solutions(wanted) if wanted.contains(id));
@@ -260,7 +255,24 @@ impl Mapping {
             } else {
                 Cell::Text(left.join("\n"))
             };
-            change.set(rule.column.clone(), cell);
+            change.set(column.to_owned(), cell);
+        }
+    }
+
+    /// Whether the memo column names what is not `wanted`: the deal shows it, whatever its rows are, until the column is
+    /// written.
+    #[must_use]
+    pub fn memo_shows_more(&self, row: &Row, wanted: &Term) -> bool {
+        let is_wanted = |id: &SolutionId| matches!(wanted, Term::Solutions(wanted) if wanted.contains(id));
+        self.memo(row).is_some_and(|(_, memo)| !memo.iter().all(is_wanted))
+    }
+
+    /// The memo column and what it names, where there are rows besides.
+    fn memo(&self, row: &Row) -> Option<(&str, BTreeSet<SolutionId>)> {
+        let column = &self.solutions.as_ref().and(self.rule(Field::Solutions))?.column;
+        match held(&row.text(column).map(lines)?) {
+            Term::Solutions(memo) => Some((column, memo)),
+            _ => None,
         }
     }
 }

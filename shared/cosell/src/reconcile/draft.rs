@@ -94,6 +94,8 @@ pub(super) struct Draft {
     halfway: Vec<Side>,
     /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
     lacks_rows: bool,
+    /// The row itself shows solutions that are to go: they are written with it, not with the last of theirs.
+    memo_shows_more: bool,
     /// The records are released with the commit.
     parts: bool,
     /// One pointer is, for another link to claim.
@@ -122,6 +124,7 @@ impl Draft {
             planned: false,
             halfway: Vec::new(),
             lacks_rows: false,
+            memo_shows_more: false,
             parts: false,
             lets_go: None,
         }
@@ -285,6 +288,11 @@ impl Draft {
         self.lacks_rows
     }
 
+    /// The memo column of the row shows solutions that are to go.
+    pub(super) const fn memo_shows_more(&mut self) {
+        self.memo_shows_more = true;
+    }
+
     /// What there is to say of it: what landed, and what a person has to settle.
     pub(super) fn say_landed(&self, refused: &mut Self) {
         let is_unwritten = |field| self.unwritten.iter().any(|(_, unwritten)| *unwritten == field);
@@ -325,7 +333,8 @@ impl Draft {
         if moves && goes_on {
             self.halfway.push(side);
         }
-        let more_rows = self.effects.iter().any(|effect| matches!(effect, Effect::Solution(_)));
+        let is_row = |effect: &Effect| matches!(effect, Effect::Solution(_));
+        let more_rows = self.effects.iter().any(is_row) || is_row(effect) && self.memo_shows_more;
         self.unwritten.retain(|(written, field)| {
             let is_in_call = match (field, fields) {
                 (Field::Solutions, _) if side == Side::Dynamics && more_rows => false,
@@ -806,7 +815,8 @@ impl Draft {
     }
 
     /// What was achieved.
-    pub(super) fn commit(&self, trigger: &Trigger) -> LinkWrite {
+    pub(super) fn commit(&self, trigger: &Trigger, owes_record: bool) -> LinkWrite {
+        let has_written = owes_record || self.has_written();
         let mut link = self.after.clone();
         link.version = self.before.version + 1;
         link.writer.clone_from(&trigger.writer);
@@ -815,7 +825,7 @@ impl Draft {
         } else {
             link.attention_since.or(Some(trigger.now))
         };
-        let outcome = if self.has_written() {
+        let outcome = if has_written {
             Outcome::Written
         } else if self.planned {
             Outcome::Planned
@@ -843,7 +853,7 @@ impl Draft {
         };
         self.forget_open(&mut link);
         // A look that found nothing to say leaves no record, even if it cleared a date.
-        let silent = entry.findings.is_empty() && entry.changes.is_empty() && !self.has_written();
+        let silent = entry.findings.is_empty() && entry.changes.is_empty() && !has_written;
         let audit = if silent { Vec::new() } else { vec![entry] };
         // A row may have been moved to another deal, which has its pointer by now; nobody asks whose it was.
         let claims = self.before.pointers().into_iter().filter(|pointer| pointer.is_claim());

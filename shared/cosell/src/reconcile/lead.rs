@@ -193,8 +193,8 @@ impl Reconcile<'_> {
         if let (Sight::Unread, Some(id)) = (&self.referral, link.referral) {
             return Decision::Ask(Call::ReadReferral(id));
         }
-        let next = self.settled(&link);
-        let mut draft = Draft::new(link, next);
+        let (before, next) = self.settled(link);
+        let mut draft = Draft::new(before, next);
         self.tell_announced(&mut draft);
         draft.go_on(true);
         Decision::Act(draft)

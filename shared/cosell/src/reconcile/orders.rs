@@ -310,10 +310,10 @@ impl Reconcile<'_> {
         {
             return Some(refusal);
         }
-        let mut next = self.settled(&link);
+        let (before, mut next) = self.settled(link);
         next.due = Some(self.follow_up());
         next.etags.opportunity.clone_from(&row.etag);
-        let mut draft = Draft::new(link, next);
+        let mut draft = Draft::new(before, next);
         // What was typed while it was off is in no base yet.
         draft.leave_open(Side::Dynamics);
         self.tell_announced(&mut draft);
@@ -387,6 +387,14 @@ impl Reconcile<'_> {
             (Sight::Seen(row), _) => Some(row.clone()),
             (Sight::Unread | Sight::Absent, _) => None,
         };
+        if matches!(link.pending, Some(Pending::Update { .. })) {
+            // Told before the parting takes its place: whoever finishes that could not.
+            let (before, next) = self.settled(link);
+            let mut draft = Draft::new(before, next);
+            self.tell_announced(&mut draft);
+            draft.go_on(true);
+            return Decision::Act(draft);
+        }
         let name = |id: Option<String>| id.unwrap_or_else(|| "no record".to_owned());
         let finding = Finding::new(
             Code::Ordered,
@@ -402,7 +410,6 @@ impl Reconcile<'_> {
         self.attend(&mut next, Vec::new());
         let mut draft = Draft::new(link, next);
         draft.part();
-        self.tell_announced(&mut draft);
         draft.note(vec![finding.clone()]);
         plan::journal(draft.journal(), &[finding], self.trigger.now);
         if let Some(row) = row {

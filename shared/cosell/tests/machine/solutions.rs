@@ -1,0 +1,212 @@
+//! Single solutions that people add and take off while their rows are written: of an opportunity's rows its version tells
+//! nothing.
+
+use cosell::link::Pending;
+use cosell::order::Order;
+
+use super::*;
+
+/// What both sides name.
+fn both(world: &World, referral: ReferralId, opportunity: OpportunityId) -> [BTreeSet<String>; 2] {
+    let ids = |terms: &Terms| match terms.get(Field::Solutions) {
+        Term::Solutions(ids) => ids.iter().map(|SolutionId(id)| id.clone()).collect(),
+        _ => BTreeSet::new(),
+    };
+    [
+        ids(&Terms::from_referral(&world.referrals[&referral].shown())),
+        ids(&world::POLICY.mapping.terms(&world.rows[&opportunity].shown())),
+    ]
+}
+
+fn assert_both(world: &World, referral: ReferralId, opportunity: OpportunityId, ids: &[&str]) {
+    assert_eq!(both(world, referral, opportunity), [set_of(ids), set_of(ids)]);
+    assert_eq!(losers(world), []);
+}
+
+/// A seller adds a row, which leaves the opportunity's version as it is.
+fn add_row(world: &mut World, opportunity: OpportunityId, id: &str) {
+    let cells = [("cosell_solutionid", text(id)), ("statecode", number(0))];
+    let cells = cells.map(|(column, cell)| (column.to_owned(), cell));
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    let key = Uuid::from_u128(0xD0 + rows.len() as u128);
+    assert!(rows.insert(key, (1, cells.into())).is_none());
+}
+
+/// A seller switches the row of a solution off.
+fn switch_off_row(world: &mut World, opportunity: OpportunityId, id: &str) {
+    let mut rows = world.rows.get_mut(&opportunity).unwrap().solutions.values_mut();
+    let is_it = |cells: &std::collections::BTreeMap<String, Cell>| cells.get("cosell_solutionid") == Some(&text(id));
+    let (version, cells) = rows.find(|(_, cells)| is_it(cells)).unwrap();
+    cells.insert("statecode".to_owned(), number(1));
+    *version += 1;
+}
+
+fn touch(world: &mut World, opportunity: OpportunityId) {
+    world.rows.get_mut(&opportunity).unwrap().version += 1;
+}
+
+fn change_referral(world: &mut World, referral: ReferralId, ids: &[&str]) {
+    edit_referral(world, referral, |referral| referral.solutions = tags(ids));
+}
+
+/// A run goes on until that is so.
+fn step_until(world: &mut World, run: &mut world::Run, is_so: impl Fn(&World) -> bool) {
+    while !is_so(world) {
+        assert!(matches!(world.step(run), world::Went::On));
+    }
+}
+
+/// The rows are written before the memo column of the opportunity, which shows what was taken off until it is written, too.
+#[test]
+fn what_the_memo_still_shows_is_not_taken_for_added() {
+    let (mut world, referral, opportunity) = in_step(false);
+    change_referral(&mut world, referral, &["SOL-2"]);
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    step_until(&mut world, &mut run, |world| {
+        world.rows[&opportunity].solutions.len() == 1
+    });
+    touch(&mut world, opportunity);
+    world.finish(&mut run);
+    world.settle();
+    assert_both(&world, referral, opportunity, &["SOL-2"]);
+}
+
+#[test]
+fn what_is_taken_off_while_its_opportunity_is_made_is_taken_off() {
+    let Story { mut world, hint, .. } = inbound(("Active", "Accepted"));
+    let opportunity = world::POLICY.tenant.opportunity_for(REFERRAL);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-4"]);
+    // It dies behind the row, which another run finishes.
+    let mut dead = world.begin(&hint);
+    step_until(&mut world, &mut dead, |world| world.rows.contains_key(&opportunity));
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-5"]);
+    world.deliver(&hint);
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-5"]);
+}
+
+/// A run that starts over announces what it has written before, to tell of it: that is no news to the base.
+#[test]
+fn what_was_written_before_a_run_started_over_does_not_turn_the_base_back() {
+    let (mut world, opportunity) = accepted();
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
+    let mut run = world.begin(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    step_until(&mut world, &mut run, |world| {
+        world.rows[&opportunity].solutions.len() == 2
+    });
+    add_row(&mut world, opportunity, "SOL-4");
+    touch(&mut world, opportunity);
+    step_until(&mut world, &mut run, |world| {
+        world.referrals[&REFERRAL].solutions.len() == 3
+    });
+    touch(&mut world, opportunity);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-4"]);
+    world.finish(&mut run);
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-4"]);
+}
+
+/// The same where the seller switches the deal off in between, so that another plan takes the place of the first.
+#[test]
+fn what_was_written_before_a_deal_was_switched_off_is_agreed_on() {
+    let (mut world, opportunity) = accepted();
+    let switch = |world: &mut World, on| {
+        edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
+    };
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
+    let mut dead = world.begin(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    step_until(&mut world, &mut dead, |world| {
+        world.rows[&opportunity].solutions.len() == 2
+    });
+    switch(&mut world, false);
+    let announced = only_link(&world).version;
+    let mut run = world.begin(&from_row(opportunity));
+    step_until(&mut world, &mut run, |world| only_link(world).version > announced);
+    touch(&mut world, opportunity);
+    world.finish(&mut run);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3", "SOL-5"]);
+    switch(&mut world, true);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3", "SOL-5"]);
+}
+
+/// Qualifying a lead carries no solutions: whoever adds a row before they are filled in takes none off.
+#[test]
+fn what_is_added_to_a_fresh_opportunity_joins_what_its_lead_had() {
+    let mut world = leads::received();
+    let lead = world::POLICY.tenant.lead_for(REFERRAL);
+    let opportunity = world.seller_qualifies(lead);
+    add_row(&mut world, opportunity, "SOL-5");
+    world.deliver(&Hint::new(Subject::Lead(lead), Cause::DynamicsPoll));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-5"]);
+}
+
+#[test]
+fn a_list_that_is_emptied_again_is_listed_again() {
+    let (mut world, referral, opportunity) = waiting();
+    let look = |world: &mut World| {
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        about(&only_link(world).attention)
+    };
+    let emptied = [(Code::Missing, Some(Field::Solutions))];
+    switch_off_row(&mut world, opportunity, "SOL-1");
+    assert_eq!(look(&mut world), emptied);
+    add_row(&mut world, opportunity, "SOL-2");
+    // It is sent once the referral is answered.
+    assert_eq!(look(&mut world), []);
+    switch_off_row(&mut world, opportunity, "SOL-2");
+    assert_eq!(look(&mut world), emptied);
+    let writes = world.writes.len();
+    assert_eq!(look(&mut world), emptied);
+    assert_eq!(world.writes.len(), writes);
+    assert_eq!(world.referrals[&referral].solutions.len(), 1);
+}
+
+/// A parting takes the place of what was announced before: what that replaced is recorded first, whoever dies.
+#[test]
+fn what_lost_before_a_deal_is_parted_is_recorded() {
+    let Story { mut world, hint, .. } = edited_on_both_sides();
+    let mut probe = world.clone();
+    let referral = probe.find(Subject::Opportunity(OPPORTUNITY)).unwrap().referral.unwrap();
+    probe.deliver(&hint);
+    probe.settle();
+    let expected = losers(&probe);
+    assert!(!expected.is_empty());
+    let mut dead = world.begin(&hint);
+    let version = |world: &World| world.rows[&OPPORTUNITY].version + world.referrals[&referral].version;
+    let before = version(&world);
+    step_until(&mut world, &mut dead, |world| version(world) > before);
+    world.order = Some(Order::Unlink);
+    let mut dead = world.begin(&Hint::new(Subject::Opportunity(OPPORTUNITY), Cause::Operator));
+    world.order = None;
+    step_until(&mut world, &mut dead, |world| {
+        only_link(world).pending == Some(Pending::Part)
+    });
+    world.settle();
+    let mut told = losers(&world);
+    told.dedup();
+    assert_eq!(told, expected);
+}
+
+/// It wrote what nobody typed, our reference, and then found the rest done: that is recorded all the same.
+#[test]
+fn a_run_that_finds_nothing_left_to_do_records_what_it_wrote() {
+    let (mut world, referral, opportunity) = waiting();
+    edit_referral(&mut world, referral, |referral| {
+        (referral.status, referral.substatus) = ("Active".to_owned(), "Accepted".to_owned());
+    });
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    step_until(&mut world, &mut run, |world| {
+        world.referrals[&referral].reference.is_some()
+    });
+    edit_row(&mut world, opportunity, "statuscode", number(1));
+    let records = world.audit.len();
+    world.finish(&mut run);
+    let [record] = &world.audit[records..] else {
+        panic!("{:#?}", &world.audit[records..]);
+    };
+    assert_eq!(record.outcome, Outcome::Written);
+}
