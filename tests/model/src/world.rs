@@ -492,8 +492,20 @@ impl World {
             }
             (Some(Bug::PendingWithoutSide), Call::Intend(write)) => {
                 let mut write = write.clone();
-                if let Some(Pending::Update { changes, .. }) = &mut write.link.pending {
-                    changes.iter_mut().for_each(|change| change.side = Side::Dynamics);
+                if let Some(Pending::Update {
+                    referral,
+                    opportunity,
+                    changes,
+                    ..
+                }) = &mut write.link.pending
+                {
+                    for change in changes {
+                        if change.side == Side::PartnerCenter {
+                            opportunity.set(change.field, referral.get(change.field).clone());
+                        }
+                        change.side = Side::Dynamics;
+                    }
+                    *referral = Terms::default();
                 }
                 self.write(&write)
             }

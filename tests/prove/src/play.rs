@@ -7,6 +7,7 @@ mod judge;
 mod measure;
 mod people;
 mod polls;
+mod solutions;
 mod switches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::measure::Edit;
 use self::polls::{Changed, Kind, Marks, Poll};
+use self::solutions::Choice;
 use self::switches::Given;
 
 /// How long an invocation may take; Lambda ends it then.
@@ -198,6 +200,8 @@ pub struct Play {
     polls: Vec<Poll>,
     marks: Marks,
     typed: Vec<Typed>,
+    /// The same of single solutions.
+    choices: Vec<Choice>,
     /// Orders of an operator.
     given: Vec<Given>,
     /// Referrals that an operator has joined to an opportunity.
@@ -246,6 +250,7 @@ impl Play {
             polls: Vec::new(),
             marks: Marks::default(),
             typed: Vec::new(),
+            choices: Vec::new(),
             given: Vec::new(),
             joined: BTreeSet::new(),
             log: Vec::new(),

@@ -93,6 +93,7 @@ impl Play {
             self.judge_agreement(link)?;
         }
         self.judge_typed()?;
+        self.judge_choices()?;
         self.judge_conflicts()?;
         self.judge_silence()
     }
@@ -180,7 +181,12 @@ impl Play {
         if !self.world.referrals.contains_key(&referral) || self.world.row(row).is_none() {
             return Ok(());
         }
-        let typed = |field: &Field| matches!(field, Field::Notes | Field::Value | Field::CloseDate | Field::Stage);
+        let typed = |field: &Field| {
+            matches!(
+                field,
+                Field::Notes | Field::Value | Field::CloseDate | Field::Solutions | Field::Stage
+            )
+        };
         let apart = self.world.apart(link);
         let mut untold = apart
             .into_iter()
@@ -200,7 +206,7 @@ impl Play {
 
     /// Whether a field is listed for a person, waits for the referral's answer, with which it travels, or was explained once
     /// the referral took no change any more.
-    fn is_told(&self, link: &Link, field: Field) -> bool {
+    pub(super) fn is_told(&self, link: &Link, field: Field) -> bool {
         let referral = link.referral.and_then(|id| self.world.referrals.get(&id));
         let status = referral.map_or("", |referral| referral.status.as_str());
         let explains = |finding: &&Finding| matches!(finding.code, Code::Frozen | Code::IllegalMove | Code::Refused);

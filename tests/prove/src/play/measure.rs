@@ -14,6 +14,7 @@ use model::vendors::STAMP;
 
 use super::Play;
 use super::judge::shows;
+use super::solutions::bears;
 
 /// An edit of a person.
 #[derive(Clone, Debug)]
@@ -104,16 +105,18 @@ impl Play {
             let parent = |at: &usize| replaced.get(*at).copied().flatten();
             std::iter::successors(Some(later), parent).any(|at| at == earlier)
         };
-        let typed = |side: Side, value: &Term| -> Vec<usize> {
-            // A stage is carried in the other side's words.
+        let typed = |side: Side, value: &Term, lost_to: Option<&Term>| -> Vec<usize> {
+            // A stage is carried in the other side's words, and a list of solutions may be several people's.
             let is_it = |edit: &Edit| {
+                let is_carried = || edit.field == Field::Stage && side != lost.side;
                 super::side(edit.subject) == side
-                    && (shows(value, &edit.term) || (edit.field == Field::Stage && side != lost.side))
+                    && (shows(value, &edit.term) || is_carried() || bears(edit, value, lost_to))
             };
             let found = edits.iter().enumerate().filter(|(_, edit)| is_it(edit));
             found.map(|(at, _)| at).collect()
         };
-        let (losers, winners) = (typed(lost.side, &lost.old), typed(lost.side.other(), &lost.new));
+        let losers = typed(lost.side, &lost.old, Some(&lost.new));
+        let winners = typed(lost.side.other(), &lost.new, None);
         losers.iter().any(|loser| {
             let competes = |winner: &&usize| !had_seen(*loser, **winner) && !had_seen(**winner, *loser);
             winners.iter().any(|winner| competes(&winner))

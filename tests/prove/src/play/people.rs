@@ -78,7 +78,7 @@ impl Play {
         }
     }
 
-    fn is_same_deal(&self, one: Subject, other: Subject) -> bool {
+    pub(super) fn is_same_deal(&self, one: Subject, other: Subject) -> bool {
         let link = |subject| self.world.find(subject).map(|link| link.id);
         let refers = |one, other| match (one, other) {
             (Subject::Referral(referral), Subject::Opportunity(id)) => {
@@ -91,18 +91,20 @@ impl Play {
     }
 
     /// What a person sees who is about to change a field. Of a fresh opportunity that is still empty there they know what
-    /// the lead says, from which they came.
+    /// the lead says, from which they came; whoever adds a row there has seen that there are none.
     fn sees(&self, subject: Subject, field: Field) -> Option<Term> {
         let shown = self.shows(subject)?.get(field).clone();
         let lead = match subject {
-            Subject::Lead(id) => self.world.leads.get(&id).filter(|_| shown == Term::Nothing),
-            Subject::Referral(_) | Subject::Opportunity(_) => None,
+            Subject::Lead(id) if field != Field::Solutions => {
+                self.world.leads.get(&id).filter(|_| shown == Term::Nothing)
+            }
+            Subject::Lead(_) | Subject::Referral(_) | Subject::Opportunity(_) => None,
         };
         Some(lead.map_or(shown, |lead| LEADS.terms(&lead.shown()).get(field).clone()))
     }
 
     /// A person changes a field. Who types sees what stands there, whoever wrote it.
-    fn types(&mut self, subject: Subject, field: Field, edit: impl FnOnce(&mut World)) {
+    pub(super) fn types(&mut self, subject: Subject, field: Field, edit: impl FnOnce(&mut World)) {
         let Some(seen) = self.sees(subject, field) else { return };
         edit(&mut self.world);
         let Some(after) = self.shows(subject) else { return };
@@ -126,9 +128,14 @@ impl Play {
             !is_seen || !self.is_same_deal(typed.subject, subject)
         });
         self.tell(|| format!("a person changes {field} of {subject} from {seen} to {term}"));
-        self.log(subject, (field, seen, term.clone()), true);
-        typed.push(Typed { subject, field, term });
+        self.log(subject, (field, seen.clone(), term.clone()), true);
         self.typed = typed;
+        if field == Field::Solutions {
+            // Several people may add to one list, so that nobody's is the whole.
+            self.choose(subject, &seen, &term);
+        } else {
+            self.typed.push(Typed { subject, field, term });
+        }
     }
 
     /// A person moved a deal. Where it stands now may be refused or overtaken for good reasons, so that it is remembered
@@ -174,7 +181,7 @@ impl Play {
             }
             return;
         }
-        match (status.as_str(), self.chance.random_range(0..12_u32)) {
+        match (status.as_str(), self.chance.random_range(0..14_u32)) {
             ("New", 0..3) => self.answer(id, "Active", "Accepted", None),
             ("New", 3) => self.answer(id, "Closed", "Declined", Some("Not a fit")),
             ("Active", 0) => self.answer(id, "Closed", "Won", None),
@@ -187,6 +194,7 @@ impl Play {
                 let value = (number * 10).to_string();
                 self.type_in_portal(subject, id, Field::Value, |referral| referral.value = value);
             }
+            ("Active", 10 | 11) => self.choose_in_portal(id),
             ("Active", _) => {
                 let date = format!("2026-{:02}-{:02}T00:00:00Z", number % 12 + 1, number % 28 + 1);
                 self.type_in_portal(subject, id, Field::CloseDate, |referral| referral.closing = Some(date));
@@ -195,7 +203,7 @@ impl Play {
         }
     }
 
-    fn type_in_portal(
+    pub(super) fn type_in_portal(
         &mut self,
         subject: Subject,
         id: ReferralId,
@@ -266,7 +274,7 @@ impl Play {
         let is_open = row.cells.get("statecode") == Some(&number(0));
         let is_waiting = row.cells.get("statuscode") == Some(&number(2));
         let number_of = self.number();
-        let cells: Vec<(&str, Cell)> = match self.chance.random_range(0..24_u32) {
+        let cells: Vec<(&str, Cell)> = match self.chance.random_range(0..28_u32) {
             0..8 => vec![("description", text(&format!("Seller note {number_of}")))],
             8..14 => {
                 let value = (number_of * 10 + 5)
@@ -283,6 +291,7 @@ impl Play {
             19 if is_open => vec![("statecode", number(2)), ("statuscode", number(4))],
             20 if !is_open => vec![("statecode", number(0)), ("statuscode", number(1))],
             21 | 22 if is_waiting => vec![("statuscode", number(1))],
+            24.. if is_open => return self.choose_in_crm(id),
             // Nobody deletes a row in the seconds in which it is made.
             23 if self.workers.iter().all(Option::is_none) && !self.is_being_made(id) => {
                 if self.world.origin(id).is_some() {

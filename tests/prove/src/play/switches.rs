@@ -115,6 +115,8 @@ impl Play {
             (None, None) => return,
         };
         let subject = Subject::Referral(referral);
+        // What was chosen may be kept for the referral alone, which belongs to a deal.
+        let link = self.world.find(subject).unwrap_or(link);
         if matches!(order, Some(Order::Link { .. })) {
             self.joined.insert(referral);
         }
