@@ -1,12 +1,10 @@
-//! What strangers send: locations, event bodies, events of the gateway; and settings as people mistype them.
+//! What strangers send: locations, events of the gateway; and settings as people mistype them.
 
-use cosell::hint::Hint;
 use fuzz::proptest::prelude::{any, prop_assert, prop_assert_eq};
 use fuzz::proptest::sample::select;
 
 use crate::Post;
 use crate::fetch::{self, Hosts};
-use crate::notice::{self, Notice};
 use crate::settings::Settings;
 
 const VENDOR: &str = "3psostorageacct.blob.core.windows.net";
@@ -103,34 +101,6 @@ fn a_list_of_hosts_lists_what_it_says() {
             }
             let other = fetch::certificate_location("https://unlisted.example/cert/a.cer", &hosts);
             prop_assert!(other.is_none() || text.contains("unlisted"));
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn a_genuine_body_becomes_a_hint_about_the_referral_it_names() {
-    let events = fuzz::fixtures("webhooks")
-        .into_iter()
-        .filter(|text| text.contains("\"EventName\""));
-    fuzz::check("event bodies", file!(), 4_000, fuzz::json(events), |body| {
-        match notice::parse(body.as_bytes()) {
-            Ok(Notice::Hint(hint)) => {
-                let id = hint.group_id();
-                prop_assert!(
-                    body.to_lowercase().contains(&id) || body.contains("\\u"),
-                    "{id} is nowhere in it"
-                );
-                prop_assert_eq!(Hint::from_json(&hint.to_json().unwrap()).unwrap(), hint);
-            }
-            Ok(Notice::Test) => prop_assert!(body.contains("test-created") || body.contains("\\u")),
-            Ok(Notice::Foreign { name }) => prop_assert!(name.chars().count() <= 100),
-            Err(error) => {
-                let said = error.to_string();
-                prop_assert!(said.len() <= 120, "{said}");
-                let shown = format!("{error:?}");
-                prop_assert!(shown.len() <= 120, "{shown}");
-            }
         }
         Ok(())
     });

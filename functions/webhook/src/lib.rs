@@ -11,6 +11,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cosell::hint::Hint;
+use cosell::notice::Notice;
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use reqwest::Client;
@@ -21,12 +22,10 @@ mod certificates;
 mod fetch;
 #[cfg(test)]
 mod foreign;
-mod notice;
 mod queue;
 mod settings;
 mod trust;
 
-use notice::Notice;
 use queue::Queue;
 use settings::Settings;
 pub use settings::StartError;

@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cosell::notice::{self, Malformed, Notice};
 use jiff::Timestamp;
 use reqwest::Client;
 use ring::digest::{SHA256, digest};
 
 use crate::certificates::{Anchors, CertificateError, Certificates};
 use crate::fetch::{self, Hosts};
-use crate::notice::{self, Malformed, Notice};
 
 /// Where the signature travels when the registration asks for it; then nobody in between claims `Authorization`.
 const SIGNATURE: &str = "x-ms-signature";

@@ -1,4 +1,4 @@
-//! Foreign bytes for all that the core reads: hints, ids, amounts, dates, referrals, rows and mapping files.
+//! Foreign bytes for all that the core reads: events, hints, ids, amounts, dates, referrals, rows and mapping files.
 //!
 //! Knows: what has to hold for whatever is read or refused. Refuses to know examples; those stand beside each reader.
 
@@ -12,6 +12,7 @@ use crate::deal::{Field, Term, Terms};
 use crate::hint::{Cause, Hint, Subject};
 use crate::ids::{LeadId, OpportunityId, ReferralId};
 use crate::mapping::{self, InvalidMapping, Mapping};
+use crate::notice::{self, Notice};
 use crate::opportunity::{Cell, Row, RowChange};
 use crate::referral::{Reference, Referral};
 
@@ -295,6 +296,34 @@ fn depth(cell: &Cell) -> usize {
         }
         Cell::Null | Cell::Flag(_) | Cell::Number(_) | Cell::Text(_) => 0,
     }
+}
+
+#[test]
+fn a_genuine_body_becomes_a_hint_about_the_referral_it_names() {
+    let events = fuzz::fixtures("webhooks")
+        .into_iter()
+        .filter(|text| text.contains("\"EventName\""));
+    fuzz::check("event bodies", file!(), 4_000, fuzz::json(events), |body| {
+        match notice::parse(body.as_bytes()) {
+            Ok(Notice::Hint(hint)) => {
+                let id = hint.group_id();
+                prop_assert!(
+                    body.to_lowercase().contains(&id) || body.contains("\\u"),
+                    "{id} is nowhere in it"
+                );
+                prop_assert_eq!(Hint::from_json(&hint.to_json().unwrap()).unwrap(), hint);
+            }
+            Ok(Notice::Test) => prop_assert!(body.contains("test-created") || body.contains("\\u")),
+            Ok(Notice::Foreign { name }) => prop_assert!(name.chars().count() <= 100),
+            Err(error) => {
+                let said = error.to_string();
+                prop_assert!(said.len() <= 120, "{said}");
+                let shown = format!("{error:?}");
+                prop_assert!(shown.len() <= 120, "{shown}");
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! trusted: it is called by the checks, after them. Guarantee: of the resource only its identifier is kept, so no host
 //! that an event names is ever called.
 
-use cosell::hint::{Cause, Hint, Subject};
-use cosell::ids::ReferralId;
 use serde::Deserialize;
+
+use crate::hint::{Cause, Hint, Subject};
+use crate::ids::ReferralId;
 
 /// Some serialisers put it before UTF-8 text; JSON parsers refuse it.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -16,7 +17,7 @@ const NAME_LIMIT: usize = 100;
 
 /// A post, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Notice {
+pub enum Notice {
     /// Look at this referral.
     Hint(Hint),
     /// Somebody asked Partner Center to prove that events arrive.
@@ -30,7 +31,7 @@ pub(crate) enum Notice {
 
 /// Why a genuine post cannot be understood.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Malformed {
+pub enum Malformed {
     /// Not JSON, or a member is missing or of the wrong type. The parser's own words are not kept: they repeat the value.
     #[error("the event is not readable at line {line}, column {column}")]
     Unreadable {
@@ -57,7 +58,10 @@ struct Event {
 
 /// Reads an event body.
 /// <https://learn.microsoft.com/partner-center/developer/partner-center-webhook-events>
-pub(crate) fn parse(body: &[u8]) -> Result<Notice, Malformed> {
+///
+/// # Errors
+/// [`Malformed`] where it is no event, or one of a referral that it does not name.
+pub fn parse(body: &[u8]) -> Result<Notice, Malformed> {
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let event: Event = serde_json::from_slice(text).map_err(|error| Malformed::Unreadable {
         line: error.line(),
