@@ -256,6 +256,25 @@ pub enum Pending {
     Part,
 }
 
+impl Pending {
+    /// Whether a change is what this announcement is for, and not one that the same run has written before, which is still
+    /// to be told.
+    #[must_use]
+    pub fn is_for(&self, change: &Change) -> bool {
+        let Self::Update {
+            referral, opportunity, ..
+        } = self
+        else {
+            return false;
+        };
+        let toward = match change.side {
+            Side::PartnerCenter => referral,
+            Side::Dynamics => opportunity,
+        };
+        toward.get(change.field) == &change.new
+    }
+}
+
 /// When to look at a deal again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {

@@ -778,9 +778,15 @@ impl<'p> Reconcile<'p> {
         let mapping = &*self.rules(draft.before());
         let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
         let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
+        let Link { base, pending, .. } = draft.before().clone();
+        let is_known = |change: &Change| {
+            let is_agreed = |base: &Base| base.side(change.side).get(change.field) == &change.new;
+            let is_under_way = pending.as_ref().is_some_and(|pending| pending.is_for(change));
+            !change.lost && (!is_under_way || base.as_ref().is_some_and(is_agreed))
+        };
         let landed = draft.note_announced(|change| {
             // Whatever has become of it since.
-            if self.landed.contains(change) {
+            if self.landed.contains(change) || is_known(change) {
                 return Some(change.clone());
             }
             let now = match change.side {
@@ -906,13 +912,7 @@ impl<'p> Reconcile<'p> {
     /// A base that was made with another mapping says nothing about other columns: the two meet as if for the first time.
     fn effective_base(&self, link: &Link) -> Option<Base> {
         let mut base = link.base.clone().filter(|_| !self.is_remapped(link))?;
-        let Some(Pending::Update {
-            referral,
-            opportunity,
-            changes,
-            ..
-        }) = &link.pending
-        else {
+        let Some(pending @ Pending::Update { changes, .. }) = &link.pending else {
             return Some(base);
         };
         let mapping = self.rules(link);
@@ -921,14 +921,10 @@ impl<'p> Reconcile<'p> {
             Side::Dynamics => self.opportunity.seen().map(|seen| mapping.terms(seen)),
         };
         let resumed = self.resumed(link).map(|(field, _)| field);
-        // What an earlier announcement of the same run has written is still to be told, and counts in the base already.
-        let is_under_way = |change: &Change| {
-            let toward = match change.side {
-                Side::PartnerCenter => referral,
-                Side::Dynamics => opportunity,
-            };
-            toward.get(change.field) == &change.new
-        };
+        // What is known to be written counts in the base already, whether this announcement was for it or an earlier one.
+        let known = base.clone();
+        let is_under_way =
+            |change: &Change| pending.is_for(change) && known.side(change.side).get(change.field) != &change.new;
         let changes = changes.iter().filter(|change| is_under_way(change));
         for change in changes.filter(|change| Some(change.field) != resumed) {
             if (change.side, change.field) == (Side::Dynamics, Field::Solutions)
@@ -961,6 +957,16 @@ impl<'p> Reconcile<'p> {
             ..before.clone()
         };
         (before, settled)
+    }
+
+    /// Tells of an update that was announced and not committed, before another announcement takes its place: whoever
+    /// finishes that one could not tell of it any more.
+    fn tell_first(&self, link: Link) -> Decision {
+        let (before, next) = self.settled(link);
+        let mut draft = Draft::new(before, next);
+        self.tell_announced(&mut draft);
+        draft.go_on(true);
+        Decision::Act(draft)
     }
 
     /// The rules for the deal's row in the CRM.

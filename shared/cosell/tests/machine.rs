@@ -159,6 +159,13 @@ fn lost_here_and_won_there() -> (World, ReferralId, OpportunityId) {
     (world, referral, opportunity)
 }
 
+/// A run goes on until that is so.
+fn step_until(world: &mut World, run: &mut world::Run, is_so: impl Fn(&World) -> bool) {
+    while !is_so(world) {
+        assert!(matches!(world.step(run), world::Went::On));
+    }
+}
+
 fn edited_in_partner_center() -> Story {
     let (mut world, referral, opportunity) = in_step(true);
     edit_referral(&mut world, referral, |referral| {

@@ -193,11 +193,7 @@ impl Reconcile<'_> {
         if let (Sight::Unread, Some(id)) = (&self.referral, link.referral) {
             return Decision::Ask(Call::ReadReferral(id));
         }
-        let (before, next) = self.settled(link);
-        let mut draft = Draft::new(before, next);
-        self.tell_announced(&mut draft);
-        draft.go_on(true);
-        Decision::Act(draft)
+        self.tell_first(link)
     }
 
     /// The lead was qualified, and there is no opportunity: it may appear a moment later, or has to be made.

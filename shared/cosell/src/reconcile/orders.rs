@@ -310,13 +310,16 @@ impl Reconcile<'_> {
         {
             return Some(refusal);
         }
-        let (before, mut next) = self.settled(link);
+        if matches!(link.pending, Some(Pending::Update { .. })) {
+            return Some(self.tell_first(link));
+        }
+        let mut next = link.clone();
+        next.pending = None;
         next.due = Some(self.follow_up());
         next.etags.opportunity.clone_from(&row.etag);
-        let mut draft = Draft::new(before, next);
+        let mut draft = Draft::new(link, next);
         // What was typed while it was off is in no base yet.
         draft.leave_open(Side::Dynamics);
-        self.tell_announced(&mut draft);
         draft.go_on(true);
         self.switch_on(&mut draft, &row);
         Some(Decision::Act(draft))
@@ -388,12 +391,7 @@ impl Reconcile<'_> {
             (Sight::Unread | Sight::Absent, _) => None,
         };
         if matches!(link.pending, Some(Pending::Update { .. })) {
-            // Told before the parting takes its place: whoever finishes that could not.
-            let (before, next) = self.settled(link);
-            let mut draft = Draft::new(before, next);
-            self.tell_announced(&mut draft);
-            draft.go_on(true);
-            return Decision::Act(draft);
+            return self.tell_first(link);
         }
         let name = |id: Option<String>| id.unwrap_or_else(|| "no record".to_owned());
         let finding = Finding::new(

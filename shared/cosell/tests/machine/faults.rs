@@ -186,3 +186,57 @@ fn a_look_that_fails_is_remembered_with_its_record() {
     world.settle();
     assert_eq!(only_link(&world).shown.microsoft, Some(Stage::Active));
 }
+
+/// It wrote what nobody typed, our reference, and then found the rest done: that is recorded all the same.
+#[test]
+fn a_run_that_finds_nothing_left_to_do_records_what_it_wrote() {
+    let (mut world, referral, opportunity) = waiting();
+    edit_referral(&mut world, referral, |referral| {
+        (referral.status, referral.substatus) = ("Active".to_owned(), "Accepted".to_owned());
+    });
+    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    step_until(&mut world, &mut run, |world| {
+        world.referrals[&referral].reference.is_some()
+    });
+    edit_row(&mut world, opportunity, "statuscode", number(1));
+    let records = world.audit.len();
+    world.finish(&mut run);
+    let [record] = &world.audit[records..] else {
+        panic!("{:#?}", &world.audit[records..]);
+    };
+    assert_eq!(record.outcome, Outcome::Written);
+}
+
+/// It wrote to the referral, had to start over for the row, and died: whoever finishes it tells of both, though a person has
+/// typed over the one meanwhile.
+#[test]
+fn what_a_dead_run_had_written_is_recorded_whatever_became_of_it() {
+    let (mut world, opportunity) = accepted();
+    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+    edit_row(
+        &mut world,
+        opportunity,
+        "estimatedvalue",
+        Cell::Number("70000".parse().unwrap()),
+    );
+    edit_referral(&mut world, REFERRAL, |referral| {
+        referral.notes = Some("News".to_owned())
+    });
+    let mut dead = world.begin(&Hint::new(hint.subject, Cause::Compare));
+    step_until(&mut world, &mut dead, |world| {
+        world.referrals[&REFERRAL].value == "70000"
+    });
+    let announced = only_link(&world).version;
+    world.rows.get_mut(&opportunity).unwrap().version += 1;
+    step_until(&mut world, &mut dead, |world| only_link(world).version > announced);
+    edit_referral(&mut world, REFERRAL, |referral| referral.value = "80000".to_owned());
+    world.deliver(&hint);
+    world.settle();
+    let told = world.audit.iter().flat_map(|entry| &entry.changes);
+    let values: Vec<(Side, String)> = told
+        .filter(|change| change.field == Field::Value)
+        .map(|change| (change.side, change.new.to_string()))
+        .collect();
+    let expected = [(Side::PartnerCenter, "70000 EUR"), (Side::Dynamics, "80000 EUR")];
+    assert_eq!(values, expected.map(|(side, value)| (side, value.to_owned())));
+}

@@ -19,8 +19,8 @@ use model::world::{self, MISHAPS, Mishap, Run, Went, World, sellers_row};
 use uuid::Uuid;
 
 use super::{
-    REFERRAL, Story, Told, about, dies_once, edit_referral, edit_row, from_referral, from_row, in_step, inbound, leads,
-    outbound, text, waiting,
+    REFERRAL, Story, Told, about, dies_once, edit_referral, edit_row, edited_on_both_sides, from_referral, from_row,
+    in_step, inbound, leads, losers, only_link, outbound, step_until, text, waiting,
 };
 
 /// A deal, an order about it, and what has to be true once it is carried out.
@@ -724,5 +724,46 @@ fn a_referral_that_was_parted_is_linked_to_another_row() {
         }
         assert_eq!(world.rows[&second].cells["description"], text("For the second"));
         assert_eq!(world.rows[&first].cells["description"], text("Talked to Ada"));
+    }
+}
+
+/// An order takes the place of what was announced before: what that replaced is recorded first, whoever dies.
+#[test]
+fn what_lost_before_an_order_is_recorded() {
+    let Story { world, hint, .. } = edited_on_both_sides();
+    let (mut probe, link) = (world.clone(), only_link(&world));
+    probe.deliver(&hint);
+    probe.settle();
+    let expected = losers(&probe);
+    assert!(!expected.is_empty());
+    let (referral, opportunity) = (link.referral.unwrap(), link.opportunity.unwrap());
+    let joins = Order::Link { referral, opportunity };
+    let versions = |world: &World| world.rows[&opportunity].version + world.referrals[&referral].version;
+    for (order, pending) in [(Order::Unlink, Pending::Part), (joins, Pending::Join)] {
+        let guard = Told("an order");
+        let mut world = world.clone();
+        let before = versions(&world);
+        let mut dead = world.begin(&hint);
+        step_until(&mut world, &mut dead, |world| versions(world) > before);
+        if pending == Pending::Join {
+            // Nobody joins what is kept in step.
+            edit_row(
+                &mut world,
+                opportunity,
+                "cosell_syncwithpartnercenter",
+                Cell::Flag(false),
+            );
+        }
+        world.order = Some(order);
+        let mut dead = world.begin(&Hint::new(Subject::Opportunity(opportunity), Cause::Operator));
+        world.order = None;
+        step_until(&mut world, &mut dead, |world| {
+            only_link(world).pending.as_ref() == Some(&pending)
+        });
+        world.settle();
+        let mut told = losers(&world);
+        told.dedup();
+        assert_eq!(told, expected);
+        drop(guard);
     }
 }

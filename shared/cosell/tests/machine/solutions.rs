@@ -1,9 +1,6 @@
 //! Single solutions that people add and take off while their rows are written: of an opportunity's rows its version tells
 //! nothing.
 
-use cosell::link::Pending;
-use cosell::order::Order;
-
 use super::*;
 
 /// What both sides name.
@@ -47,13 +44,6 @@ fn touch(world: &mut World, opportunity: OpportunityId) {
 
 fn change_referral(world: &mut World, referral: ReferralId, ids: &[&str]) {
     edit_referral(world, referral, |referral| referral.solutions = tags(ids));
-}
-
-/// A run goes on until that is so.
-fn step_until(world: &mut World, run: &mut world::Run, is_so: impl Fn(&World) -> bool) {
-    while !is_so(world) {
-        assert!(matches!(world.step(run), world::Went::On));
-    }
 }
 
 /// The rows are written before the memo column of the opportunity, which shows what was taken off until it is written, too.
@@ -131,6 +121,26 @@ fn what_was_written_before_a_deal_was_switched_off_is_agreed_on() {
     assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3", "SOL-5"]);
 }
 
+/// A run that gives up leaves its announcement, and a base that knows what it has written of it already.
+#[test]
+fn what_is_taken_off_behind_a_run_that_gave_up_is_taken_off() {
+    let (mut world, opportunity) = accepted();
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3", "SOL-4"]);
+    let mut run = world.begin(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    step_until(&mut world, &mut run, |world| {
+        world.rows[&opportunity].solutions.len() == 3
+    });
+    // It has to start over for the opportunity, and cannot read it.
+    touch(&mut world, opportunity);
+    assert!(matches!(world.step(&mut run), world::Went::On));
+    world.mishaps.insert(world.calls, Mishap::Refused);
+    world.finish(&mut run);
+    assert!(only_link(&world).pending.is_some());
+    switch_off_row(&mut world, opportunity, "SOL-3");
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-4"]);
+}
+
 /// Qualifying a lead carries no solutions: whoever adds a row before they are filled in takes none off.
 #[test]
 fn what_is_added_to_a_fresh_opportunity_joins_what_its_lead_had() {
@@ -163,50 +173,4 @@ fn a_list_that_is_emptied_again_is_listed_again() {
     assert_eq!(look(&mut world), emptied);
     assert_eq!(world.writes.len(), writes);
     assert_eq!(world.referrals[&referral].solutions.len(), 1);
-}
-
-/// A parting takes the place of what was announced before: what that replaced is recorded first, whoever dies.
-#[test]
-fn what_lost_before_a_deal_is_parted_is_recorded() {
-    let Story { mut world, hint, .. } = edited_on_both_sides();
-    let mut probe = world.clone();
-    let referral = probe.find(Subject::Opportunity(OPPORTUNITY)).unwrap().referral.unwrap();
-    probe.deliver(&hint);
-    probe.settle();
-    let expected = losers(&probe);
-    assert!(!expected.is_empty());
-    let mut dead = world.begin(&hint);
-    let version = |world: &World| world.rows[&OPPORTUNITY].version + world.referrals[&referral].version;
-    let before = version(&world);
-    step_until(&mut world, &mut dead, |world| version(world) > before);
-    world.order = Some(Order::Unlink);
-    let mut dead = world.begin(&Hint::new(Subject::Opportunity(OPPORTUNITY), Cause::Operator));
-    world.order = None;
-    step_until(&mut world, &mut dead, |world| {
-        only_link(world).pending == Some(Pending::Part)
-    });
-    world.settle();
-    let mut told = losers(&world);
-    told.dedup();
-    assert_eq!(told, expected);
-}
-
-/// It wrote what nobody typed, our reference, and then found the rest done: that is recorded all the same.
-#[test]
-fn a_run_that_finds_nothing_left_to_do_records_what_it_wrote() {
-    let (mut world, referral, opportunity) = waiting();
-    edit_referral(&mut world, referral, |referral| {
-        (referral.status, referral.substatus) = ("Active".to_owned(), "Accepted".to_owned());
-    });
-    let mut run = world.begin(&from_referral(referral, Cause::ReferralUpdated));
-    step_until(&mut world, &mut run, |world| {
-        world.referrals[&referral].reference.is_some()
-    });
-    edit_row(&mut world, opportunity, "statuscode", number(1));
-    let records = world.audit.len();
-    world.finish(&mut run);
-    let [record] = &world.audit[records..] else {
-        panic!("{:#?}", &world.audit[records..]);
-    };
-    assert_eq!(record.outcome, Outcome::Written);
 }
