@@ -358,6 +358,20 @@ impl ReferralRecord {
     }
 }
 
+/// What Partner Center posts when a referral has changed (partner-center-webhook-events).
+pub fn event(name: &str, referral: ReferralId, at: Timestamp) -> String {
+    format!(
+        r#"{{"EventName":"{name}","ResourceUri":"https://api.partnercenter.microsoft.com/engagements/v1/referrals/{referral}","ResourceName":"referral","AuditUri":null,"ResourceChangeUtcDate":"{}"}}"#,
+        at.strftime("%Y-%m-%dT%H:%M:%S%.7f+00:00")
+    )
+}
+
+/// What it posts when somebody asks it to prove that events arrive, and when something changes that is no referral.
+pub const OTHER_EVENTS: [&str; 2] = [
+    r#"{"EventName":"test-created","ResourceUri":"http://api.partnercenter.microsoft.com/webhooks/v1/registration/validationEvents/4c7a2f1d-8e90-4b35-a6d1-0f9e8d7c6b5a","ResourceName":"test","AuditUri":null,"ResourceChangeUtcDate":"2026-03-02T08:00:00.0000000+00:00"}"#,
+    r#"{"EventName":"subscription-updated","ResourceUri":"https://api.partnercenter.microsoft.com/v1/customers/4c7a2f1d-8e90-4b35-a6d1-0f9e8d7c6b5a","ResourceName":"subscription","AuditUri":null,"ResourceChangeUtcDate":"2026-03-02T08:00:00.0000000+00:00"}"#,
+];
+
 /// Why the CRM did not close an opportunity.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotClosed {

@@ -74,6 +74,7 @@ impl Sum {
         both("answers lost", &|of| of.lost_answers.to_string());
         both("stale reads", &|of| of.stale_reads.to_string());
         both("events lost", &|of| of.lost_events.to_string());
+        both("events refused by the queue", &|of| of.refused_events.to_string());
         both("polls killed", &|of| of.broken_polls.to_string());
         both("pauses of one direction", &|of| of.pauses.to_string());
         both("deals switched off by sellers", &|of| of.switched_off.to_string());

@@ -16,8 +16,10 @@ use std::sync::LazyLock;
 use cosell::deal::{Field, Side, Term};
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, Record, ReferralId};
+use cosell::notice::{self, Notice};
 use cosell::policy::Policy;
 use jiff::{SignedDuration, Timestamp};
+use model::vendors::{OTHER_EVENTS, event};
 use model::world::{Bug, Mishap, POLICY, Run, Touch, Went, World};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -140,6 +142,8 @@ pub struct Figures {
     pub stale_reads: u64,
     /// Events that were never delivered.
     pub lost_events: u64,
+    /// Events that the queue did not take at first.
+    pub refused_events: u64,
     /// Polls that died on their way.
     pub broken_polls: u64,
     /// Pauses of writing to one side.
@@ -168,6 +172,7 @@ impl Figures {
         self.lost_answers += other.lost_answers;
         self.stale_reads += other.stale_reads;
         self.lost_events += other.lost_events;
+        self.refused_events += other.refused_events;
         self.broken_polls += other.broken_polls;
         self.pauses += other.pauses;
         self.switched_off += other.switched_off;
@@ -191,8 +196,8 @@ pub struct Play {
     known: HashMap<(Subject, Cause, String), Timestamp>,
     messages: u64,
     workers: Vec<Option<Worker>>,
-    /// Events that Partner Center has still to deliver.
-    events: Vec<Hint>,
+    /// Bodies of events that Partner Center has still to deliver.
+    events: Vec<String>,
     /// What changed in Dynamics, in this order.
     changes: Vec<(Changed, Timestamp)>,
     /// Whether the CRM keeps lists of changes.
@@ -480,6 +485,9 @@ impl Play {
 
     fn enqueue(&mut self, hint: Hint, key: String) {
         let now = self.world.now;
+        // The queue keeps texts.
+        let kept = hint.to_json().ok().and_then(|body| Hint::from_json(&body).ok());
+        assert_eq!(kept.as_ref(), Some(&hint), "a hint does not survive the queue");
         let id = (hint.subject, hint.cause, key);
         if self.known.get(&id).is_some_and(|at| *at + DEDUPLICATION > now) {
             return;
@@ -512,7 +520,7 @@ impl Play {
             match hint.subject {
                 Subject::Opportunity(id) => self.changed(Record::Opportunity(id)),
                 Subject::Lead(id) => self.changed(Record::Lead(id)),
-                Subject::Referral(_) => self.announce(hint),
+                Subject::Referral(_) => self.announce(&hint),
             }
         }
         let now = self.world.now;
@@ -520,27 +528,44 @@ impl Play {
         self.changes.extend(rows.map(|(_, row)| (Changed::Solution(row), now)));
     }
 
-    fn announce(&mut self, hint: Hint) {
+    /// Partner Center has something to post, once or twice, or loses it.
+    fn announce(&mut self, hint: &Hint) {
+        let (Subject::Referral(id), Some(at)) = (hint.subject, hint.changed_at) else {
+            return;
+        };
         if !self.is_over && self.chance.random_range(0..100) < self.knobs.lost_events {
             self.figures.lost_events += 1;
             return;
         }
+        let body = event(&hint.cause.to_string(), id, at);
         if !self.is_over && self.chance.random_bool(0.1) {
-            self.events.push(hint.clone());
+            self.events.push(body.clone());
         }
-        self.events.push(hint);
+        if self.chance.random_bool(0.02) {
+            self.events.extend(OTHER_EVENTS.map(str::to_owned));
+        }
+        self.events.push(body);
     }
 
-    /// Events come in any order.
+    /// Events come in any order. One that the queue does not take comes again.
     fn deliver_event(&mut self) {
         if self.events.is_empty() {
             return;
         }
         let at = self.chance.random_range(0..self.events.len());
-        let hint = self.events.swap_remove(at);
+        let body = self.events.swap_remove(at);
+        // Its signature is judged where there are bytes and keys: in the scenarios over HTTP.
+        let notice = notice::parse(body.as_bytes());
+        assert!(notice.is_ok(), "{notice:?}, but Partner Center posts it: {body}");
+        let Ok(Notice::Hint(hint)) = notice else { return };
+        if !self.is_over && self.chance.random_range(0..1000) < self.knobs.mishaps {
+            self.tell(|| format!("the queue does not take an event: {} ({})", hint.subject, hint.cause));
+            self.figures.refused_events += 1;
+            self.events.push(body);
+            return;
+        }
         self.tell(|| format!("an event arrives: {} ({})", hint.subject, hint.cause));
-        let key = hint.changed_at.map(|at| at.to_string()).unwrap_or_default();
-        self.enqueue(hint, key);
+        self.enqueue(hint, body);
     }
 }
 

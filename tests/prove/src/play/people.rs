@@ -56,7 +56,7 @@ impl Play {
         self.tell(|| format!("referral {id} appears ({})", referral.status));
         self.world.referrals.insert(id, referral);
         let hint = Hint::new(Subject::Referral(id), Cause::ReferralCreated).changed_at(self.world.now);
-        self.announce(hint);
+        self.announce(&hint);
     }
 
     pub(super) fn shows(&self, subject: Subject) -> Option<Terms> {
@@ -225,7 +225,7 @@ impl Play {
         });
         if was_changed {
             let hint = Hint::new(subject, Cause::ReferralUpdated).changed_at(self.world.now);
-            self.announce(hint);
+            self.announce(&hint);
         }
     }
 
@@ -247,7 +247,7 @@ impl Play {
         } else {
             Cause::ReferralUpdated
         };
-        self.announce(Hint::new(Subject::Referral(id), cause).changed_at(now));
+        self.announce(&Hint::new(Subject::Referral(id), cause).changed_at(now));
     }
 
     fn answer(&mut self, id: ReferralId, status: &str, substatus: &str, reason: Option<&str>) {

@@ -124,8 +124,13 @@ impl Play {
         let wanted = ids(term);
         let (link, side) = (self.world.find(subject), side(subject));
         let base = link.as_ref().and_then(|link| link.base.as_ref());
-        let agreed = base.map(|base| ids(base.side(side).get(Field::Solutions)));
         let pending = link.as_ref().and_then(|link| link.pending.as_ref());
+        let announced = || match pending? {
+            Pending::CreateOpportunity { terms } | Pending::CreateReferral { terms, .. } => Some(terms),
+            _ => None,
+        };
+        let agreed = base.map(|base| base.side(side)).or_else(announced);
+        let agreed = agreed.map(|terms| ids(terms.get(Field::Solutions)));
         let mut choices = std::mem::take(&mut self.choices);
         for solution in decided(seen, term) {
             let is_wanted = wanted.contains(&solution);
@@ -141,10 +146,10 @@ impl Play {
                 None => undoes_own(),
             };
             // Nothing was filled in yet that could be taken off.
-            let is_unfilled = !is_wanted && link.as_ref().is_some_and(is_taking_over);
+            let takes_nothing = !is_wanted && link.as_ref().is_some_and(is_unfilled);
             let is_ours = is_being_written(pending, side, &solution, is_wanted);
             choices.retain(|choice| !is_undone(choice) || !self.is_same_deal(choice.subject, subject));
-            if !takes_back && !is_ours && !is_unfilled {
+            if !takes_back && !is_ours && !takes_nothing {
                 choices.push(Choice {
                     subject,
                     solution,
@@ -176,6 +181,7 @@ impl Play {
                 .filter_map(|record| Some(self.chosen(record)?.contains(solution) == *is_wanted))
                 .collect();
             let entries = || self.world.audit.iter().filter(|entry| entry.link == link.id);
+            // Of two records that an operator has joined nobody can know who had seen what.
             let is_joined = link.referral.is_some_and(|id| self.joined.contains(&id));
             let is_opposite = |change: &Change| {
                 let mut log = self.log.iter();
@@ -186,7 +192,15 @@ impl Play {
                 change.field == Field::Solutions && change.lost && before == *is_wanted && after != *is_wanted
             };
             let mut changes = entries().flat_map(|entry| &entry.changes);
-            let is_lost = changes.any(|change| is_loser(change) && (is_joined || is_opposite(change)));
+            // What somebody chose just as it was written there cannot be told from our own write.
+            let is_written = |change: &Change| {
+                let [before, after] = [&change.old, &change.new].map(|term| ids(term).contains(solution));
+                (change.field, change.side) == (Field::Solutions, side(*subject))
+                    && before != *is_wanted
+                    && after == *is_wanted
+            };
+            let is_ours = changes.clone().any(is_written);
+            let is_lost = changes.any(|change| is_loser(change) && is_opposite(change));
             let stands = shown.contains(&true);
             let is_listed = stands && (self.is_told(&link, Field::Solutions) || self.is_left_alone(&link));
             // Partner Center demands one: whoever takes off the last is told what it keeps, and is taken to have read it.
@@ -195,7 +209,7 @@ impl Play {
                 findings.any(|finding| (finding.field, finding.code) == (Some(Field::Solutions), Code::Missing))
             });
             let is_kept = !shown.contains(&false);
-            if !is_kept && !is_demanded && !is_lost && !is_listed && shown.len() == 2 {
+            if !is_kept && !is_joined && !is_demanded && !is_ours && !is_lost && !is_listed && shown.len() == 2 {
                 let wish = if *is_wanted { "added to" } else { "taken off" };
                 return Err(format!("{solution} was {wish} {subject}, and that is gone\n{link:#?}"));
             }
@@ -248,9 +262,10 @@ pub(super) fn bears(edit: &Edit, value: &Term, lost_to: Option<&Term>) -> bool {
         })
 }
 
-/// Whether a lead's place is being taken by its opportunity.
-fn is_taking_over(link: &Link) -> bool {
-    link.lead.is_some() && link.shown.status.is_none_or(|_| link.opportunity.is_none())
+/// Whether the rows of an opportunity are still to be made: it is being created, or takes the place of its lead.
+fn is_unfilled(link: &Link) -> bool {
+    let is_created = matches!(link.pending, Some(Pending::CreateOpportunity { .. }));
+    is_created || link.lead.is_some() && link.shown.status.is_none_or(|_| link.opportunity.is_none())
 }
 
 /// Whether just this is announced to be written.
