@@ -258,7 +258,7 @@ pub enum Pending {
 
 impl Pending {
     /// Whether a change is what this announcement is for, and not one that the same run has written before, which is still
-    /// to be told.
+    /// to be told. Of two that empty a field this cannot tell: to empty it and to leave it alone look the same here.
     #[must_use]
     pub fn is_for(&self, change: &Change) -> bool {
         let Self::Update {

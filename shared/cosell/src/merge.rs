@@ -199,14 +199,8 @@ pub(crate) fn no_choice(value: &Term, label: &str) -> String {
 }
 
 /// Whether Partner Center takes no deal without a field.
-pub(crate) const fn is_demanded(field: Field) -> bool {
+const fn is_demanded(field: Field) -> bool {
     matches!(field, Field::Value | Field::CloseDate | Field::Solutions)
-}
-
-/// What is said of a field that Partner Center demands and Dynamics does not have any more.
-pub(crate) fn emptied(field: Field, label: &str, kept: &Term) -> Finding {
-    let text = format!("{label} was emptied in Dynamics; Partner Center demands it and keeps {kept}; fill it in");
-    Finding::field(Code::Missing, field, text).on(Side::PartnerCenter)
 }
 
 /// What is said of something that an unanswered referral does not take.
@@ -376,6 +370,16 @@ impl Merge<'_> {
         }
     }
 
+    /// What was emptied in Dynamics though Partner Center demands it is filled in, and waits: the two do not agree to differ
+    /// any more, so that whoever empties it again is told again.
+    fn fill_in(&mut self, field: Field, toward: Side) {
+        let emptied = toward == Side::PartnerCenter && is_demanded(field);
+        if emptied && self.base.opportunity.get(field) == &Term::Nothing {
+            let kept = self.base.referral.get(field).clone();
+            self.merged.base.opportunity.set(field, kept);
+        }
+    }
+
     /// The base of a side becomes what it shows.
     fn settle(&mut self, side: Side, field: Field) {
         let now = self.now(side).get(field).clone();
@@ -413,7 +417,10 @@ impl Merge<'_> {
                     return self.note(Finding::field(Code::Closing, field, text).on(toward));
                 }
             }
-            Gate::Later(finding) => return self.note(finding),
+            Gate::Later(finding) => {
+                self.note(finding);
+                return self.fill_in(field, toward);
+            }
             Gate::Shut(finding) => {
                 self.note(finding);
                 // The two agree to differ: each side's value stays where it is and is not looked at again.
@@ -500,9 +507,13 @@ impl Merge<'_> {
                 Code::Frozen,
                 format!("{label} differs: Partner Center takes a name only when a deal is created"),
             ),
-            (Side::PartnerCenter, field) if is_demanded(field) && value == &Term::Nothing => {
-                Gate::Shut(emptied(field, label, self.now(toward).get(field)))
-            }
+            (Side::PartnerCenter, field) if is_demanded(field) && value == &Term::Nothing => shut(
+                Code::Missing,
+                format!(
+                    "{label} was emptied in Dynamics; Partner Center demands it and keeps {}; fill it in",
+                    self.now(toward).get(field)
+                ),
+            ),
             (Side::PartnerCenter, Field::Solutions) if solutions::unsendable(value, label).is_some() => {
                 let text = solutions::unsendable(value, label).unwrap_or_default();
                 // Once the referral is closed nobody can send them any more.

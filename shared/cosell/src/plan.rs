@@ -844,31 +844,10 @@ fn attention(picture: &Picture<'_>, mapping: &Mapping, findings: &[Finding], mer
     };
     let is_new = |finding: &&Finding| !findings.contains(*finding);
     let standing = picture.link.attention.iter().filter(stands).filter(is_new);
-    let emptied_again = emptied_again(mapping, merged);
-    let is_listed = |field| standing.clone().any(|finding| finding.field == field);
     standing
-        .clone()
-        .chain(emptied_again.iter().filter(|finding| !is_listed(finding.field)))
         .chain(findings.iter().filter(|finding| finding.code.needs_attention()))
         .cloned()
         .collect()
-}
-
-/// What is as empty in Dynamics as it was agreed upon though Partner Center demands it: whoever has filled it in meanwhile,
-/// and has taken that back before it was sent, is told once more.
-fn emptied_again(mapping: &Mapping, merged: &Merged) -> Vec<Finding> {
-    let base = &merged.base;
-    let is_empty = |field: &Field| {
-        merge::is_demanded(*field)
-            && merged.silent.contains(field)
-            && base.opportunity.get(*field) == &Term::Nothing
-            && base.referral.get(*field) != &Term::Nothing
-            && mapping.update(*field).allows(Side::PartnerCenter)
-    };
-    let open = Some(base.referral.stage()).filter(|stage| !stage.is_closed());
-    let fields = open.into_iter().flat_map(|_| Field::ALL).filter(is_empty);
-    let tell = |field| merge::emptied(field, mapping.label(field), base.referral.get(field));
-    fields.map(tell).collect()
 }
 
 fn shown(picture: &Picture<'_>, attention: &[Finding], findings: &mut Vec<Finding>) -> Shown {

@@ -696,7 +696,7 @@ impl<'p> Reconcile<'p> {
         if let (Some((_, wanted)), Some(row)) = (wanted, self.opportunity.seen())
             && rules.memo_shows_more(row, wanted)
         {
-            draft.memo_shows_more();
+            draft.wait_for_memo();
         }
         plan::journal(draft.journal(), &plan.findings, self.trigger.now);
         draft.announce(Pending::Update {
@@ -907,7 +907,7 @@ impl<'p> Reconcile<'p> {
     }
 
     /// The base, with what an announced write has achieved: a side that shows the announced value, and was the side being
-    /// written, counts as based on it.
+    /// written, counts as based on it. What the base counts already is not looked for again: a person may have changed it.
     ///
     /// A base that was made with another mapping says nothing about other columns: the two meet as if for the first time.
     fn effective_base(&self, link: &Link) -> Option<Base> {
@@ -947,8 +947,8 @@ impl<'p> Reconcile<'p> {
         Some(base)
     }
 
-    /// The link as the ledger holds it, but that what was announced counts as far as it has landed, and the link once the
-    /// rest is given up.
+    /// Gives up what was announced, but for what has landed of it: the link with a base that counts this, and the same
+    /// without the announcement.
     fn settled(&self, link: Link) -> (Link, Link) {
         let base = self.effective_base(&link).or_else(|| link.base.clone());
         let before = Link { base, ..link };
@@ -959,9 +959,12 @@ impl<'p> Reconcile<'p> {
         (before, settled)
     }
 
-    /// Tells of an update that was announced and not committed, before another announcement takes its place: whoever
-    /// finishes that one could not tell of it any more.
+    /// Tells of an update that was announced and not committed, as far as both sides show it, before another announcement
+    /// takes its place: whoever finishes that one could not tell of it any more.
     fn tell_first(&self, link: Link) -> Decision {
+        if let (Sight::Unread, Some(id)) = (&self.referral, link.referral) {
+            return Decision::Ask(Call::ReadReferral(id));
+        }
         let (before, next) = self.settled(link);
         let mut draft = Draft::new(before, next);
         self.tell_announced(&mut draft);
@@ -1300,9 +1303,8 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done if draft.lets_go() => self.restart(None),
             Answer::Done => {
-                self.written |= draft.has_written();
+                self.written |= draft.has_written() || std::mem::take(&mut self.owes_record);
                 self.landed.clear();
-                self.owes_record = false;
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
                     self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
@@ -1375,7 +1377,7 @@ impl<'p> Reconcile<'p> {
                 let is_news = self.in_question != key || key.is_some_and(|key| self.taken.insert(key));
                 self.in_question = key;
                 self.restarts += u32::from(!is_news || self.taken.len() >= MOST_TAKEN);
-                self.landed.extend(draft.landed());
+                self.remember_written(&draft);
                 self.look_again(Some(draft.known_link()));
             }
             Answer::Failed(fault)
@@ -1528,9 +1530,14 @@ impl<'p> Reconcile<'p> {
 
     /// Starts over behind writes of which this run knows the answers.
     fn start_over(&mut self, draft: &Draft) {
+        self.remember_written(draft);
+        self.restart(Some(draft.known_link()));
+    }
+
+    /// What was written and is not committed is told with the next commit.
+    fn remember_written(&mut self, draft: &Draft) {
         self.landed.extend(draft.landed());
         self.owes_record |= draft.has_written();
-        self.restart(Some(draft.known_link()));
     }
 
     /// Starts over with what the ledger says now; gives up for the moment after a few times.
@@ -1566,7 +1573,7 @@ impl<'p> Reconcile<'p> {
         }
         if link.is_none() {
             self.landed.clear();
-            // Whoever was faster tells of it.
+            // Whoever was faster tells of what was announced.
             self.owes_record = false;
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
             self.subject = self.trigger.hint.subject;

@@ -100,15 +100,16 @@ pub(crate) fn shown(before: &Shown, row: &Row, referral: ReferralId, mapping: &M
 }
 
 /// What the memo column has to name of a lead's solutions, where rows of the fresh opportunity name others: whoever adds a
-/// row to a list that nobody has filled in yet takes nothing off it.
-fn missing_solutions(field: Field, had: &Term, there: &Term, row: &Row, mapping: &Mapping) -> Option<Term> {
-    let (Field::Solutions, Term::Solutions(had), Term::Solutions(there)) = (field, had, there) else {
+/// row to a list that nobody has filled in yet takes nothing off it. One that is out of use names its solution, too.
+fn missing_solutions(had: &Term, there: &Term, row: &Row, mapping: &Mapping) -> Option<Term> {
+    let (Term::Solutions(had), Term::Solutions(there)) = (had, there) else {
         return None;
     };
-    let rows = mapping.solution_rows(row).into_iter().filter(|row| row.is_active);
+    let rows = mapping.solution_rows(row).into_iter();
     let in_rows: BTreeSet<SolutionId> = rows.filter_map(|row| row.solution).collect();
-    let is_missing = !in_rows.is_empty() && !had.is_subset(there);
-    is_missing.then(|| Term::Solutions(had.union(there).filter(|id| !in_rows.contains(id)).cloned().collect()))
+    let is_missing = |id: &&SolutionId| !in_rows.contains(id);
+    let is_one = !in_rows.is_empty() && had.difference(there).any(|id| is_missing(&id));
+    is_one.then(|| Term::Solutions(had.union(there).filter(is_missing).cloned().collect()))
 }
 
 /// What a fresh opportunity lacks and its lead has: the row as it will be, and the change that makes it so. Fields that
@@ -127,7 +128,9 @@ pub(crate) fn fill(row: &Row, lead: Option<&Row>, base: Option<&Base>, policy: &
         .unwrap_or_default();
     for field in Field::ALL {
         let is_lacking = matches!(there.get(field), Term::Nothing | Term::Flag(false));
-        let missing = missing_solutions(field, had.get(field), there.get(field), &filled, mapping);
+        let missing = (field == Field::Solutions)
+            .then(|| missing_solutions(had.get(field), there.get(field), row, mapping))
+            .flatten();
         let term = missing.as_ref().unwrap_or_else(|| had.get(field));
         let is_written = !matches!(field, Field::Stage | Field::Team | Field::Contacts);
         if !is_written || !(is_lacking || missing.is_some()) || term == there.get(field) || !term.is_readable() {

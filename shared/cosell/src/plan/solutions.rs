@@ -262,6 +262,9 @@ fn remembered(keys: BTreeSet<Uuid>) -> Vec<Uuid> {
 
 /// What of an announced write toward the rows has landed, when it is a part of it: the solutions that both sides can be
 /// taken to agree on. None when nothing has, or all.
+///
+/// Rows have no version that tells who wrote them last: one that a person took off again while the others were still being
+/// written counts as not written yet.
 #[must_use]
 pub fn landed(old: &Term, new: &Term, now: &Term) -> Option<Term> {
     let (old, new, now) = (ids(old), ids(new), ids(now));

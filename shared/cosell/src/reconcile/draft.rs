@@ -95,7 +95,7 @@ pub(super) struct Draft {
     /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
     lacks_rows: bool,
     /// The row itself shows solutions that are to go: they are written with it, not with the last of theirs.
-    memo_shows_more: bool,
+    waits_for_memo: bool,
     /// The records are released with the commit.
     parts: bool,
     /// One pointer is, for another link to claim.
@@ -124,7 +124,7 @@ impl Draft {
             planned: false,
             halfway: Vec::new(),
             lacks_rows: false,
-            memo_shows_more: false,
+            waits_for_memo: false,
             parts: false,
             lets_go: None,
         }
@@ -288,15 +288,18 @@ impl Draft {
         self.lacks_rows
     }
 
-    /// The memo column of the row shows solutions that are to go.
-    pub(super) const fn memo_shows_more(&mut self) {
-        self.memo_shows_more = true;
+    /// The memo column of the row shows solutions that are to go: they are gone once that is written.
+    pub(super) const fn wait_for_memo(&mut self) {
+        self.waits_for_memo = true;
     }
 
     /// What there is to say of it: what landed, and what a person has to settle.
     pub(super) fn say_landed(&self, refused: &mut Self) {
         let is_unwritten = |field| self.unwritten.iter().any(|(_, unwritten)| *unwritten == field);
-        let landed = self.changes.iter().filter(|change| !is_unwritten(change.field));
+        // What an earlier announcement of the run has written is told, whatever this one was for.
+        let is_under_way = |change: &Change| self.announced.as_ref().is_some_and(|pending| pending.is_for(change));
+        let is_landed = |change: &&Change| !(is_unwritten(change.field) && is_under_way(change));
+        let landed = self.changes.iter().filter(is_landed);
         refused.note_changes(landed.cloned().collect());
         let has_landed = |field| refused.changes.iter().any(|change| Some(change.field) == field);
         let said = self
@@ -334,7 +337,7 @@ impl Draft {
             self.halfway.push(side);
         }
         let is_row = |effect: &Effect| matches!(effect, Effect::Solution(_));
-        let more_rows = self.effects.iter().any(is_row) || is_row(effect) && self.memo_shows_more;
+        let more_rows = self.effects.iter().any(is_row) || is_row(effect) && self.waits_for_memo;
         self.unwritten.retain(|(written, field)| {
             let is_in_call = match (field, fields) {
                 (Field::Solutions, _) if side == Side::Dynamics && more_rows => false,

@@ -161,7 +161,7 @@ impl Reconcile<'_> {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
         if link.pending.is_some() {
-            return self.settle_announced(link);
+            return self.tell_first(link);
         }
         let id = match self.succession.offspring {
             Sight::Unread => {
@@ -186,14 +186,6 @@ impl Reconcile<'_> {
         self.succession.is_news = true;
         self.link = Some(Some(next));
         self.decide()
-    }
-
-    /// A run before this one announced a write to the lead and did not live to commit it: that comes first.
-    fn settle_announced(&mut self, link: Link) -> Decision {
-        if let (Sight::Unread, Some(id)) = (&self.referral, link.referral) {
-            return Decision::Ask(Call::ReadReferral(id));
-        }
-        self.tell_first(link)
     }
 
     /// The lead was qualified, and there is no opportunity: it may appear a moment later, or has to be made.

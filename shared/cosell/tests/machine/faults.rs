@@ -200,43 +200,41 @@ fn a_run_that_finds_nothing_left_to_do_records_what_it_wrote() {
     });
     edit_row(&mut world, opportunity, "statuscode", number(1));
     let records = world.audit.len();
-    world.finish(&mut run);
+    let report = world.finish(&mut run).unwrap();
     let [record] = &world.audit[records..] else {
         panic!("{:#?}", &world.audit[records..]);
     };
-    assert_eq!(record.outcome, Outcome::Written);
+    assert_eq!((record.outcome, report.outcome), (Outcome::Written, Outcome::Written));
 }
 
-/// It wrote to the referral, had to start over for the row, and died: whoever finishes it tells of both, though a person has
-/// typed over the one meanwhile.
+/// It wrote to the referral, had to start over for the row, and died: whoever finishes it tells of it, though a person has
+/// typed over it meanwhile, and though the row takes nothing.
 #[test]
 fn what_a_dead_run_had_written_is_recorded_whatever_became_of_it() {
-    let (mut world, opportunity) = accepted();
-    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
-    edit_row(
-        &mut world,
-        opportunity,
-        "estimatedvalue",
-        Cell::Number("70000".parse().unwrap()),
-    );
-    edit_referral(&mut world, REFERRAL, |referral| {
-        referral.notes = Some("News".to_owned())
-    });
-    let mut dead = world.begin(&Hint::new(hint.subject, Cause::Compare));
-    step_until(&mut world, &mut dead, |world| {
-        world.referrals[&REFERRAL].value == "70000"
-    });
-    let announced = only_link(&world).version;
-    world.rows.get_mut(&opportunity).unwrap().version += 1;
-    step_until(&mut world, &mut dead, |world| only_link(world).version > announced);
-    edit_referral(&mut world, REFERRAL, |referral| referral.value = "80000".to_owned());
-    world.deliver(&hint);
-    world.settle();
-    let told = world.audit.iter().flat_map(|entry| &entry.changes);
-    let values: Vec<(Side, String)> = told
-        .filter(|change| change.field == Field::Value)
-        .map(|change| (change.side, change.new.to_string()))
-        .collect();
-    let expected = [(Side::PartnerCenter, "70000 EUR"), (Side::Dynamics, "80000 EUR")];
-    assert_eq!(values, expected.map(|(side, value)| (side, value.to_owned())));
+    for is_refused in [false, true] {
+        let (mut world, opportunity) = accepted();
+        let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+        edit_row(&mut world, opportunity, "estimatedvalue", number(70_000));
+        edit_referral(&mut world, REFERRAL, |referral| {
+            referral.notes = Some("News".to_owned())
+        });
+        let mut dead = world.begin(&Hint::new(hint.subject, Cause::Compare));
+        step_until(&mut world, &mut dead, |world| {
+            world.referrals[&REFERRAL].value == "70000"
+        });
+        let announced = only_link(&world).version;
+        world.rows.get_mut(&opportunity).unwrap().version += 1;
+        step_until(&mut world, &mut dead, |world| only_link(world).version > announced);
+        edit_referral(&mut world, REFERRAL, |referral| referral.value = "80000".to_owned());
+        world.plugin = is_refused.then_some(opportunity);
+        world.deliver(&hint);
+        let told = world.audit.iter().flat_map(|entry| &entry.changes);
+        let values: Vec<(Side, String)> = told
+            .filter(|change| change.field == Field::Value)
+            .map(|change| (change.side, change.new.to_string()))
+            .collect();
+        let expected = [(Side::PartnerCenter, "70000 EUR"), (Side::Dynamics, "80000 EUR")];
+        let expected = expected.map(|(side, value)| (side, value.to_owned()));
+        assert_eq!(values, expected[..if is_refused { 1 } else { 2 }]);
+    }
 }

@@ -161,6 +161,7 @@ fn a_list_that_is_emptied_again_is_listed_again() {
         world.settle();
         about(&only_link(world).attention)
     };
+    let told = |world: &World| about_all(&world.audit).len();
     let emptied = [(Code::Missing, Some(Field::Solutions))];
     switch_off_row(&mut world, opportunity, "SOL-1");
     assert_eq!(look(&mut world), emptied);
@@ -168,7 +169,9 @@ fn a_list_that_is_emptied_again_is_listed_again() {
     // It is sent once the referral is answered.
     assert_eq!(look(&mut world), []);
     switch_off_row(&mut world, opportunity, "SOL-2");
+    let known = told(&world);
     assert_eq!(look(&mut world), emptied);
+    assert_eq!(about_all(&world.audit)[known..], emptied);
     let writes = world.writes.len();
     assert_eq!(look(&mut world), emptied);
     assert_eq!(world.writes.len(), writes);
