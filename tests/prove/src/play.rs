@@ -531,7 +531,7 @@ impl Play {
     /// Partner Center has something to post, once or twice, or loses it.
     fn announce(&mut self, hint: &Hint) {
         let (Subject::Referral(id), Some(at)) = (hint.subject, hint.changed_at) else {
-            return;
+            unreachable!("Partner Center tells of a referral, and when it changed: {hint:?}");
         };
         if !self.is_over && self.chance.random_range(0..100) < self.knobs.lost_events {
             self.figures.lost_events += 1;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cosell::deal::{Field, Side, Term};
+use cosell::deal::{Field, Term};
 use cosell::finding::Code;
 use cosell::hint::Subject;
 use cosell::ids::{OpportunityId, Record, ReferralId, SolutionId};
@@ -36,6 +36,8 @@ pub(super) struct Choice {
     subject: Subject,
     solution: SolutionId,
     is_wanted: bool,
+    /// How many records of the audit there were.
+    records: usize,
 }
 
 /// What a person does with a row in the CRM.
@@ -147,13 +149,14 @@ impl Play {
             };
             // Nothing was filled in yet that could be taken off.
             let takes_nothing = !is_wanted && link.as_ref().is_some_and(is_unfilled);
-            let is_ours = is_being_written(pending, side, &solution, is_wanted);
+            let is_ours = is_being_written(pending, &solution, is_wanted);
             choices.retain(|choice| !is_undone(choice) || !self.is_same_deal(choice.subject, subject));
             if !takes_back && !is_ours && !takes_nothing {
                 choices.push(Choice {
                     subject,
                     solution,
                     is_wanted,
+                    records: self.world.audit.len(),
                 });
             }
         }
@@ -171,6 +174,7 @@ impl Play {
             subject,
             solution,
             is_wanted,
+            records: known,
         } in &self.choices
         {
             let Some(link) = self.world.find(*subject) else {
@@ -180,34 +184,33 @@ impl Play {
             let shown: Vec<bool> = sides
                 .filter_map(|record| Some(self.chosen(record)?.contains(solution) == *is_wanted))
                 .collect();
-            let entries = || self.world.audit.iter().filter(|entry| entry.link == link.id);
+            let entries = self.world.audit.iter().skip(*known);
+            let entries = entries.filter(|entry| entry.link == link.id);
             // Of two records that an operator has joined nobody can know who had seen what.
             let is_joined = link.referral.is_some_and(|id| self.joined.contains(&id));
-            let is_opposite = |change: &Change| {
-                let mut log = self.log.iter();
-                log.any(|edit| edit.field == Field::Solutions && side(edit.subject) != change.side)
+            let chose_otherwise = |edit: &Edit| {
+                edit.field == Field::Solutions
+                    && side(edit.subject) != side(*subject)
+                    && self.is_same_deal(edit.subject, *subject)
             };
-            let is_loser = |change: &Change| {
-                let [before, after] = [&change.old, &change.new].map(|term| ids(term).contains(solution));
-                change.field == Field::Solutions && change.lost && before == *is_wanted && after != *is_wanted
-            };
-            let mut changes = entries().flat_map(|entry| &entry.changes);
-            // What somebody chose just as it was written there cannot be told from our own write.
-            let is_written = |change: &Change| {
-                let [before, after] = [&change.old, &change.new].map(|term| ids(term).contains(solution));
+            // Whether a change of the side where it was chosen brings it about, or undoes it.
+            let does = |change: &Change, is_there: bool| {
+                let [before, after] = [&change.old, &change.new].map(|term| ids(term).contains(solution) == *is_wanted);
                 (change.field, change.side) == (Field::Solutions, side(*subject))
-                    && before != *is_wanted
-                    && after == *is_wanted
+                    && after == is_there
+                    && before != after
             };
-            let is_ours = changes.clone().any(is_written);
-            let is_lost = changes.any(|change| is_loser(change) && is_opposite(change));
+            let mut changes = entries.clone().flat_map(|entry| &entry.changes);
+            let is_lost = changes.clone().any(|change| change.lost && does(change, false));
+            let is_lost = is_lost && self.log.iter().any(chose_otherwise);
+            // What somebody chose just as it was written there cannot be told from our own write.
+            let is_ours = changes.any(|change| does(change, true));
             let stands = shown.contains(&true);
             let is_listed = stands && (self.is_told(&link, Field::Solutions) || self.is_left_alone(&link));
             // Partner Center demands one: whoever takes off the last is told what it keeps, and is taken to have read it.
-            let is_demanded = entries().any(|entry| {
-                let mut findings = entry.findings.iter();
-                findings.any(|finding| (finding.field, finding.code) == (Some(Field::Solutions), Code::Missing))
-            });
+            let is_demanded = entries
+                .flat_map(|entry| &entry.findings)
+                .any(|finding| (finding.field, finding.code) == (Some(Field::Solutions), Code::Missing));
             let is_kept = !shown.contains(&false);
             if !is_kept && !is_joined && !is_demanded && !is_ours && !is_lost && !is_listed && shown.len() == 2 {
                 let wish = if *is_wanted { "added to" } else { "taken off" };
@@ -265,18 +268,18 @@ pub(super) fn bears(edit: &Edit, value: &Term, lost_to: Option<&Term>) -> bool {
 /// Whether the rows of an opportunity are still to be made: it is being created, or takes the place of its lead.
 fn is_unfilled(link: &Link) -> bool {
     let is_created = matches!(link.pending, Some(Pending::CreateOpportunity { .. }));
-    is_created || link.lead.is_some() && link.shown.status.is_none_or(|_| link.opportunity.is_none())
+    is_created || link.lead.is_some() && (link.shown.status.is_none() || link.opportunity.is_none())
 }
 
-/// Whether just this is announced to be written.
-fn is_being_written(pending: Option<&Pending>, toward: Side, solution: &SolutionId, is_wanted: bool) -> bool {
+/// Whether just this is announced to be written, to either side.
+fn is_being_written(pending: Option<&Pending>, solution: &SolutionId, is_wanted: bool) -> bool {
     let is_it = |term: &Term| ids(term).contains(solution) == is_wanted;
     match pending {
         Some(Pending::Update { changes, .. }) => changes
             .iter()
-            .filter(|change| (change.field, change.side) == (Field::Solutions, toward))
-            .any(|change| is_it(&change.new)),
-        Some(Pending::CreateOpportunity { terms }) => toward == Side::Dynamics && is_it(terms.get(Field::Solutions)),
+            .filter(|change| change.field == Field::Solutions)
+            .any(|change| is_it(&change.new) && !is_it(&change.old)),
+        Some(Pending::CreateOpportunity { terms }) => is_it(terms.get(Field::Solutions)),
         _ => false,
     }
 }
