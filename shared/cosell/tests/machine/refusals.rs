@@ -309,3 +309,67 @@ fn a_reference_that_is_refused_is_tried_once_a_look() {
     world.assert_in_step(1);
     assert_eq!(listed(&linked(&world)), []);
 }
+
+/// A deal is not sent without what Partner Center demands of people and places, and its seller is told what that is.
+#[test]
+fn what_a_deal_lacks_is_named_before_it_is_sent() {
+    let cases = [
+        (
+            "systemusers",
+            3,
+            "mobilephone",
+            None,
+            "fill in the phone number of the owner",
+        ),
+        (
+            "contacts",
+            2,
+            "telephone1",
+            None,
+            "fill in the phone number of the contact",
+        ),
+        (
+            "accounts",
+            1,
+            "address1_country",
+            Some("Atlantis"),
+            "the account's country \"Atlantis\" is not known",
+        ),
+    ];
+    for (set, key, column, value, told) in cases {
+        let Story { mut world, hint, .. } = outbound(true);
+        let person = world.people.get_mut(&(set, Uuid::from_u128(key))).unwrap();
+        person.insert(column.to_owned(), value.map_or(Cell::Null, text));
+        world.deliver(&hint);
+        world.settle();
+        let [missing] = &only_link(&world).attention[..] else {
+            panic!("{told}: {:#?}", only_link(&world).attention)
+        };
+        assert!(
+            missing.code == Code::Missing && missing.text.contains(told),
+            "{missing:?} for {told:?}"
+        );
+        assert!(world.referrals.is_empty());
+    }
+}
+
+/// The name bears the mark of how the deal stands, unless marks are not wanted.
+#[test]
+fn the_name_says_how_a_deal_stands_unless_that_is_not_wanted() {
+    for (display_checkmark, expected) in [(true, ["✔ Big deal", "✘ Big deal"]), (false, ["Big deal"; 2])] {
+        let Story { mut world, hint, .. } = outbound(false);
+        world.policy = Some(rules(Policy {
+            display_checkmark,
+            ..world::POLICY.clone()
+        }));
+        let names = [None, Some(Cell::Null)].map(|value| {
+            if let Some(value) = value {
+                edit_row(&mut world, OPPORTUNITY, "estimatedvalue", value);
+            }
+            world.deliver(&hint);
+            world.settle();
+            world.rows[&OPPORTUNITY].shown().text("name").map(str::to_owned)
+        });
+        assert_eq!(names, expected.map(|name| Some(name.to_owned())));
+    }
+}
