@@ -1303,7 +1303,7 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done if draft.lets_go() => self.restart(None),
             Answer::Done => {
-                self.written |= draft.has_written() || std::mem::take(&mut self.owes_record);
+                self.written |= std::mem::take(&mut self.owes_record) || draft.has_written();
                 self.landed.clear();
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
