@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "deliveries and crashes compare effects, too")]
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cosell_tests::switchboard::{Exchange, Fault};
 use cosell_tests::world::{Setup, Sharing, World};
@@ -33,13 +33,22 @@ async fn paused(toward: &str) -> (World, String, String) {
     (world, opportunity, referral)
 }
 
-/// Lets what has happened be noticed, by event or poll. A world in which something waits never settles.
+/// Lets what has happened be noticed, by event or poll, and the looks that follow be had. A world in which something waits
+/// never settles.
 async fn notice(world: &World) {
-    for _ in 0..2 {
+    let end = Instant::now() + PATIENCE;
+    let mut looks = 0;
+    while looks < 2 || has_follow_ups(world) {
+        assert!(Instant::now() < end, "{}", world.state_of_affairs());
         assert!(world.partner_center.quiet(PATIENCE).await);
         world.tick().await;
         assert!(world.source.idle(PATIENCE).await);
+        looks += 1;
     }
+}
+
+fn has_follow_ups(world: &World) -> bool {
+    world.links().iter().any(|link| link["due"]["why"] == "follow_up")
 }
 
 fn why_due(world: &World, opportunity: &str) -> Value {
