@@ -299,10 +299,21 @@ impl Merge<'_> {
             };
         }
         match (referral, opportunity) {
-            (true, false) => self.carry(field, Side::PartnerCenter, false),
-            (false, _) => self.carry(field, Side::Dynamics, false),
+            (true, false) => self.carry(field, Side::PartnerCenter, self.differed(field)),
+            (false, _) => self.carry(field, Side::Dynamics, self.differed(field)),
             (true, true) => self.both_moved(field),
         }
+    }
+
+    /// Whether the two agreed to differ: what the side that has not moved says was typed there and never shown on the other.
+    fn differed(&self, field: Field) -> bool {
+        let (referral, opportunity) = (self.base.referral.get(field), self.base.opportunity.get(field));
+        let is_typed = |term: &Term| !matches!(term, Term::Nothing | Term::Unreadable(_));
+        field != Field::Stage
+            && is_typed(referral)
+            && is_typed(opportunity)
+            && &self.fit(field, referral, Side::Dynamics).term != opportunity
+            && &self.fit(field, opportunity, Side::PartnerCenter).term != referral
     }
 
     fn both_moved(&mut self, field: Field) {
@@ -721,6 +732,46 @@ mod tests {
         }
         let told = [30, 119, 120, 300].map(|seconds| told_duration(SignedDuration::from_secs(seconds)));
         assert_eq!(told, ["30 seconds", "119 seconds", "2 minutes", "5 minutes"]);
+    }
+
+    /// The two had agreed to differ: what one side says never stood on the other, and nobody there has seen it.
+    #[test]
+    fn what_stood_on_one_side_only_is_recorded_when_the_other_moves() {
+        let differing = |opportunity: &Term, from: Side| {
+            let edit = [(Field::Notes, text("Newest"))];
+            let (mut base, mut mine) = (agreed(), agreed());
+            base.set(Field::Notes, opportunity.clone());
+            mine.set(Field::Notes, opportunity.clone());
+            let base = Base {
+                referral: agreed(),
+                opportunity: base,
+            };
+            let (mut referral, mut opportunity) = (agreed(), mine);
+            match from {
+                Side::PartnerCenter => referral.set(Field::Notes, edit[0].1.clone()),
+                Side::Dynamics => opportunity.set(Field::Notes, edit[0].1.clone()),
+            }
+            merged_as(DEFAULT, (&[], &[], &[]), |input| {
+                *input = Input {
+                    base: Some(Box::leak(Box::new(base))),
+                    referral: Box::leak(Box::new(referral)),
+                    opportunity: Box::leak(Box::new(opportunity)),
+                    ..*input
+                };
+            })
+        };
+        for (there, from, lost) in [
+            (text("The seller's own"), Side::PartnerCenter, true),
+            (text("The seller's own"), Side::Dynamics, true),
+            (text("Notes"), Side::PartnerCenter, false),
+            (Term::Nothing, Side::PartnerCenter, false),
+        ] {
+            let merged = differing(&there, from);
+            let [change] = &merged.changes[..] else {
+                panic!("{:#?}", merged.changes);
+            };
+            assert_eq!((change.side, change.lost), (from.other(), lost), "{there:?} {from:?}");
+        }
     }
 
     fn people(people: &[(&str, [&str; 3])]) -> Term {

@@ -238,6 +238,12 @@ pub struct Reconcile<'p> {
     created: bool,
     /// What this run has written and not committed.
     landed: Vec<Change>,
+    /// What it has announced and begun to write, and not committed.
+    begun: Vec<Change>,
+    /// What it had written when another took its place, who may have looked before.
+    outrun: Vec<Change>,
+    /// What one run had announced when another took its place: it may be written all the same, behind the other's look.
+    overtaken: Vec<Change>,
     /// It has written to a vendor since it last told the ledger.
     owes_record: bool,
     /// Fields whose PATCH the vendor refused for good in this run.
@@ -296,6 +302,9 @@ impl<'p> Reconcile<'p> {
             succession: Succession::default(),
             created: false,
             landed: Vec::new(),
+            begun: Vec::new(),
+            outrun: Vec::new(),
+            overtaken: Vec::new(),
             owes_record: false,
             refused: Vec::new(),
             written: false,
@@ -673,8 +682,9 @@ impl<'p> Reconcile<'p> {
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced
             && next.solution_rows == link.solution_rows;
+        let owes_words = !self.behind_others(&self.rules(&link)).is_empty();
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
-        if is_as_before && next.due == link.due {
+        if is_as_before && next.due == link.due && !owes_words {
             let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
             self.findings.extend(plan.findings);
             return self.finish(outcome, Some(link.id));
@@ -776,32 +786,20 @@ impl<'p> Reconcile<'p> {
     /// it is told now. Returns whether solutions toward Dynamics are among it.
     fn tell_announced(&self, draft: &mut Draft) -> bool {
         let mapping = &*self.rules(draft.before());
-        let referral = self.referral.seen().map(|seen| Terms::from_referral(seen));
-        let opportunity = self.opportunity.seen().map(|seen| mapping.terms(seen));
         let Link { base, pending, .. } = draft.before().clone();
         let is_known = |change: &Change| {
             let is_agreed = |base: &Base| base.side(change.side).get(change.field) == &change.new;
             let is_under_way = pending.as_ref().is_some_and(|pending| pending.is_for(change));
             !change.lost && (!is_under_way || base.as_ref().is_some_and(is_agreed))
         };
-        let landed = draft.note_announced(|change| {
+        let mut landed = draft.note_announced(|change| {
             // Whatever has become of it since.
             if self.landed.contains(change) || is_known(change) {
                 return Some(change.clone());
             }
-            let now = match change.side {
-                Side::PartnerCenter => &referral,
-                Side::Dynamics => &opportunity,
-            };
-            let now = now.as_ref()?.get(change.field);
-            if now == &change.new {
-                return Some(change.clone());
-            }
-            // Rows are written one by one.
-            let is_of_rows = (change.field, change.side) == (Field::Solutions, Side::Dynamics);
-            let part = plan::solutions::landed(&change.old, &change.new, now).filter(|_| is_of_rows);
-            part.map(|new| Change { new, ..change.clone() })
+            self.seen_of(change, mapping)
         });
+        landed.extend(draft.note_overtaken(self.behind_others(mapping)));
         let findings: Vec<Finding> = landed
             .iter()
             .map(|change| merge::told(change, &change.new, mapping))
@@ -810,6 +808,29 @@ impl<'p> Reconcile<'p> {
         draft.note(findings);
         let mut landed = landed.iter();
         landed.any(|change| (change.field, change.side) == (Field::Solutions, Side::Dynamics))
+    }
+
+    /// What its side shows of an announced change.
+    fn seen_of(&self, change: &Change, mapping: &Mapping) -> Option<Change> {
+        let now = match change.side {
+            Side::PartnerCenter => Terms::from_referral(self.referral.seen()?),
+            Side::Dynamics => mapping.terms(self.opportunity.seen()?),
+        };
+        let now = now.get(change.field);
+        if now == &change.new {
+            return Some(change.clone());
+        }
+        // Rows are written one by one.
+        let is_of_rows = (change.field, change.side) == (Field::Solutions, Side::Dynamics);
+        let part = plan::solutions::landed(&change.old, &change.new, now).filter(|_| is_of_rows);
+        part.map(|new| Change { new, ..change.clone() })
+    }
+
+    /// What was written behind the look of those who took the place of the run that wrote it. They may have told it all the
+    /// same: rather twice than not at all.
+    fn behind_others(&self, mapping: &Mapping) -> Vec<Change> {
+        let seen = self.overtaken.iter().filter_map(|change| self.seen_of(change, mapping));
+        self.outrun.iter().cloned().chain(seen).collect()
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -1287,6 +1308,9 @@ impl<'p> Reconcile<'p> {
         match answer {
             Answer::Done => {
                 self.has_announced_order |= self.trigger.order.is_some() && draft.announces_an_order();
+                if draft.before().writer != self.trigger.writer {
+                    self.overtaken.extend(draft.untold().cloned());
+                }
                 draft.intended(&self.trigger, self.policy);
                 self.phase = Phase::Acting(draft);
             }
@@ -1305,6 +1329,9 @@ impl<'p> Reconcile<'p> {
             Answer::Done => {
                 self.written |= std::mem::take(&mut self.owes_record) || draft.has_written();
                 self.landed.clear();
+                self.begun.clear();
+                self.outrun.clear();
+                self.overtaken.clear();
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
                     self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
@@ -1335,7 +1362,10 @@ impl<'p> Reconcile<'p> {
                     Decision::Ask(_) => {}
                 }
             }
-            Answer::Outrun => self.restart(None),
+            Answer::Outrun => {
+                self.remember_written(&draft);
+                self.restart(None);
+            }
             // Perhaps another run has just linked the very same two: look again before calling it a clash.
             Answer::Taken(..) if self.restarts == 0 => self.restart(None),
             Answer::Taken(pointer, by) => self.taken(&draft, pointer, by),
@@ -1537,6 +1567,7 @@ impl<'p> Reconcile<'p> {
     /// What was written and is not committed is told with the next commit.
     fn remember_written(&mut self, draft: &Draft) {
         self.landed.extend(draft.landed());
+        self.begun.extend(draft.begun().cloned());
         self.owes_record |= draft.has_written();
     }
 
@@ -1572,7 +1603,8 @@ impl<'p> Reconcile<'p> {
             };
         }
         if link.is_none() {
-            self.landed.clear();
+            self.outrun.append(&mut self.landed);
+            self.overtaken.append(&mut self.begun);
             // Whoever was faster tells of what was announced.
             self.owes_record = false;
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.

@@ -183,6 +183,39 @@ impl Draft {
         landed
     }
 
+    /// What was written behind the look of others, unless it is told already. Returns what is told.
+    pub(super) fn note_overtaken(&mut self, written: Vec<Change>) -> Vec<Change> {
+        let mut told = Vec::new();
+        for late in written {
+            let is_same =
+                |change: &Change| (change.side, change.field, &change.new) == (late.side, late.field, &late.new);
+            if !self.announced_before().iter().chain(&self.changes).any(is_same) {
+                self.changes.push(late.clone());
+                told.push(late);
+            }
+        }
+        told
+    }
+
+    /// What the write that was announced before is not known to have done. Losers are recorded at once.
+    pub(super) fn untold(&self) -> impl Iterator<Item = &Change> {
+        let announced = self.announced_before().iter();
+        announced.filter(|change| !change.lost && !self.changes.contains(change))
+    }
+
+    /// What is announced, if any of it may be written.
+    pub(super) fn begun(&self) -> impl Iterator<Item = &Change> {
+        let announced = if self.has_written() { &self.changes[..] } else { &[] };
+        announced.iter().filter(|change| !change.lost)
+    }
+
+    fn announced_before(&self) -> &[Change] {
+        match &self.before.pending {
+            Some(Pending::Update { changes, .. }) => changes,
+            _ => &[],
+        }
+    }
+
     /// What the ledger says while the calls are under way.
     pub(super) fn announce(&mut self, pending: Pending) {
         self.announced = Some(pending);

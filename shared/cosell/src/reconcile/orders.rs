@@ -147,11 +147,13 @@ impl Reconcile<'_> {
 
     /// The edit of an order that was announced and not committed, while nobody has touched the field since.
     pub(super) fn resumed(&self, link: &Link) -> Option<(Field, Term)> {
-        let Some(Pending::Update {
-            changes,
-            ordered: Some(field),
-            ..
-        }) = &link.pending
+        let Some(
+            pending @ Pending::Update {
+                changes,
+                ordered: Some(field),
+                ..
+            },
+        ) = &link.pending
         else {
             return None;
         };
@@ -162,7 +164,9 @@ impl Reconcile<'_> {
             };
             now.is_some_and(|now| [&change.old, &change.new].contains(&now.get(*field)))
         };
-        let own: Vec<_> = changes.iter().filter(|change| change.field == *field).collect();
+        // Not the losers of earlier announcements, which are still to be told.
+        let is_ordered = |change: &&Change| change.field == *field && pending.is_for(change);
+        let own: Vec<_> = changes.iter().filter(is_ordered).collect();
         // On both sides it is the same, or Dynamics had it already.
         let to = own.last()?;
         own.iter().all(is_untouched).then(|| (*field, to.new.clone()))

@@ -3,7 +3,7 @@
 //! Here is what has to be true: an order that was given twice, with a mishap in between, ends as one that was given once;
 //! after it whatever arrives late writes nothing; an edit that a person makes behind a crash is not overruled by it.
 
-use cosell::deal::{Field, Side, Term};
+use cosell::deal::{Currency, Field, Side, Term};
 use cosell::finding::Code;
 use cosell::hint::{Cause, Hint, Subject};
 use cosell::ids::{OpportunityId, ReferralId};
@@ -457,6 +457,74 @@ fn who_is_overruled_is_recorded_once_however_often_a_run_starts_over() {
     let changes = world.audit.iter().flat_map(|entry| &entry.changes);
     let lost = changes.filter(|change| change.lost).count();
     assert_eq!(lost, 1, "{:#?}", world.audit);
+}
+
+/// Another order takes the place of one that is announced and not written yet. It is written all the same, behind the look
+/// of the other, and one of the two dies: the other tells what was replaced.
+#[test]
+fn what_was_written_behind_the_look_of_a_successor_is_told() {
+    let another = || Order::Restore {
+        field: Field::Value,
+        value: Term::Money {
+            amount: "4711".parse().unwrap(),
+            currency: Currency::parse("EUR"),
+        },
+    };
+    for first_dies in [false, true] {
+        let (mut world, referral, opportunity) = in_step(true);
+        let (before, _) = notes(&world, referral, opportunity);
+        let command = Hint::new(Subject::Opportunity(opportunity), Cause::Operator);
+        let mut runs = [restore(), another()].map(|order| {
+            world.order = Some(order);
+            let version = only_link(&world).version;
+            let mut run = world.begin(&command);
+            step_until(&mut world, &mut run, |world| only_link(world).version > version);
+            run
+        });
+        world.order = None;
+        let as_it_was = Some("As it was".to_owned());
+        step_until(&mut world, &mut runs[0], |world| {
+            notes(world, referral, opportunity) == (as_it_was.clone(), as_it_was.clone())
+        });
+        world.finish(&mut runs[usize::from(first_dies)]);
+        world.settle();
+        world.assert_in_step(1);
+        let told = world.audit.iter().flat_map(|entry| &entry.changes);
+        let told: Vec<_> = told.filter(|change| change.field == Field::Notes).collect();
+        let written = |side| Change {
+            field: Field::Notes,
+            side,
+            old: Term::Text(before.clone().unwrap()),
+            new: Term::Text("As it was".to_owned()),
+            lost: false,
+        };
+        assert_eq!(
+            told,
+            [&written(Side::PartnerCenter), &written(Side::Dynamics)],
+            "{first_dies}"
+        );
+    }
+}
+
+/// An order starts over on its way to the row, and overrules what was typed before it: it is finished all the same.
+#[test]
+fn an_order_is_finished_whoever_was_overruled_before_it() {
+    let (mut world, referral, opportunity) = in_step(true);
+    // A run announces that the portal's note loses, and dies.
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("Portal's".to_owned())
+    });
+    dies_once(&mut world, &from_row(opportunity), |world| {
+        only_link(world).pending.is_some()
+    });
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("Portal's second".to_owned())
+    });
+    let run = on_its_way(&mut world, (referral, opportunity));
+    drop(run);
+    world.settle();
+    restored(&world, referral, opportunity);
 }
 
 /// Partner Center does not take what is ordered: the order is over, and whoever gave it is told of the field.
