@@ -134,7 +134,7 @@ impl Reconcile<'_> {
     fn is_replaced(&self, order: &Order, referral: &Terms, row: &Terms) -> Option<Side> {
         let (field, _) = order.edit().filter(|_| self.has_announced_order)?;
         let is_written = |change: &&Change| change.field == field;
-        let mut written = self.landed.iter().filter(is_written);
+        let mut written = self.landed.iter().chain(&self.outrun).filter(is_written);
         let replaced = written.find(|change| {
             let now = match change.side {
                 Side::PartnerCenter => referral.get(field),
@@ -147,13 +147,11 @@ impl Reconcile<'_> {
 
     /// The edit of an order that was announced and not committed, while nobody has touched the field since.
     pub(super) fn resumed(&self, link: &Link) -> Option<(Field, Term)> {
-        let Some(
-            pending @ Pending::Update {
-                changes,
-                ordered: Some(field),
-                ..
-            },
-        ) = &link.pending
+        let Some(Pending::Update {
+            changes,
+            ordered: Some(field),
+            ..
+        }) = &link.pending
         else {
             return None;
         };
@@ -164,9 +162,13 @@ impl Reconcile<'_> {
             };
             now.is_some_and(|now| [&change.old, &change.new].contains(&now.get(*field)))
         };
-        // Not the losers of earlier announcements, which are still to be told.
-        let is_ordered = |change: &&Change| change.field == *field && pending.is_for(change);
-        let own: Vec<_> = changes.iter().filter(is_ordered).collect();
+        // Before it there may be losers of earlier announcements, which are still to be told.
+        let last = |side: Side| {
+            let of_side = |change: &&Change| (change.side, change.field) == (side, *field);
+            changes.iter().rfind(of_side)
+        };
+        let sides = [Side::PartnerCenter, Side::Dynamics].into_iter();
+        let own: Vec<_> = sides.filter_map(last).collect();
         // On both sides it is the same, or Dynamics had it already.
         let to = own.last()?;
         own.iter().all(is_untouched).then(|| (*field, to.new.clone()))
