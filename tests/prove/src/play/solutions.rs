@@ -205,19 +205,6 @@ impl Play {
             let is_lost = is_lost && self.log.iter().any(chose_otherwise);
             // What somebody chose just as it was written there cannot be told from our own write.
             let is_ours = changes.any(|change| does(change, true));
-            // The other side's people chose the same and took it back, before anything was recorded: a look that read their
-            // side before and the other behind that saw the two agree.
-            let met = |wish: bool| {
-                self.choices.iter().any(|other| {
-                    let between = other.records.min(*known)..other.records.max(*known);
-                    let mut told = self.world.audit.get(between).into_iter().flatten();
-                    (&other.solution, other.is_wanted) == (solution, wish)
-                        && side(other.subject) != side(*subject)
-                        && self.is_same_deal(other.subject, *subject)
-                        && !told.any(|entry| entry.link == link.id)
-                })
-            };
-            let is_taken_back = met(*is_wanted) && met(!*is_wanted);
             let stands = shown.contains(&true);
             let is_listed = stands && (self.is_told(&link, Field::Solutions) || self.is_left_alone(&link));
             // Partner Center demands one: whoever takes off the last is told what it keeps, and is taken to have read it.
@@ -225,8 +212,7 @@ impl Play {
                 .flat_map(|entry| &entry.findings)
                 .any(|finding| (finding.field, finding.code) == (Some(Field::Solutions), Code::Missing));
             let is_kept = !shown.contains(&false);
-            let is_explained = is_joined || is_demanded || is_ours || is_taken_back || is_lost || is_listed;
-            if !is_kept && !is_explained && shown.len() == 2 {
+            if !is_kept && !is_joined && !is_demanded && !is_ours && !is_lost && !is_listed && shown.len() == 2 {
                 let wish = if *is_wanted { "added to" } else { "taken off" };
                 return Err(format!("{solution} was {wish} {subject}, and that is gone\n{link:#?}"));
             }
