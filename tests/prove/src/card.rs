@@ -12,7 +12,7 @@ use prove::play::Figures;
 use serde::{Deserialize, Serialize};
 
 /// Broken runs that are named; more of them say no more.
-const MOST_NAMED: usize = 10;
+const MOST_NAMED: usize = 50;
 
 /// What all runs came to.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
