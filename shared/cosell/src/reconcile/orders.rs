@@ -162,15 +162,15 @@ impl Reconcile<'_> {
             };
             now.is_some_and(|now| [&change.old, &change.new].contains(&now.get(*field)))
         };
-        // Before it there may be losers of earlier announcements, which are still to be told.
+        // Before its own changes there may be those of earlier announcements, which are still to be told.
         let last = |side: Side| {
             let of_side = |change: &&Change| (change.side, change.field) == (side, *field);
             changes.iter().rfind(of_side)
         };
         let sides = [Side::PartnerCenter, Side::Dynamics].into_iter();
         let own: Vec<_> = sides.filter_map(last).collect();
-        // On both sides it is the same, or Dynamics had it already.
-        let to = own.last()?;
+        // On both sides it is the same, or one had it already.
+        let to = changes.iter().rfind(|change| change.field == *field)?;
         own.iter().all(is_untouched).then(|| (*field, to.new.clone()))
     }
 

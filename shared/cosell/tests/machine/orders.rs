@@ -540,6 +540,22 @@ fn an_order_is_finished_whoever_was_overruled_by_the_one_before() {
     assert!(lost.contains(&&Term::Text("Portal's".to_owned())), "{:#?}", world.audit);
 }
 
+/// One order overrules a seller and is cut off; the next says what the seller said. Where that is to go is its own value.
+#[test]
+fn an_order_is_finished_with_its_own_value() {
+    let (mut world, referral, opportunity) = in_step(true);
+    edit_row(&mut world, opportunity, "description", text("As it was"));
+    world.order = Some(Order::Restore {
+        field: Field::Notes,
+        value: Term::Text("On second thoughts".to_owned()),
+    });
+    let command = Hint::new(Subject::Opportunity(opportunity), Cause::Operator);
+    dies_once(&mut world, &command, |world| only_link(world).pending.is_some());
+    drop(on_its_way(&mut world, (referral, opportunity)));
+    world.settle();
+    restored(&world, referral, opportunity);
+}
+
 /// Partner Center does not take what is ordered: the order is over, and whoever gave it is told of the field.
 #[test]
 fn an_order_that_a_vendor_refuses_is_over() {
