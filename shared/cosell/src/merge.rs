@@ -305,7 +305,7 @@ impl Merge<'_> {
         }
     }
 
-    /// Whether the two agreed to differ: what the side that has not moved says was typed there and never shown on the other.
+    /// Whether the two agreed to differ: what the side that has not moved says does not stand on the other.
     fn differed(&self, field: Field) -> bool {
         let (referral, opportunity) = (self.base.referral.get(field), self.base.opportunity.get(field));
         let is_typed = |term: &Term| !matches!(term, Term::Nothing | Term::Unreadable(_));

@@ -242,7 +242,8 @@ pub struct Reconcile<'p> {
     begun: Vec<Change>,
     /// What it had written when another took its place, who may have looked before.
     outrun: Vec<Change>,
-    /// What one run had announced when another took its place: it may be written all the same, behind the other's look.
+    /// What a run, this one or another, had announced when the next took its place: it may be written all the same, behind
+    /// the look of that one.
     overtaken: Vec<Change>,
     /// It has written to a vendor since it last told the ledger.
     owes_record: bool,
@@ -336,6 +337,7 @@ impl<'p> Reconcile<'p> {
                     Step::Again => {
                         let draft = draft.clone();
                         if draft.lacks_rows() {
+                            self.begun.extend(draft.begun().cloned());
                             self.owes_record |= draft.has_written();
                             self.look_again(Some(draft.announced_link()));
                         } else {
@@ -794,11 +796,13 @@ impl<'p> Reconcile<'p> {
         };
         let mut landed = draft.note_announced(|change| {
             // Whatever has become of it since.
-            if self.landed.contains(change) || is_known(change) {
+            if self.landed.contains(change) || self.outrun.contains(change) || is_known(change) {
                 return Some(change.clone());
             }
             self.seen_of(change, mapping)
         });
+        let are_rows = |change: &Change| (change.field, change.side) == (Field::Solutions, Side::Dynamics);
+        let rows_landed = landed.iter().any(are_rows);
         landed.extend(draft.note_overtaken(self.behind_others(mapping)));
         let findings: Vec<Finding> = landed
             .iter()
@@ -806,8 +810,7 @@ impl<'p> Reconcile<'p> {
             .collect();
         plan::journal(draft.journal(), &findings, self.trigger.now);
         draft.note(findings);
-        let mut landed = landed.iter();
-        landed.any(|change| (change.field, change.side) == (Field::Solutions, Side::Dynamics))
+        rows_landed
     }
 
     /// What its side shows of an announced change.
@@ -827,10 +830,11 @@ impl<'p> Reconcile<'p> {
     }
 
     /// What was written behind the look of those who took the place of the run that wrote it. They may have told it all the
-    /// same: rather twice than not at all.
+    /// same: rather twice than not at all. Losers they have recorded when they took it.
     fn behind_others(&self, mapping: &Mapping) -> Vec<Change> {
         let seen = self.overtaken.iter().filter_map(|change| self.seen_of(change, mapping));
-        self.outrun.iter().cloned().chain(seen).collect()
+        let known = self.outrun.iter().filter(|change| !change.lost);
+        known.cloned().chain(seen).collect()
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -1605,7 +1609,7 @@ impl<'p> Reconcile<'p> {
         if link.is_none() {
             self.outrun.append(&mut self.landed);
             self.overtaken.append(&mut self.begun);
-            // Whoever was faster tells of what was announced.
+            // Whoever was faster tells of what was announced, but for what it cannot have seen.
             self.owes_record = false;
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
             self.subject = self.trigger.hint.subject;

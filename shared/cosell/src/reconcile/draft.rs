@@ -183,7 +183,7 @@ impl Draft {
         landed
     }
 
-    /// What was written behind the look of others, unless it is told already. Returns what is told.
+    /// What was written behind the look of others, unless it is told here or announced again. Returns what is told.
     pub(super) fn note_overtaken(&mut self, written: Vec<Change>) -> Vec<Change> {
         let mut told = Vec::new();
         for late in written {
@@ -203,7 +203,7 @@ impl Draft {
         announced.filter(|change| !change.lost && !self.changes.contains(change))
     }
 
-    /// What is announced, if any of it may be written.
+    /// What is announced, once anything of it is written.
     pub(super) fn begun(&self) -> impl Iterator<Item = &Change> {
         let announced = if self.has_written() { &self.changes[..] } else { &[] };
         announced.iter().filter(|change| !change.lost)
