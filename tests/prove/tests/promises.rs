@@ -22,8 +22,8 @@ fn a_share_of_the_runs_keeps_every_promise() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// Lives that broke a promise once: rare meetings of two runs at one deal. A change of the lives makes others of them; what
-/// was wrong in each has its own test among those of the core.
+/// Lives that broke a promise once: most are rare meetings of two runs at one deal, the first two an attempt to mend another.
+/// A change of the lives makes others of them; most of what was wrong has a test of its own among those of the core.
 #[test]
 fn lives_that_broke_a_promise_once_keep_it() {
     let seeds = [
