@@ -258,11 +258,15 @@ pub enum Pending {
 
 impl Pending {
     /// Whether a change is what this announcement is for, and not one that the same run has written before, which is still
-    /// to be told. Of two that empty a field this cannot tell: to empty it and to leave it alone look the same here.
+    /// to be told: of those that end alike, the last. Of two that empty a field this cannot tell: to empty it and to leave
+    /// it alone look the same here.
     #[must_use]
     pub fn is_for(&self, change: &Change) -> bool {
         let Self::Update {
-            referral, opportunity, ..
+            referral,
+            opportunity,
+            changes,
+            ..
         } = self
         else {
             return false;
@@ -271,7 +275,10 @@ impl Pending {
             Side::PartnerCenter => referral,
             Side::Dynamics => opportunity,
         };
-        toward.get(change.field) == &change.new
+        let ends_alike = |other: &&Change| {
+            (other.side, other.field, &other.new) == (change.side, change.field, toward.get(change.field))
+        };
+        changes.iter().rfind(ends_alike) == Some(change)
     }
 }
 
