@@ -82,6 +82,14 @@ impl Merged {
             .map(move |field| (field, terms.get(field)))
             .filter(move |(field, term)| **term != Term::Nothing || self.cleared.contains(&(side, *field)))
     }
+
+    /// Whether both sides are taken to have made the same of the solutions since they last agreed, so that none is written.
+    pub(crate) fn solutions_coincide(&self, before: &Base) -> bool {
+        [Side::PartnerCenter, Side::Dynamics].into_iter().all(|side| {
+            let has_settled = self.base.side(side).get(Field::Solutions) != before.side(side).get(Field::Solutions);
+            has_settled && !self.writes(side).any(|(written, _)| written == Field::Solutions)
+        })
+    }
 }
 
 /// What is said of a change: `value` is what the other side shows, of which the change may hold less.

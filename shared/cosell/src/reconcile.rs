@@ -218,6 +218,8 @@ pub struct Reconcile<'p> {
     referral: Sight<Box<Referral>>,
     opportunity: Sight<Box<Row>>,
     microsoft: Sight<Box<Referral>>,
+    /// The own two sides, in the order in which they were read for this look.
+    reads: Vec<Side>,
     searched: Option<Vec<Referral>>,
     currencies: BTreeMap<Currency, Option<KnownCurrency>>,
     account: Match<AccountId>,
@@ -290,6 +292,7 @@ impl<'p> Reconcile<'p> {
             referral: Sight::Unread,
             opportunity: Sight::Unread,
             microsoft: Sight::Unread,
+            reads: Vec::new(),
             searched: None,
             currencies: BTreeMap::new(),
             account: Match::Unasked,
@@ -606,6 +609,15 @@ impl<'p> Reconcile<'p> {
             Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
+        if let (Some(base), Some(side)) = (&base, self.read_before_the_other())
+            && plan.merged.solutions_coincide(base)
+        {
+            let need = match side {
+                Side::PartnerCenter => Need::Referral,
+                Side::Dynamics => Need::Opportunity,
+            };
+            return Decision::Ask(self.ask(&link, need));
+        }
         let ordered = edit.map(|(field, _)| field).filter(|_| plan.refusal.is_none());
         if let Some(refusal) = plan.refusal.take() {
             self.refuse(refusal);
@@ -774,6 +786,14 @@ impl<'p> Reconcile<'p> {
             )]);
         }
         Decision::Act(draft)
+    }
+
+    /// The side that was read before the other one, and not again since. Solutions that both are found to have added, or to
+    /// have taken off, need not have been so at the same time. Were they taken for agreed on, whoever took theirs back
+    /// in between would take back what a person on the other side has just done as well.
+    fn read_before_the_other(&self) -> Option<Side> {
+        let (first, last) = (self.reads.first()?, self.reads.last()?);
+        (first != last).then_some(*first)
     }
 
     /// The rows of the deal's solutions, if they were read, so that a deleted one leads back here.
@@ -1241,13 +1261,17 @@ impl<'p> Reconcile<'p> {
                 } else if found.as_deref().is_some_and(|found| self.is_outdated(found)) {
                     self.fail(outdated(id), None);
                 } else {
+                    self.reads.push(Side::PartnerCenter);
                     self.referral = Sight::read(found)
                 }
             }
             (Call::ReadRecord(Record::Lead(_)), Answer::Row(found)) if self.is_beside_a_lead() => {
                 self.succession.lead = Sight::read(found);
             }
-            (Call::ReadRecord(_), Answer::Row(found)) => self.opportunity = Sight::read(found),
+            (Call::ReadRecord(_), Answer::Row(found)) => {
+                self.reads.push(Side::Dynamics);
+                self.opportunity = Sight::read(found);
+            }
             (Call::FindOffspring(_), Answer::Rows(rows)) => self.succession.found(&rows),
             (Call::SearchReferrals(_), Answer::Referrals(found)) => self.searched = Some(found),
             (Call::FindCurrency(code), Answer::Rows(rows)) => {
@@ -1343,6 +1367,7 @@ impl<'p> Reconcile<'p> {
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
                 self.succession = Succession::default();
+                self.reads.clear();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
                 self.link = Some(Some(link.clone()));
@@ -1586,6 +1611,7 @@ impl<'p> Reconcile<'p> {
         self.referral = Sight::Unread;
         self.opportunity = Sight::Unread;
         self.microsoft = Sight::Unread;
+        self.reads.clear();
         self.searched = None;
         self.named = None;
         self.engaged = None;

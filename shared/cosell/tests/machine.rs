@@ -42,7 +42,7 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use model::vendors::{ReferralRecord, number};
-use model::world::{self, MISHAPS, Mishap, World, sellers_row};
+use model::world::{self, MISHAPS, Mishap, Touch, World, sellers_row};
 
 const REFERRAL: ReferralId = ReferralId::new(Uuid::from_u128(0xA1));
 const OPPORTUNITY: OpportunityId = OpportunityId::new(Uuid::from_u128(0xB1));

@@ -141,6 +141,84 @@ fn what_is_taken_off_behind_a_run_that_gave_up_is_taken_off() {
     assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-4"]);
 }
 
+/// A later write of the run ends as one before it has, which is announced with it, to be told: that one landed long ago and
+/// says nothing of what both sides agree on.
+#[test]
+fn what_a_run_wrote_twice_says_once_what_is_agreed_on() {
+    let (mut world, opportunity) = accepted();
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-2"]);
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-2"]);
+    // SOL-2 goes, SOL-3 comes, and SOL-3 is to go again: each time the run has to start over for the opportunity.
+    change_referral(&mut world, REFERRAL, &["SOL-1"]);
+    let mut run = world.begin(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    let active = |world: &World| {
+        let rows = world.rows[&opportunity].solutions.values();
+        let active = rows.filter(|(_, cells)| cells.get("statecode") != Some(&number(1)));
+        active
+            .filter_map(|(_, cells)| cells.get("cosell_solutionid").cloned())
+            .collect::<Vec<Cell>>()
+    };
+    step_until(&mut world, &mut run, |world| active(world) == [text("SOL-1")]);
+    touch(&mut world, opportunity);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
+    step_until(&mut world, &mut run, |world| active(world).contains(&text("SOL-3")));
+    touch(&mut world, opportunity);
+    change_referral(&mut world, REFERRAL, &["SOL-1"]);
+    let announced = only_link(&world).version;
+    step_until(&mut world, &mut run, |world| only_link(world).version > announced);
+    world.mishaps.insert(world.calls, Mishap::Refused);
+    world.finish(&mut run);
+    assert!(only_link(&world).pending.is_some());
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
+}
+
+/// A look reads one side after the other: what both are found to have added need not have been there at the same time. Here
+/// the side that was read first takes it back before the other adds it.
+#[test]
+fn what_is_added_just_as_the_other_side_takes_it_back_is_added() {
+    let of_row: fn(OpportunityId) -> Hint = from_row;
+    for hint in [of_row, |_| from_referral(REFERRAL, Cause::ReferralUpdated)] {
+        let (mut world, opportunity) = accepted();
+        let hint = hint(opportunity);
+        let is_of_row = hint.subject == Subject::Opportunity(opportunity);
+        let edit = |world: &mut World, in_crm: bool, adds: bool| match (in_crm, adds) {
+            (true, true) => add_row(world, opportunity, "SOL-4"),
+            (true, false) => switch_off_row(world, opportunity, "SOL-4"),
+            (false, true) => change_referral(world, REFERRAL, &["SOL-1", "SOL-4"]),
+            (false, false) => change_referral(world, REFERRAL, &["SOL-1"]),
+        };
+        edit(&mut world, is_of_row, true);
+        let mut run = world.begin(&hint);
+        while run.touched != Some(Touch::Read(hint.subject)) {
+            assert!(matches!(world.step(&mut run), world::Went::On));
+        }
+        edit(&mut world, is_of_row, false);
+        edit(&mut world, !is_of_row, true);
+        world.finish(&mut run);
+        for hint in [from_row(opportunity), from_referral(REFERRAL, Cause::ReferralUpdated)] {
+            world.deliver(&hint);
+        }
+        world.settle();
+        assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-4"]);
+    }
+}
+
+/// Where both have added it, and it is still there, nothing is written.
+#[test]
+fn what_both_sides_have_added_is_read_again_and_written_nowhere() {
+    let (mut world, opportunity) = accepted();
+    add_row(&mut world, opportunity, "SOL-4");
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-4"]);
+    let before = world.vendor_writes;
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-4"]);
+    assert_eq!(world.vendor_writes, before);
+}
+
 /// Qualifying a lead carries no solutions: whoever adds a row before they are filled in takes none off.
 #[test]
 fn what_is_added_to_a_fresh_opportunity_joins_what_its_lead_had() {
