@@ -21,6 +21,9 @@ use super::{Play, Typed};
 /// Sweeps until nothing may be left to do.
 const MOST_SWEEPS: u32 = 40;
 
+/// From one poll to the next.
+const POLL: SignedDuration = SignedDuration::from_mins(1);
+
 impl Play {
     /// Nothing goes wrong any more and nobody types: everything that waits is done, and one sweep is made if it `sweeps`.
     pub(super) fn come_to_rest(&mut self, sweeps: bool) -> Result<(), String> {
@@ -36,7 +39,9 @@ impl Play {
             let next = self.world.links().filter_map(|link| link.due.map(|due| due.at)).min();
             match next {
                 Some(next) => {
-                    self.world.now = self.world.now.max(next);
+                    // What is overdue waits for the next poll, and not all of them get through to the queue: it takes no
+                    // message twice within minutes.
+                    self.world.now = next.max(self.world.now + POLL);
                     self.begin_poll(Kind::Dynamics);
                 }
                 None if sweeps && !has_listed_all => {

@@ -127,7 +127,8 @@ pub(super) struct Marks {
     passed: usize,
     passed_leads: usize,
     numbers: u64,
-    /// Changes of referrals that the cursor has passed.
+    /// Changes of referrals that the cursor has passed, or that a link knew of when a poll asked: who passes over one for
+    /// that may move the cursor when the link has forgotten it again.
     listed: HashMap<ReferralId, Timestamp>,
 }
 
@@ -222,8 +223,12 @@ impl Ports for Lent {
     }
 
     async fn find(&self, subject: Subject) -> Result<Option<Known>, Fault> {
-        self.ask(move |play| play.world.find(subject).map(|link| Known::Link(Box::new(link))))
-            .await
+        self.ask(move |play| {
+            let link = play.world.find(subject)?;
+            play.note_known(subject, &link);
+            Some(Known::Link(Box::new(link)))
+        })
+        .await
     }
 
     async fn link(&self, id: LinkId) -> Result<Option<Known>, Fault> {
@@ -518,22 +523,29 @@ impl Play {
             .values()
             .filter(|one| one.updated + OVERLAP <= until)
         {
-            // What was known when the cursor passed it may be forgotten since, with a deal that was parted.
+            // What was known may be forgotten since: with a deal that was parted, or for another look.
             if self.marks.listed.get(&referral.id) == Some(&referral.updated) {
                 continue;
             }
             let subject = Subject::Referral(referral.id);
             let link = self.world.find(subject);
-            let is_known = link.is_some_and(|link| {
-                let is_as_known = link.etags.referral.as_ref() == Some(&referral.etag());
-                link.has_parted(subject) || link.referral == Some(referral.id) && is_as_known
-            });
+            let is_known = link.is_some_and(|link| link.has_parted(subject) || knows(&link, referral));
             let told = self.marks.told.get(&subject);
             assert!(
                 is_known || told.is_some_and(|(_, at)| *at >= referral.updated),
                 "the cursor of Partner Center passes a change of {subject} that nobody was told of"
             );
             self.marks.listed.insert(referral.id, referral.updated);
+        }
+    }
+
+    /// A poll asks about a referral, and the link has seen it as it is.
+    fn note_known(&mut self, subject: Subject, link: &Link) {
+        let referral = |id| self.world.referrals.get(&id);
+        if let Subject::Referral(id) = subject
+            && let Some(referral) = referral(id).filter(|referral| knows(link, referral))
+        {
+            self.marks.listed.insert(id, referral.updated);
         }
     }
 
@@ -713,4 +725,9 @@ fn passes(value: &str) -> Option<usize> {
     let place: serde_json::Value = serde_json::from_str(value).ok()?;
     let link = place.get("link")?.get("url")?.as_str()?;
     link.strip_prefix("delta ").or(link.strip_prefix("next "))?.parse().ok()
+}
+
+/// Whether a link has seen a referral as it is.
+fn knows(link: &Link, referral: &ReferralRecord) -> bool {
+    link.referral == Some(referral.id) && link.etags.referral.as_ref() == Some(&referral.etag())
 }
