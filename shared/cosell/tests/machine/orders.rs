@@ -420,28 +420,30 @@ fn on_its_way(world: &mut World, (referral, opportunity): (ReferralId, Opportuni
     run
 }
 
-/// A person sees in the portal what was ordered and replaces it, while the order is still on its way to the row.
+/// A person sees in the portal what was ordered and replaces it, while the order is still on its way to the row: before the
+/// run starts over, or once it has announced anew what is left to be written, which is the row alone.
 #[test]
 fn whoever_has_seen_what_was_ordered_is_not_overruled_by_it() {
-    let (mut world, referral, opportunity) = in_step(true);
-    let mut run = on_its_way(&mut world, (referral, opportunity));
-    edit_referral(&mut world, referral, |record| record.notes = Some("Better".to_owned()));
-    // The row moves on, so that the run has to start over.
-    edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
-    let report = world.finish(&mut run).unwrap();
-    let told = about(&report.findings);
-    assert!(told.contains(&(Code::Ordered, Some(Field::Notes))), "{report:#?}");
-    world.settle();
-    let better = Some("Better".to_owned());
-    assert_eq!(notes(&world, referral, opportunity), (better.clone(), better));
-    assert!(
-        !world
-            .audit
-            .iter()
-            .flat_map(|entry| &entry.changes)
-            .any(|change| change.lost)
-    );
-    world.assert_in_step(1);
+    for is_announced_anew in [false, true] {
+        let (mut world, referral, opportunity) = in_step(true);
+        let mut run = on_its_way(&mut world, (referral, opportunity));
+        let announced = only_link(&world).version;
+        // The row moves on, so that the run has to start over.
+        edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
+        if is_announced_anew {
+            step_until(&mut world, &mut run, |world| only_link(world).version > announced);
+        }
+        edit_referral(&mut world, referral, |record| record.notes = Some("Better".to_owned()));
+        let report = world.finish(&mut run).unwrap();
+        let told = about(&report.findings);
+        assert!(told.contains(&(Code::Ordered, Some(Field::Notes))), "{report:#?}");
+        world.settle();
+        let better = Some("Better".to_owned());
+        assert_eq!(notes(&world, referral, opportunity), (better.clone(), better));
+        let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+        assert!(!changes.any(|change| change.lost), "{:#?}", world.audit);
+        world.assert_in_step(1);
+    }
 }
 
 /// A run that has to start over says of the same edit once that it lost.
