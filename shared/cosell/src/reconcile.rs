@@ -609,7 +609,7 @@ impl<'p> Reconcile<'p> {
             Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
-        if let (Some(base), Some(side)) = (&base, self.read_before_the_other())
+        if let (Some(base), Some(side)) = (&base, self.read_before_the_other(&link))
             && plan.merged.solutions_coincide(base)
         {
             let need = match side {
@@ -790,10 +790,11 @@ impl<'p> Reconcile<'p> {
 
     /// The side that was read before the other one, and not again since. Solutions that both are found to have added, or to
     /// have taken off, need not have been so at the same time. Were they taken for agreed on, whoever took theirs back
-    /// in between would take back what a person on the other side has just done as well.
-    fn read_before_the_other(&self) -> Option<Side> {
+    /// in between would take back what a person on the other side has just done as well. What an opportunity has from its
+    /// lead is not there to be read yet.
+    fn read_before_the_other(&self, link: &Link) -> Option<Side> {
         let (first, last) = (self.reads.first()?, self.reads.last()?);
-        (first != last).then_some(*first)
+        (first != last && !link.is_taking_over()).then_some(*first)
     }
 
     /// The rows of the deal's solutions, if they were read, so that a deleted one leads back here.
