@@ -511,7 +511,9 @@ impl<'p> Reconcile<'p> {
         let (Some(referral), Some(record)) = (link.referral, link.record()) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
-        if self.is_past(&link) {
+        // What is still to be told of another run's writes, or of this one's, both sides show.
+        let owes_words = !self.outrun.is_empty() || !self.overtaken.is_empty();
+        if self.is_past(&link) && !owes_words {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         let is_torn = link
@@ -524,6 +526,7 @@ impl<'p> Reconcile<'p> {
             || link.state == State::Paused
             || link.is_taking_over()
             || is_torn
+            || owes_words
             || self.is_remapped(&link);
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
@@ -958,9 +961,6 @@ impl<'p> Reconcile<'p> {
     /// A base that was made with another mapping says nothing about other columns: the two meet as if for the first time.
     fn effective_base(&self, link: &Link) -> Option<Base> {
         let mut base = link.base.clone().filter(|_| !self.is_remapped(link))?;
-        let Some(pending @ Pending::Update { changes, .. }) = &link.pending else {
-            return Some(base);
-        };
         let mapping = self.rules(link);
         let now = |side| match side {
             Side::PartnerCenter => self.referral.seen().map(|seen| Terms::from_referral(seen)),
@@ -969,10 +969,10 @@ impl<'p> Reconcile<'p> {
         let resumed = self.resumed(link).map(|(field, _)| field);
         // What is known to be written counts in the base already, whether this announcement was for it or an earlier one.
         let known = base.clone();
-        let is_under_way =
-            |change: &Change| pending.is_for(change) && known.side(change.side).get(change.field) != &change.new;
-        let changes = changes.iter().filter(|change| is_under_way(change));
-        for change in changes.filter(|change| Some(change.field) != resumed) {
+        let is_open = |change: &&Change| {
+            Some(change.field) != resumed && known.side(change.side).get(change.field) != &change.new
+        };
+        for change in self.under_way(link).into_iter().filter(is_open) {
             if (change.side, change.field) == (Side::Dynamics, Field::Solutions)
                 && let Some(now) = now(Side::Dynamics)
                 && let Some(landed) = plan::solutions::landed(&change.old, &change.new, now.get(Field::Solutions))
@@ -991,6 +991,24 @@ impl<'p> Reconcile<'p> {
             }
         }
         Some(base)
+    }
+
+    /// What is announced, and what was when another announcement took its place: it may be written behind that one. Of a
+    /// field only what was announced last.
+    fn under_way<'a>(&'a self, link: &'a Link) -> Vec<&'a Change> {
+        let (announced, pending) = match &link.pending {
+            Some(pending @ Pending::Update { changes, .. }) => (&changes[..], Some(pending)),
+            _ => (&[][..], None),
+        };
+        let is_announced = |change: &&Change| pending.is_some_and(|pending| pending.is_for(change));
+        let mut under_way: Vec<&Change> = announced.iter().filter(is_announced).collect();
+        for change in self.overtaken.iter().rev() {
+            let is_same = |other: &&Change| (other.side, other.field) == (change.side, change.field);
+            if !under_way.iter().any(is_same) {
+                under_way.push(change);
+            }
+        }
+        under_way
     }
 
     /// Gives up what was announced, but for what has landed of it: the link with a base that counts this, and the same

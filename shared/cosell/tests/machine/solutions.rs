@@ -175,6 +175,34 @@ fn what_a_run_wrote_twice_says_once_what_is_agreed_on() {
     assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
 }
 
+/// Rows have no version in common with their opportunity: a run that another has outrun still writes them, behind the look
+/// of that one. The opportunity comes last and is refused, and its memo shows until then what was there before.
+#[test]
+fn rows_that_a_run_wrote_before_it_was_outrun_are_told() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let before = world.referrals[&referral].solutions.clone();
+    change_referral(&mut world, referral, &["SOL-2", "SOL-3"]);
+    let mut slow = world.begin(&from_referral(referral, Cause::ReferralUpdated));
+    let announced = only_link(&world).version;
+    step_until(&mut world, &mut slow, |world| only_link(world).version > announced);
+    edit_referral(&mut world, referral, |record| record.solutions = before);
+    edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
+    world.deliver(&from_row(opportunity));
+    let told = |world: &World| {
+        let changes = world.audit.iter().flat_map(|entry| entry.changes.clone());
+        let rows = changes.filter(|change| (change.field, change.side) == (Field::Solutions, Side::Dynamics));
+        rows.map(|change| (change.old, change.new)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world), []);
+    world.finish(&mut slow);
+    // It is none of a seller's choosing, so the portal's person has the last word.
+    let of = |ids: &[&str]| Term::Solutions(ids.iter().map(|id| SolutionId((*id).to_owned())).collect());
+    let (chosen, written) = (of(&["SOL-1", "SOL-2"]), of(&["SOL-1", "SOL-2", "SOL-3"]));
+    assert_eq!(told(&world), [(chosen.clone(), written.clone()), (written, chosen)]);
+    world.settle();
+    assert_both(&world, referral, opportunity, &["SOL-1", "SOL-2"]);
+}
+
 /// A look reads one side after the other: what both are found to have added need not have been there at the same time. Here
 /// the side that was read first takes it back before the other adds it.
 #[test]
@@ -229,6 +257,20 @@ fn what_is_added_to_a_fresh_opportunity_joins_what_its_lead_had() {
     world.deliver(&Hint::new(Subject::Lead(lead), Cause::DynamicsPoll));
     world.settle();
     assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-5"]);
+}
+
+/// The same row that the portal has added. The opportunity shows nothing of its lead yet, so it is not read again.
+#[test]
+fn what_is_added_on_both_sides_while_a_lead_is_qualified_leaves_all_else_as_it_was() {
+    let mut world = leads::received();
+    let lead = world::POLICY.tenant.lead_for(REFERRAL);
+    let opportunity = world.seller_qualifies(lead);
+    add_row(&mut world, opportunity, "SOL-4");
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-4"]);
+    world.deliver(&Hint::new(Subject::Lead(lead), Cause::DynamicsPoll));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-4"]);
+    world.assert_in_step(1);
 }
 
 #[test]
