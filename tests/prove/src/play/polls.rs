@@ -127,9 +127,10 @@ pub(super) struct Marks {
     passed: usize,
     passed_leads: usize,
     numbers: u64,
-    /// Changes of referrals that the cursor has passed, or that a link knew of when a poll asked: who passes over one for
-    /// that may move the cursor when the link has forgotten it again.
+    /// Changes of referrals that the cursor has passed.
     listed: HashMap<ReferralId, Timestamp>,
+    /// Changes that a link knew of when a poll asked: that one may pass them over, though the link forgets them again.
+    known: HashMap<(u64, ReferralId), Timestamp>,
 }
 
 /// The ports of one poll.
@@ -223,9 +224,10 @@ impl Ports for Lent {
     }
 
     async fn find(&self, subject: Subject) -> Result<Option<Known>, Fault> {
+        let number = self.number;
         self.ask(move |play| {
             let link = play.world.find(subject)?;
-            play.note_known(subject, &link);
+            play.note_known(number, subject, &link);
             Some(Known::Link(Box::new(link)))
         })
         .await
@@ -469,18 +471,18 @@ impl Play {
                 }
             };
         }
-        self.judge_cursor(name, &moved);
+        self.judge_cursor(number, name, &moved);
         self.tell(|| format!("poll-{number} moves the cursor {name} to {}", moved.value));
         self.marks.cursors.insert(name.to_owned(), moved.clone());
         Moved::Moved(moved)
     }
 
     /// Nothing that a cursor is about to pass may be left to nobody.
-    fn judge_cursor(&mut self, name: &str, moved: &Cursor) {
+    fn judge_cursor(&mut self, number: u64, name: &str, moved: &Cursor) {
         let (table, kept) = match name {
             "dynamics" => ("opportunities", &mut self.marks.passed),
             "dynamics-leads" => ("leads", &mut self.marks.passed_leads),
-            "partner-center" => return self.judge_list(moved),
+            "partner-center" => return self.judge_list(number, moved),
             _ => return,
         };
         let Some(until) = passes(&moved.value) else { return };
@@ -513,7 +515,7 @@ impl Play {
         }
     }
 
-    fn judge_list(&mut self, moved: &Cursor) {
+    fn judge_list(&mut self, number: u64, moved: &Cursor) {
         let Ok(until) = moved.value.parse::<Timestamp>() else {
             return;
         };
@@ -523,13 +525,14 @@ impl Play {
             .values()
             .filter(|one| one.updated + OVERLAP <= until)
         {
-            // What was known may be forgotten since: with a deal that was parted, or for another look.
+            // What was known when the cursor passed it may be forgotten since, with a deal that was parted.
             if self.marks.listed.get(&referral.id) == Some(&referral.updated) {
                 continue;
             }
             let subject = Subject::Referral(referral.id);
             let link = self.world.find(subject);
-            let is_known = link.is_some_and(|link| link.has_parted(subject) || knows(&link, referral));
+            let was_known = self.marks.known.get(&(number, referral.id)) == Some(&referral.updated);
+            let is_known = was_known || link.is_some_and(|link| link.has_parted(subject) || knows(&link, referral));
             let told = self.marks.told.get(&subject);
             assert!(
                 is_known || told.is_some_and(|(_, at)| *at >= referral.updated),
@@ -540,12 +543,12 @@ impl Play {
     }
 
     /// A poll asks about a referral, and the link has seen it as it is.
-    fn note_known(&mut self, subject: Subject, link: &Link) {
+    fn note_known(&mut self, number: u64, subject: Subject, link: &Link) {
         let referral = |id| self.world.referrals.get(&id);
         if let Subject::Referral(id) = subject
             && let Some(referral) = referral(id).filter(|referral| knows(link, referral))
         {
-            self.marks.listed.insert(id, referral.updated);
+            self.marks.known.insert((number, id), referral.updated);
         }
     }
 
