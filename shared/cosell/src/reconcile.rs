@@ -42,6 +42,8 @@ use crate::stage::Stage;
 /// How often a run starts over after somebody else was faster, before it leaves the deal for later.
 const RESTARTS: u32 = 3;
 
+const BOTH: [Side; 2] = [Side::PartnerCenter, Side::Dynamics];
+
 /// Keys of solution rows that are tried in one run before more of them count as such a restart.
 const MOST_TAKEN: usize = 50;
 
@@ -340,7 +342,7 @@ impl<'p> Reconcile<'p> {
                     Step::Again => {
                         let draft = draft.clone();
                         if draft.lacks_rows() {
-                            self.begun.extend(draft.begun().cloned());
+                            self.begun.extend_from_slice(draft.begun());
                             self.owes_record |= draft.has_written();
                             self.look_again(Some(draft.announced_link()));
                         } else {
@@ -478,8 +480,7 @@ impl<'p> Reconcile<'p> {
 
     /// Goes on with a link that was found after its records were read: what was read may be older than what the link says.
     fn go_on_with(&mut self, link: Link) -> Decision {
-        self.referral = Sight::Unread;
-        self.opportunity = Sight::Unread;
+        self.unread(&BOTH);
         self.link = Some(Some(link));
         self.decide()
     }
@@ -511,9 +512,9 @@ impl<'p> Reconcile<'p> {
         let (Some(referral), Some(record)) = (link.referral, link.record()) else {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
-        // What is still to be told of another run's writes, or of this one's, both sides show.
-        let owes_words = !self.outrun.is_empty() || !self.overtaken.is_empty();
-        if self.is_past(&link) && !owes_words {
+        // What may be written behind who took the place of a run, this one or another, both sides show.
+        let was_outrun = !self.outrun.is_empty() || !self.overtaken.is_empty();
+        if self.is_past(&link) && !was_outrun {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         let is_torn = link
@@ -526,7 +527,7 @@ impl<'p> Reconcile<'p> {
             || link.state == State::Paused
             || link.is_taking_over()
             || is_torn
-            || owes_words
+            || was_outrun
             || self.is_remapped(&link);
         let microsofts = link.microsoft.or(self.microsoft.seen().map(|seen| seen.id));
         let hinted = match self.subject {
@@ -553,7 +554,7 @@ impl<'p> Reconcile<'p> {
         if matches!(self.opportunity, Sight::Unread) && (both || hinted == Some(Side::Dynamics)) && !fresh {
             return Decision::Ask(Call::ReadRecord(record));
         }
-        if link.pending.is_some() && matches!(self.referral, Sight::Unread) && !fresh {
+        if (link.pending.is_some() || was_outrun) && matches!(self.referral, Sight::Unread) && !fresh {
             // Whatever becomes of the deal, what was announced is settled by what both sides show.
             return Decision::Ask(Call::ReadReferral(referral));
         }
@@ -769,18 +770,17 @@ impl<'p> Reconcile<'p> {
         if qualifies {
             // What became of the lead is looked up at once.
             draft.go_on(true);
-            self.opportunity = Sight::Unread;
+            self.unread(&[Side::Dynamics]);
             if patches {
                 // By then the referral is no longer what was read of it.
-                self.referral = Sight::Unread;
+                self.unread(&[Side::PartnerCenter]);
             }
         }
         if plan.invites {
             // Once the deal is in step and visible, it is looked at again and Microsoft is asked.
             draft.go_on(true);
             self.thorough = true;
-            self.referral = Sight::Unread;
-            self.opportunity = Sight::Unread;
+            self.unread(&BOTH);
         }
         if stale {
             draft.note(vec![Finding::new(
@@ -791,10 +791,21 @@ impl<'p> Reconcile<'p> {
         Decision::Act(draft)
     }
 
+    /// What was read of these sides is not what they show any more.
+    fn unread(&mut self, sides: &[Side]) {
+        for side in sides {
+            match side {
+                Side::PartnerCenter => self.referral = Sight::Unread,
+                Side::Dynamics => self.opportunity = Sight::Unread,
+            }
+        }
+        self.reads.retain(|read| !sides.contains(read));
+    }
+
     /// The side that was read before the other one, and not again since. Solutions that both are found to have added, or to
     /// have taken off, need not have been so at the same time. Were they taken for agreed on, whoever took theirs back
-    /// in between would take back what a person on the other side has just done as well. What an opportunity has from its
-    /// lead is not there to be read yet.
+    /// in between would take back what a person on the other side has just done as well. Of other fields there is one value,
+    /// which whoever takes theirs back has seen. What an opportunity has from its lead is not there to be read yet.
     fn read_before_the_other(&self, link: &Link) -> Option<Side> {
         let (first, last) = (self.reads.first()?, self.reads.last()?);
         (first != last && !link.is_taking_over()).then_some(*first)
@@ -825,8 +836,7 @@ impl<'p> Reconcile<'p> {
             }
             self.seen_of(change, mapping)
         });
-        let are_rows = |change: &Change| (change.field, change.side) == (Field::Solutions, Side::Dynamics);
-        let rows_landed = landed.iter().any(are_rows);
+        let rows_landed = landed.iter().any(is_of_rows);
         landed.extend(draft.note_overtaken(self.behind_others(mapping)));
         let findings: Vec<Finding> = landed
             .iter()
@@ -847,18 +857,17 @@ impl<'p> Reconcile<'p> {
         if now == &change.new {
             return Some(change.clone());
         }
-        // Rows are written one by one.
-        let is_of_rows = (change.field, change.side) == (Field::Solutions, Side::Dynamics);
-        let part = plan::solutions::landed(&change.old, &change.new, now).filter(|_| is_of_rows);
+        let part = plan::solutions::landed(&change.old, &change.new, now).filter(|_| is_of_rows(change));
         part.map(|new| Change { new, ..change.clone() })
     }
 
     /// What was written behind the look of those who took the place of the run that wrote it. They may have told it all the
     /// same: rather twice than not at all. Losers they have recorded when they took it.
     fn behind_others(&self, mapping: &Mapping) -> Vec<Change> {
-        let seen = self.overtaken.iter().filter_map(|change| self.seen_of(change, mapping));
-        let known = self.outrun.iter().filter(|change| !change.lost);
-        known.cloned().chain(seen).collect()
+        let is_winner = |change: &&Change| !change.lost;
+        let seen = self.overtaken.iter().filter(is_winner);
+        let seen = seen.filter_map(|change| self.seen_of(change, mapping));
+        self.outrun.iter().filter(is_winner).cloned().chain(seen).collect()
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -972,43 +981,40 @@ impl<'p> Reconcile<'p> {
         let is_open = |change: &&Change| {
             Some(change.field) != resumed && known.side(change.side).get(change.field) != &change.new
         };
-        for change in self.under_way(link).into_iter().filter(is_open) {
-            if (change.side, change.field) == (Side::Dynamics, Field::Solutions)
+        let announced = match &link.pending {
+            Some(Pending::Update { changes, .. }) => &changes[..],
+            _ => &[],
+        };
+        let is_under_way = |change: &&Change| link.pending.as_ref().is_some_and(|pending| pending.is_for(change));
+        for change in announced.iter().filter(is_under_way).filter(is_open) {
+            if is_of_rows(change)
                 && let Some(now) = now(Side::Dynamics)
                 && let Some(landed) = plan::solutions::landed(&change.old, &change.new, now.get(Field::Solutions))
             {
-                // Rows are written one by one; both sides agree to those that were.
-                for side in [Side::PartnerCenter, Side::Dynamics] {
-                    base.side_mut(side).set(Field::Solutions, landed.clone());
-                }
+                // Both sides agree to those that were written.
+                agree(&mut base, Field::Solutions, &landed);
             }
             if now(change.side).is_some_and(|now| now.get(change.field) == &change.new) {
                 // The side it came from agrees to it as well: who changes it there from now on, if only back to what it
                 // was, has moved. Where this side holds less of it, the two still fit.
-                for side in [Side::PartnerCenter, Side::Dynamics] {
-                    base.side_mut(side).set(change.field, change.new.clone());
+                agree(&mut base, change.field, &change.new);
+            }
+        }
+        // What others, or this run itself, had announced when the next took their place may be written behind that one.
+        for change in self.overtaken.iter().chain(&self.outrun).filter(is_open) {
+            let Some(now) = now(change.side) else { continue };
+            let now = now.get(change.field);
+            if is_of_rows(change) {
+                for side in BOTH {
+                    let agreed = base.side(side).get(Field::Solutions);
+                    let joined = plan::solutions::joined(agreed, (&change.old, &change.new), now);
+                    base.side_mut(side).set(Field::Solutions, joined);
                 }
+            } else if now == &change.new {
+                agree(&mut base, change.field, now);
             }
         }
         Some(base)
-    }
-
-    /// What is announced, and what was when another announcement took its place: it may be written behind that one. Of a
-    /// field only what was announced last.
-    fn under_way<'a>(&'a self, link: &'a Link) -> Vec<&'a Change> {
-        let (announced, pending) = match &link.pending {
-            Some(pending @ Pending::Update { changes, .. }) => (&changes[..], Some(pending)),
-            _ => (&[][..], None),
-        };
-        let is_announced = |change: &&Change| pending.is_some_and(|pending| pending.is_for(change));
-        let mut under_way: Vec<&Change> = announced.iter().filter(is_announced).collect();
-        for change in self.overtaken.iter().rev() {
-            let is_same = |other: &&Change| (other.side, other.field) == (change.side, change.field);
-            if !under_way.iter().any(is_same) {
-                under_way.push(change);
-            }
-        }
-        under_way
     }
 
     /// Gives up what was announced, but for what has landed of it: the link with a base that counts this, and the same
@@ -1165,18 +1171,19 @@ impl<'p> Reconcile<'p> {
             // What happened in between is caught up with, on both sides.
             draft.go_on(true);
             self.thorough = true;
-            self.opportunity = Sight::Unread;
+            self.unread(&[Side::Dynamics]);
         }
         Decision::Act(draft)
     }
 
     /// A deal that its seller has switched off is left as it is. What was announced, such as that it goes on, is given up.
     fn rest(&mut self, link: Link) -> Decision {
-        if link.pending.is_none() {
+        let is_announced = link.pending.is_some();
+        if !is_announced && self.behind_others(&self.rules(&link)).is_empty() {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         let (before, mut next) = self.settled(link);
-        next.due = None;
+        next.due = next.due.filter(|_| !is_announced);
         let mut draft = Draft::new(before, next);
         self.tell_announced(&mut draft);
         Decision::Act(draft)
@@ -1386,7 +1393,6 @@ impl<'p> Reconcile<'p> {
                 self.findings.extend(draft.findings().to_vec());
                 let link = draft.committed();
                 self.succession = Succession::default();
-                self.reads.clear();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
                 self.link = Some(Some(link.clone()));
@@ -1615,7 +1621,7 @@ impl<'p> Reconcile<'p> {
     /// What was written and is not committed is told with the next commit.
     fn remember_written(&mut self, draft: &Draft) {
         self.landed.extend(draft.landed());
-        self.begun.extend(draft.begun().cloned());
+        self.begun.extend_from_slice(draft.begun());
         self.owes_record |= draft.has_written();
     }
 
@@ -1627,10 +1633,8 @@ impl<'p> Reconcile<'p> {
 
     /// Starts over because of what this run has learnt. As long as it knows more every time it comes to an end.
     fn look_again(&mut self, link: Option<Link>) {
-        self.referral = Sight::Unread;
-        self.opportunity = Sight::Unread;
+        self.unread(&BOTH);
         self.microsoft = Sight::Unread;
-        self.reads.clear();
         self.searched = None;
         self.named = None;
         self.engaged = None;
@@ -1750,6 +1754,18 @@ impl Fault {
             Class::Fatal => Some(SignedDuration::from_secs(300)),
         }
     }
+}
+
+/// Both sides say this.
+fn agree(base: &mut Base, field: Field, term: &Term) {
+    for side in BOTH {
+        base.side_mut(side).set(field, term.clone());
+    }
+}
+
+/// Whether a change is made of rows, which are written one by one.
+fn is_of_rows(change: &Change) -> bool {
+    (change.field, change.side) == (Field::Solutions, Side::Dynamics)
 }
 
 /// The one row that fits. Among several it is the one that we created for the same customer.

@@ -16,6 +16,8 @@ mod leads;
 mod meetings;
 #[path = "machine/orders.rs"]
 mod orders;
+#[path = "machine/outrun.rs"]
+mod outrun;
 #[path = "machine/pauses.rs"]
 mod pauses;
 #[path = "machine/refusals.rs"]

@@ -267,17 +267,17 @@ fn remembered(keys: BTreeSet<Uuid>) -> Vec<Uuid> {
 /// written counts as not written yet.
 #[must_use]
 pub fn landed(old: &Term, new: &Term, now: &Term) -> Option<Term> {
-    let (old, new, now) = (ids(old), ids(new), ids(now));
-    if now == new {
-        return None;
-    }
-    let in_question: BTreeSet<_> = old.symmetric_difference(&new).cloned().collect();
-    let is_done = |id: &SolutionId| old.contains(id) != now.contains(id);
-    if !in_question.iter().any(is_done) {
-        return None;
-    }
-    let kept = old.intersection(&new).cloned();
-    Some(term(kept.chain(in_question.intersection(&now).cloned()).collect()))
+    let landed = joined(old, (old, new), now);
+    (now != new && &landed != old).then_some(landed)
+}
+
+/// Solutions, with what of a write toward the rows has landed: it may have been announced against others.
+#[must_use]
+pub fn joined(agreed: &Term, (old, new): (&Term, &Term), now: &Term) -> Term {
+    let (mut agreed, old, new, now) = (ids(agreed), ids(old), ids(new), ids(now));
+    agreed.extend(new.difference(&old).filter(|id| now.contains(*id)).cloned());
+    agreed.retain(|id| new.contains(id) || !old.contains(id) || now.contains(id));
+    term(agreed)
 }
 
 /// Solutions without some of them.
@@ -360,6 +360,22 @@ mod tests {
                 expected.map(of),
                 "{old:?} {new:?} {now:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_has_landed_late_joins_what_was_agreed_on_since() {
+        type Ids = &'static [&'static str];
+        let cases: &[([Ids; 4], Ids)] = &[
+            ([&["A", "D"], &["A"], &["A", "C"], &["A", "C", "D"]], &["A", "C", "D"]),
+            ([&["A", "D"], &["A"], &["A", "C"], &["A", "D"]], &["A", "D"]),
+            ([&["A", "D"], &["A", "B"], &["B"], &["B", "D"]], &["D"]),
+            ([&["A", "D"], &["A", "B"], &["B"], &["A", "B"]], &["A", "D"]),
+            ([&["A"], &["A"], &[], &[]], &[]),
+        ];
+        for ([agreed, old, new, now], expected) in cases {
+            let joined = joined(&of(agreed), (&of(old), &of(new)), &of(now));
+            assert_eq!(joined, of(expected), "{agreed:?} {old:?} {new:?} {now:?}");
         }
     }
 }

@@ -741,7 +741,7 @@ impl Reconcile<'_> {
         } else {
             self.microsoft = Sight::Seen(Box::new(referral.clone()));
             if self.referral.seen().is_some_and(|seen| seen.id == referral.id) {
-                self.referral = Sight::Unread;
+                self.unread(&[Side::PartnerCenter]);
             }
         }
         self.after_creation(&mut draft, half, terms);

@@ -197,16 +197,15 @@ impl Draft {
         told
     }
 
-    /// What the write that was announced before is not known to have done. Losers are recorded at once.
+    /// What the write that was announced before is not known to have done.
     pub(super) fn untold(&self) -> impl Iterator<Item = &Change> {
         let announced = self.announced_before().iter();
-        announced.filter(|change| !change.lost && !self.changes.contains(change))
+        announced.filter(|change| !self.changes.contains(change))
     }
 
     /// What is announced, once anything of it is written.
-    pub(super) fn begun(&self) -> impl Iterator<Item = &Change> {
-        let announced = if self.has_written() { &self.changes[..] } else { &[] };
-        announced.iter().filter(|change| !change.lost)
+    pub(super) fn begun(&self) -> &[Change] {
+        if self.has_written() { &self.changes } else { &[] }
     }
 
     fn announced_before(&self) -> &[Change] {

@@ -72,7 +72,7 @@ impl Reconcile<'_> {
         };
         // From before the ledger was lost: its referral leads to it, as it did the first time.
         self.subject = Subject::Referral(referral);
-        self.opportunity = Sight::Unread;
+        self.unread(&[Side::Dynamics]);
         self.link = None;
         self.decide()
     }
@@ -88,7 +88,7 @@ impl Reconcile<'_> {
         self.stub = stub.cloned();
         self.succession.claimant = Some(id);
         self.subject = Subject::Lead(lead);
-        self.opportunity = Sight::Unread;
+        self.unread(&[Side::Dynamics]);
         self.link = Some(Some(link));
         Some(self.decide())
     }

@@ -346,7 +346,7 @@ impl Reconcile<'_> {
         let mut change = RowChange::default();
         change.set(column.clone(), Cell::Flag(true));
         draft.update_opportunity(change, &self.policy.mapping);
-        self.opportunity = Sight::Unread;
+        self.unread(&[Side::Dynamics]);
     }
 
     /// An order that has to write to Dynamics is not kept until a pause is over.
