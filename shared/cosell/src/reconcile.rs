@@ -700,7 +700,8 @@ impl<'p> Reconcile<'p> {
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced
             && next.solution_rows == link.solution_rows;
-        let owes_words = !self.behind_others(&self.rules(&link)).is_empty();
+        // A loser is recorded already, but what it left behind may be to be agreed on.
+        let owes_words = base != link.base || !self.behind_others(&self.rules(&link)).is_empty();
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
         if is_as_before && next.due == link.due && !owes_words {
             let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
@@ -1001,7 +1002,13 @@ impl<'p> Reconcile<'p> {
             }
         }
         // What others, or this run itself, had announced when the next took their place may be written behind that one.
-        for change in self.overtaken.iter().chain(&self.outrun).filter(is_open) {
+        // Of what this run has written over itself nothing is left there.
+        let is_last = |change: &&Change| {
+            let is_same = |other: &&Change| (other.side, other.field) == (change.side, change.field);
+            !self.outrun.contains(change) || self.outrun.iter().rfind(is_same) == Some(change)
+        };
+        let behind = self.overtaken.iter().chain(&self.outrun).filter(is_last);
+        for change in behind.filter(is_open) {
             let Some(now) = now(change.side) else { continue };
             let now = now.get(change.field);
             if is_of_rows(change) {

@@ -105,6 +105,7 @@ impl Reconcile<'_> {
             Some(Some(link)) => {
                 // From here on it is a look at that link, hinted by Microsoft's half.
                 self.microsoft = std::mem::take(&mut self.referral);
+                self.unread(&[Side::PartnerCenter]);
                 self.link = Some(Some(link));
                 self.decide()
             }

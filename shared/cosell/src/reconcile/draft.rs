@@ -92,6 +92,8 @@ pub(super) struct Draft {
     planned: bool,
     /// Sides whose record stands at [`Stage::Active`] for now, on its way to another stage.
     halfway: Vec<Side>,
+    /// What is left of an earlier announcement of which a part has landed: of rows.
+    left: Vec<Change>,
     /// A row of it was refused for good: once the other rows are written, the deal is looked at again without it.
     lacks_rows: bool,
     /// The row itself shows solutions that are to go: they are written with it, not with the last of theirs.
@@ -123,6 +125,7 @@ impl Draft {
             unwritten: BTreeSet::new(),
             planned: false,
             halfway: Vec::new(),
+            left: Vec::new(),
             lacks_rows: false,
             waits_for_memo: false,
             parts: false,
@@ -173,6 +176,10 @@ impl Draft {
         for change in changes {
             match landed_part(change) {
                 Some(part) => {
+                    if part != *change {
+                        let old = part.new.clone();
+                        self.left.push(Change { old, ..change.clone() });
+                    }
                     self.changes.push(part.clone());
                     landed.push(part);
                 }
@@ -199,8 +206,14 @@ impl Draft {
 
     /// What the write that was announced before is not known to have done.
     pub(super) fn untold(&self) -> impl Iterator<Item = &Change> {
+        let is_in_part = |change: &Change| {
+            let ends_there =
+                |left: &Change| (left.side, left.field, &left.new) == (change.side, change.field, &change.new);
+            self.left.iter().any(ends_there)
+        };
         let announced = self.announced_before().iter();
-        announced.filter(|change| !self.changes.contains(change))
+        let whole = announced.filter(move |change| !self.changes.contains(change) && !is_in_part(change));
+        whole.chain(&self.left)
     }
 
     /// What is announced, once anything of it is written.

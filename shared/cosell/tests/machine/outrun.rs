@@ -1,7 +1,7 @@
 //! A run whose call hangs for longer than others wait for it is outrun: its write lands behind the look of who took its
 //! place. It is ours all the same, and nobody's choice.
 
-use super::solutions::{assert_both, change_referral};
+use super::solutions::{assert_both, both, change_referral, touch};
 use super::*;
 
 /// A run that has announced what it is going to write, and hangs.
@@ -10,6 +10,22 @@ fn hanging(world: &mut World, hint: &Hint) -> world::Run {
     let announced = only_link(world).version;
     step_until(world, &mut run, |world| only_link(world).version > announced);
     run
+}
+
+/// How many rows of the opportunity's solutions count.
+fn active(world: &World, opportunity: OpportunityId) -> usize {
+    let rows = world.rows[&opportunity].solutions.values();
+    rows.filter(|(_, cells)| cells.get("statecode") != Some(&number(1)))
+        .count()
+}
+
+/// A seller switches all of them on again.
+fn switch_on_rows(world: &mut World, opportunity: OpportunityId) {
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    for (version, cells) in rows.values_mut() {
+        cells.insert("statecode".to_owned(), number(0));
+        *version += 1;
+    }
 }
 
 fn assert_notes(world: &World, referral: ReferralId, opportunity: OpportunityId, notes: &str) {
@@ -124,4 +140,47 @@ fn what_comes_late_to_a_deal_that_was_switched_off_is_told() {
     world.settle();
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
     assert_eq!(told(&world), 1);
+}
+
+/// The portal takes off again what it has added, and a run that is outrun has written both. The seller then adds the same.
+#[test]
+fn what_a_run_has_taken_off_again_is_not_looked_for_any_more() {
+    let (mut world, opportunity) = accepted();
+    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
+    let mut slow = world.begin(&hint);
+    step_until(&mut world, &mut slow, |world| active(world, opportunity) == 2);
+    touch(&mut world, opportunity);
+    change_referral(&mut world, REFERRAL, &["SOL-1"]);
+    step_until(&mut world, &mut slow, |world| active(world, opportunity) == 1);
+    world.deliver(&from_row(opportunity));
+    switch_on_rows(&mut world, opportunity);
+    world.finish(&mut slow);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3"]);
+}
+
+/// A run dies behind a part of its rows. Who takes its place tells of the part, and takes it off again; what is left of the
+/// announcement is the rest.
+#[test]
+fn what_was_told_of_a_part_is_not_looked_for_any_more() {
+    let (mut world, opportunity) = accepted();
+    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3", "SOL-5"]);
+    let mut dead = world.begin(&hint);
+    step_until(&mut world, &mut dead, |world| active(world, opportunity) == 2);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-5"]);
+    let mut next = hanging(&mut world, &hint);
+    let is_done = |world: &World| {
+        let [_, rows] = both(world, REFERRAL, opportunity);
+        rows == set_of(&["SOL-1", "SOL-5"])
+    };
+    step_until(&mut world, &mut next, is_done);
+    touch(&mut world, opportunity);
+    switch_on_rows(&mut world, opportunity);
+    world.finish(&mut next);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3", "SOL-5"]);
 }
