@@ -42,6 +42,7 @@ use crate::stage::Stage;
 /// How often a run starts over after somebody else was faster, before it leaves the deal for later.
 const RESTARTS: u32 = 3;
 
+/// The two sides of a deal.
 const BOTH: [Side; 2] = [Side::PartnerCenter, Side::Dynamics];
 
 /// Keys of solution rows that are tried in one run before more of them count as such a restart.
@@ -700,7 +701,7 @@ impl<'p> Reconcile<'p> {
             && next.microsoft == link.microsoft
             && next.referenced == link.referenced
             && next.solution_rows == link.solution_rows;
-        // A loser is recorded already, but what it left behind may be to be agreed on.
+        // Of a loser nothing is to be told any more, but both sides may have come to agree on what won over it.
         let owes_words = base != link.base || !self.behind_others(&self.rules(&link)).is_empty();
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
         if is_as_before && next.due == link.due && !owes_words {

@@ -21,7 +21,7 @@ pub(super) fn assert_both(world: &World, referral: ReferralId, opportunity: Oppo
 }
 
 /// A seller adds a row, which leaves the opportunity's version as it is.
-pub(super) fn add_row(world: &mut World, opportunity: OpportunityId, id: &str) {
+fn add_row(world: &mut World, opportunity: OpportunityId, id: &str) {
     let cells = [("cosell_solutionid", text(id)), ("statecode", number(0))];
     let cells = cells.map(|(column, cell)| (column.to_owned(), cell));
     let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
@@ -30,7 +30,7 @@ pub(super) fn add_row(world: &mut World, opportunity: OpportunityId, id: &str) {
 }
 
 /// A seller switches the row of a solution off.
-pub(super) fn switch_off_row(world: &mut World, opportunity: OpportunityId, id: &str) {
+fn switch_off_row(world: &mut World, opportunity: OpportunityId, id: &str) {
     let mut rows = world.rows.get_mut(&opportunity).unwrap().solutions.values_mut();
     let is_it = |cells: &std::collections::BTreeMap<String, Cell>| cells.get("cosell_solutionid") == Some(&text(id));
     let (version, cells) = rows.find(|(_, cells)| is_it(cells)).unwrap();
