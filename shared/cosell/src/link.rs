@@ -91,6 +91,10 @@ pub struct Link {
     /// Keys of the deal's solution rows: a deleted row is told by its key alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub solution_rows: Vec<Uuid>,
+    /// What a run wrote, or may have written, behind the look of another that took its place, and nobody could look since.
+    /// The next look takes it for ours, and not for a person's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<Change>,
 }
 
 const fn two() -> u32 {
@@ -528,6 +532,7 @@ impl Link {
             money_digits: two(),
             mapping_version: 0,
             solution_rows: Vec::new(),
+            late: Vec::new(),
         }
     }
 
@@ -586,6 +591,7 @@ impl Link {
         self.closing = None;
         self.asked = None;
         self.solution_rows = Vec::new();
+        self.late = Vec::new();
         self.base = None;
         self.etags = Etags::default();
         self.pending = None;

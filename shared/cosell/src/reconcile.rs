@@ -330,6 +330,7 @@ impl<'p> Reconcile<'p> {
     )]
     pub fn next(&mut self) -> Next {
         loop {
+            self.keep_late();
             let call = match &mut self.phase {
                 Phase::Finished(report) => return Next::Done(report.as_ref().clone()),
                 Phase::Intending(draft) => Call::Intend(Box::new(draft.intent(&self.trigger, self.policy))),
@@ -514,7 +515,7 @@ impl<'p> Reconcile<'p> {
             return self.finish(Outcome::Ignored, Some(link.id));
         };
         // What may be written behind who took the place of a run, this one or another, both sides show.
-        let was_outrun = !self.outrun.is_empty() || !self.overtaken.is_empty();
+        let was_outrun = self.is_outrun() || !link.late.is_empty();
         if self.is_past(&link) && !was_outrun {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
@@ -702,7 +703,7 @@ impl<'p> Reconcile<'p> {
             && next.referenced == link.referenced
             && next.solution_rows == link.solution_rows;
         // Of a loser nothing is to be told any more, but both sides may have come to agree on what won over it.
-        let owes_words = base != link.base || !self.behind_others(&self.rules(&link)).is_empty();
+        let owes_words = base != link.base || self.owes_late(&link);
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
         if is_as_before && next.due == link.due && !owes_words {
             let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
@@ -839,7 +840,8 @@ impl<'p> Reconcile<'p> {
             self.seen_of(change, mapping)
         });
         let rows_landed = landed.iter().any(is_of_rows);
-        landed.extend(draft.note_overtaken(self.behind_others(mapping)));
+        let late = self.behind_others(draft.before(), mapping);
+        landed.extend(draft.note_late(late));
         let findings: Vec<Finding> = landed
             .iter()
             .map(|change| merge::told(change, &change.new, mapping))
@@ -865,11 +867,46 @@ impl<'p> Reconcile<'p> {
 
     /// What was written behind the look of those who took the place of the run that wrote it. They may have told it all the
     /// same: rather twice than not at all. Losers they have recorded when they took it.
-    fn behind_others(&self, mapping: &Mapping) -> Vec<Change> {
+    fn behind_others(&self, link: &Link, mapping: &Mapping) -> Vec<Change> {
         let is_winner = |change: &&Change| !change.lost;
-        let seen = self.overtaken.iter().filter(is_winner);
+        let seen = link.late.iter().chain(&self.overtaken).filter(is_winner);
         let seen = seen.filter_map(|change| self.seen_of(change, mapping));
         self.outrun.iter().filter(is_winner).cloned().chain(seen).collect()
+    }
+
+    /// Whether there is something to be told of that, or forgotten.
+    fn owes_late(&self, link: &Link) -> bool {
+        self.owes_record || !link.late.is_empty() || !self.behind_others(link, &self.rules(link)).is_empty()
+    }
+
+    /// Whether this run has written, or may have, when another took its place, or took the place of one that may have.
+    const fn is_outrun(&self) -> bool {
+        !self.outrun.is_empty() || !self.overtaken.is_empty()
+    }
+
+    /// What others, or this run itself, had announced when the next took their place: it may be written behind that one.
+    /// Of what this run has written over itself nothing is left there.
+    fn late(&self) -> impl Iterator<Item = &Change> {
+        let is_last = |change: &&Change| {
+            let is_same = |other: &&Change| (other.side, other.field) == (change.side, change.field);
+            !self.outrun.contains(change) || self.outrun.iter().rfind(is_same) == Some(change)
+        };
+        self.overtaken.iter().chain(&self.outrun).filter(is_last)
+    }
+
+    /// A commit of this deal that is no look at both sides keeps it for the next one, and tells what is known of it.
+    fn keep_late(&mut self) {
+        if !self.is_outrun() {
+            return;
+        }
+        let late: Vec<Change> = self.late().cloned().collect();
+        let known: Vec<Change> = self.outrun.iter().filter(|change| !change.lost).cloned().collect();
+        let deal = self.link.as_ref().and_then(Option::as_ref).map(|link| link.id);
+        if let Phase::Committing(draft) = &mut self.phase
+            && Some(draft.before().id) == deal
+        {
+            draft.keep_late(late, known);
+        }
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -1002,14 +1039,7 @@ impl<'p> Reconcile<'p> {
                 agree(&mut base, change.field, &change.new);
             }
         }
-        // What others, or this run itself, had announced when the next took their place may be written behind that one.
-        // Of what this run has written over itself nothing is left there.
-        let is_last = |change: &&Change| {
-            let is_same = |other: &&Change| (other.side, other.field) == (change.side, change.field);
-            !self.outrun.contains(change) || self.outrun.iter().rfind(is_same) == Some(change)
-        };
-        let behind = self.overtaken.iter().chain(&self.outrun).filter(is_last);
-        for change in behind.filter(is_open) {
+        for change in link.late.iter().chain(self.late()).filter(is_open) {
             let Some(now) = now(change.side) else { continue };
             let now = now.get(change.field);
             if is_of_rows(change) {
@@ -1187,7 +1217,7 @@ impl<'p> Reconcile<'p> {
     /// A deal that its seller has switched off is left as it is. What was announced, such as that it goes on, is given up.
     fn rest(&mut self, link: Link) -> Decision {
         let is_announced = link.pending.is_some();
-        if !is_announced && self.behind_others(&self.rules(&link)).is_empty() {
+        if !is_announced && !self.owes_late(&link) {
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         let (before, mut next) = self.settled(link);
@@ -1199,7 +1229,7 @@ impl<'p> Reconcile<'p> {
 
     /// Lists a deal for a person, without writing to a vendor.
     fn park(&mut self, link: Link, finding: Finding) -> Decision {
-        if link.attention == [finding.clone()] && link.due.is_none() {
+        if link.attention == [finding.clone()] && link.due.is_none() && !self.is_outrun() {
             self.findings.push(finding);
             return self.finish(Outcome::Parked, Some(link.id));
         }
@@ -1531,6 +1561,9 @@ impl<'p> Reconcile<'p> {
 
     /// A write failed: what the ledger says of it depends on whether it may have happened.
     fn failed_write(&mut self, draft: &mut Draft, fault: Fault) {
+        // Should another run take the place of this one before it has said so.
+        self.landed.extend(draft.landed());
+        self.begun.extend_from_slice(draft.begun());
         let announced = draft.announced_link();
         let posting = matches!(announced.pending, Some(Pending::CreateReferral { .. }));
         let mut next = announced.clone();
@@ -1664,10 +1697,11 @@ impl<'p> Reconcile<'p> {
             };
         }
         if link.is_none() {
+            // Whoever was faster tells of what was announced, but for what it cannot have seen.
+            let has_written = !self.landed.is_empty() || !self.begun.is_empty();
             self.outrun.append(&mut self.landed);
             self.overtaken.append(&mut self.begun);
-            // Whoever was faster tells of what was announced, but for what it cannot have seen.
-            self.owes_record = false;
+            self.owes_record = has_written || self.owes_record && self.is_outrun();
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
             self.subject = self.trigger.hint.subject;
         }

@@ -100,6 +100,8 @@ pub(super) struct Draft {
     waits_for_memo: bool,
     /// The records are released with the commit.
     parts: bool,
+    /// What was written behind the look of others is told with it.
+    tells_late: bool,
     /// One pointer is, for another link to claim.
     lets_go: Option<Pointer>,
 }
@@ -129,6 +131,7 @@ impl Draft {
             lacks_rows: false,
             waits_for_memo: false,
             parts: false,
+            tells_late: false,
             lets_go: None,
         }
     }
@@ -191,7 +194,9 @@ impl Draft {
     }
 
     /// What was written behind the look of others, unless it is told here or announced again. Returns what is told.
-    pub(super) fn note_overtaken(&mut self, written: Vec<Change>) -> Vec<Change> {
+    pub(super) fn note_late(&mut self, written: Vec<Change>) -> Vec<Change> {
+        self.tells_late = true;
+        self.after.late.clear();
         let mut told = Vec::new();
         for late in written {
             let is_same =
@@ -202,6 +207,19 @@ impl Draft {
             }
         }
         told
+    }
+
+    /// What is, or may be, written behind the look of others is left to a look at both sides, if this is none.
+    pub(super) fn keep_late(&mut self, late: Vec<Change>, known: Vec<Change>) {
+        if self.tells_late {
+            return;
+        }
+        self.note_changes(known);
+        for change in late {
+            if !self.after.late.contains(&change) {
+                self.after.late.push(change);
+            }
+        }
     }
 
     /// What the write that was announced before is not known to have done.

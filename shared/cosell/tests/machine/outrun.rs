@@ -140,6 +140,8 @@ fn what_comes_late_to_a_deal_that_was_switched_off_is_told() {
     world.settle();
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Seller's"));
     assert_eq!(told(&world), 1);
+    let entry = world.audit.iter().rfind(|entry| !entry.changes.is_empty()).unwrap();
+    assert_eq!(entry.outcome, Outcome::Written);
 }
 
 /// The portal takes off again what it has added, and a run that is outrun has written both. The seller then adds the same.
@@ -183,4 +185,91 @@ fn what_was_told_of_a_part_is_not_looked_for_any_more() {
     world.deliver(&from_row(opportunity));
     world.settle();
     assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3", "SOL-5"]);
+}
+
+/// A run that has written the first of two rows when the portal takes both solutions back, which another run sees.
+fn with_a_row_too_many() -> (World, OpportunityId, world::Run) {
+    let (mut world, opportunity) = accepted();
+    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3", "SOL-4"]);
+    let mut slow = hanging(&mut world, &hint);
+    change_referral(&mut world, REFERRAL, &["SOL-1"]);
+    world.deliver(&hint);
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
+    step_until(&mut world, &mut slow, |world| active(world, opportunity) == 2);
+    (world, opportunity, slow)
+}
+
+/// Whether a record tells that a row was written for a solution.
+fn is_told(world: &World, solution: &str) -> bool {
+    let solution = SolutionId(solution.to_owned());
+    let adds = |change: &Change| matches!(&change.new, Term::Solutions(ids) if ids.contains(&solution));
+    let rows = |change: &Change| (change.field, change.side) == (Field::Solutions, Side::Dynamics);
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    changes.any(|change| rows(change) && adds(change))
+}
+
+/// Nothing that is refused for the moment makes the row a seller's, unless it is the ledger: then nothing can be remembered.
+#[test]
+fn a_row_that_comes_late_is_remembered_when_a_call_behind_it_is_refused() {
+    let mut remembered = 0;
+    for refused in 0.. {
+        let (mut world, opportunity, mut slow) = with_a_row_too_many();
+        world.mishaps.insert(world.calls + refused, Mishap::Refused);
+        let report = world.finish(&mut slow).unwrap();
+        if world.struck.is_empty() {
+            break;
+        }
+        if report.again {
+            continue;
+        }
+        remembered += 1;
+        world.settle();
+        assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
+        assert!(is_told(&world, "SOL-3"), "call {refused}: {:#?}", world.audit);
+        assert_eq!(only_link(&world).late, [], "call {refused}");
+    }
+    // The second row, both reads, and what takes the first one off.
+    assert!(remembered >= 4, "{remembered}");
+}
+
+/// The referral is not to be seen any more, for which a person is waited for, when the run looks at what it has done.
+fn with_rows_that_are_remembered() -> (World, OpportunityId) {
+    let (mut world, opportunity, mut slow) = with_a_row_too_many();
+    let hidden = world.referrals.remove(&REFERRAL).unwrap();
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    let report = world.finish(&mut slow).unwrap();
+    assert_eq!(report.outcome, Outcome::Written);
+    assert!(is_told(&world, "SOL-4"), "{:#?}", world.audit);
+    world.settle();
+    assert_eq!(active(&world, opportunity), 3);
+    world.referrals.insert(REFERRAL, hidden);
+    (world, opportunity)
+}
+
+#[test]
+fn a_row_that_comes_late_is_remembered_while_a_person_is_waited_for() {
+    let (mut world, opportunity) = with_rows_that_are_remembered();
+    world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
+}
+
+/// The seller takes the rows off, which is seen, and wants them after all.
+#[test]
+fn a_row_that_came_late_and_is_gone_is_not_looked_for_any_more() {
+    let (mut world, opportunity) = with_rows_that_are_remembered();
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    for (version, cells) in rows.values_mut() {
+        let is_late = ["SOL-3", "SOL-4"].map(text).contains(&cells["cosell_solutionid"]);
+        cells.insert("statecode".to_owned(), number(i64::from(is_late)));
+        *version += 1;
+    }
+    world.deliver(&from_referral(REFERRAL, Cause::Compare));
+    assert_eq!(only_link(&world).late, []);
+    switch_on_rows(&mut world, opportunity);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3", "SOL-4"]);
 }
