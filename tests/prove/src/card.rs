@@ -73,6 +73,7 @@ impl Sum {
         both("calls refused", &|of| of.refused.to_string());
         both("answers lost", &|of| of.lost_answers.to_string());
         both("stale reads", &|of| of.stale_reads.to_string());
+        both("calls that hang", &|of| of.hangs.to_string());
         both("events lost", &|of| of.lost_events.to_string());
         both("events refused by the queue", &|of| of.refused_events.to_string());
         both("polls killed", &|of| of.broken_polls.to_string());

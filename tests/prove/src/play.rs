@@ -30,6 +30,7 @@ use self::measure::Edit;
 use self::polls::{Changed, Kind, Marks, Poll};
 use self::solutions::Choice;
 use self::switches::Given;
+use crate::is_calm;
 
 /// How long an invocation may take; Lambda ends it then.
 const TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
@@ -140,6 +141,8 @@ pub struct Figures {
     pub lost_answers: u64,
     /// Reads that showed a referral as it was before its last change.
     pub stale_reads: u64,
+    /// Calls that hung for longer than others wait for them.
+    pub hangs: u64,
     /// Events that were never delivered.
     pub lost_events: u64,
     /// Events that the queue did not take at first.
@@ -171,6 +174,7 @@ impl Figures {
         self.refused += other.refused;
         self.lost_answers += other.lost_answers;
         self.stale_reads += other.stale_reads;
+        self.hangs += other.hangs;
         self.lost_events += other.lost_events;
         self.refused_events += other.refused_events;
         self.broken_polls += other.broken_polls;
@@ -218,6 +222,9 @@ pub struct Play {
     deleted: BTreeSet<OpportunityId>,
     /// No mishaps at all.
     is_calm: bool,
+    /// Decides which calls hang, if any do. It is one of its own, so that a seed without them plays as it did before there
+    /// were any.
+    hangs: Option<SmallRng>,
     /// No more mishaps, no more people.
     is_over: bool,
     numbers: u32,
@@ -262,6 +269,7 @@ impl Play {
             carried: HashMap::new(),
             deleted: BTreeSet::new(),
             is_calm,
+            hangs: has_hangs(seed).then(|| SmallRng::seed_from_u64(!seed)),
             is_over: false,
             numbers: 0,
             figures: Figures::default(),
@@ -436,6 +444,7 @@ impl Play {
         self.world.mishaps.clear();
         match went {
             Went::On => {
+                self.hang(at, &mut worker);
                 if let Some(slot) = self.workers.get_mut(at) {
                     *slot = Some(worker);
                 }
@@ -454,6 +463,20 @@ impl Play {
                 self.end_order(&report);
             }
         }
+    }
+
+    /// The next call may hang for longer than others wait for it: it is made all the same, when nobody expects it any more.
+    fn hang(&mut self, at: usize, worker: &mut Worker) {
+        let Some(chance) = self.hangs.as_mut().filter(|_| !self.is_over) else {
+            return;
+        };
+        if !chance.random_bool(0.04) {
+            return;
+        }
+        let time = SignedDuration::from_secs(chance.random_range(10..50));
+        worker.run.wakes = worker.run.wakes.max(self.world.now + time);
+        self.figures.hangs += 1;
+        self.tell(|| format!("worker {at} hangs for {time:#}"));
     }
 
     /// Keeps in mind what the record that was just written may stem from.
@@ -567,6 +590,11 @@ impl Play {
         self.tell(|| format!("an event arrives: {} ({})", hint.subject, hint.cause));
         self.enqueue(hint, body);
     }
+}
+
+/// In every fifth run with mishaps calls may hang.
+const fn has_hangs(seed: u64) -> bool {
+    !is_calm(seed) && seed / 4 % 5 == 1
 }
 
 /// The side that a record stands on.

@@ -28,7 +28,7 @@ fn a_share_of_the_runs_keeps_every_promise() {
 fn lives_that_broke_a_promise_once_keep_it() {
     let seeds = [
         14_852, 37_672, 900_141, 927_489, 2_073_096, 2_164_316, 2_431_838, 2_493_302, 3_275_217, 3_443_200, 4_020_368,
-        4_148_274, 4_297_458, 4_302_203, 4_471_422, 4_735_744,
+        4_148_274, 4_297_458, 4_302_203, 4_471_422, 4_735_744, 5_237_105,
     ];
     for seed in seeds {
         let (_, judged) = judge(seed, None, false);
