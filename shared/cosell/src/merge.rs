@@ -66,6 +66,8 @@ pub struct Merged {
     pub silent: BTreeSet<Field>,
     /// Fields that would be written to the paused side.
     pub held: BTreeSet<Field>,
+    /// Fields that were changed to what the other side says, or is last known to say.
+    pub met: BTreeSet<Field>,
     /// A closing waits before Partner Center is told.
     pub closing: bool,
 }
@@ -329,7 +331,7 @@ impl Merge<'_> {
         if &self.fit(field, referral, Side::Dynamics).term == opportunity
             || &self.fit(field, opportunity, Side::PartnerCenter).term == referral
         {
-            return self.agree(field);
+            return self.meet(field);
         }
         let owner = match field {
             Field::Stage => Owner::Side(self.further()),
@@ -389,6 +391,12 @@ impl Merge<'_> {
         }
     }
 
+    /// Both sides have come to say the same.
+    fn meet(&mut self, field: Field) {
+        self.merged.met.insert(field);
+        self.agree(field);
+    }
+
     /// What was emptied in Dynamics though Partner Center demands it is filled in, and waits: the two do not agree to differ
     /// any more, so that whoever empties it again is told again.
     fn fill_in(&mut self, field: Field, toward: Side) {
@@ -416,7 +424,7 @@ impl Merge<'_> {
         let fitted = self.fit(field, &value, toward);
         let there = self.now(toward).get(field).clone();
         if fitted.term == there {
-            return self.agree(field);
+            return self.meet(field);
         }
         match self.gate(field, &value, &fitted.term, toward) {
             Gate::Open if self.input.paused == Some(toward) => {

@@ -615,9 +615,7 @@ impl<'p> Reconcile<'p> {
             Err(Need::Currency(code)) if self.known_currency(&code).is_some() => return self.plan(link),
             Err(need) => return Decision::Ask(self.ask(&link, need)),
         };
-        if let (Some(base), Some(side)) = (&base, self.read_before_the_other(&link))
-            && plan.merged.solutions_coincide(base)
-        {
+        if let Some(side) = base.as_ref().and_then(|base| self.owes_a_read(&link, &plan, base)) {
             let need = match side {
                 Side::PartnerCenter => Need::Referral,
                 Side::Dynamics => Need::Opportunity,
@@ -805,13 +803,25 @@ impl<'p> Reconcile<'p> {
         self.reads.retain(|read| !sides.contains(read));
     }
 
-    /// The side that was read before the other one, and not again since. Solutions that both are found to have added, or to
+    /// The side that has to be read before what both are found to say counts as agreed on: it may say something else by now.
+    ///
+    /// One that was not read, since where the two had agreed to differ a person may come to what the other no more says. And
+    /// one that was read before the other one, and not again since: solutions that both are found to have added, or to
     /// have taken off, need not have been so at the same time. Were they taken for agreed on, whoever took theirs back
     /// in between would take back what a person on the other side has just done as well. Of other fields there is one value,
     /// which whoever takes theirs back has seen. What an opportunity has from its lead is not there to be read yet.
-    fn read_before_the_other(&self, link: &Link) -> Option<Side> {
+    fn owes_a_read(&self, link: &Link, plan: &plan::Plan, base: &Base) -> Option<Side> {
+        let unread = match (&self.referral, &self.opportunity) {
+            (Sight::Unread, _) => Some(Side::PartnerCenter),
+            (_, Sight::Unread) => Some(Side::Dynamics),
+            _ => None,
+        };
+        if let Some(side) = unread {
+            return (!plan.merged.met.is_empty()).then_some(side);
+        }
         let (first, last) = (self.reads.first()?, self.reads.last()?);
-        (first != last && !link.is_taking_over()).then_some(*first)
+        let is_owed = first != last && !link.is_taking_over() && plan.merged.solutions_coincide(base);
+        is_owed.then_some(*first)
     }
 
     /// The rows of the deal's solutions, if they were read, so that a deleted one leads back here.

@@ -1,7 +1,7 @@
 //! A run whose call hangs for longer than others wait for it is outrun: its write lands behind the look of who took its
 //! place. It is ours all the same, and nobody's choice.
 
-use super::solutions::{assert_both, both, change_referral, touch};
+use super::solutions::{assert_both, both, change_referral, switch_on_rows, touch};
 use super::*;
 
 /// A run that has announced what it is going to write, and hangs.
@@ -17,15 +17,6 @@ fn active(world: &World, opportunity: OpportunityId) -> usize {
     let rows = world.rows[&opportunity].solutions.values();
     rows.filter(|(_, cells)| cells.get("statecode") != Some(&number(1)))
         .count()
-}
-
-/// A seller switches all of them on again.
-fn switch_on_rows(world: &mut World, opportunity: OpportunityId) {
-    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
-    for (version, cells) in rows.values_mut() {
-        cells.insert("statecode".to_owned(), number(0));
-        *version += 1;
-    }
 }
 
 fn assert_notes(world: &World, referral: ReferralId, opportunity: OpportunityId, notes: &str) {

@@ -38,12 +38,59 @@ fn switch_off_row(world: &mut World, opportunity: OpportunityId, id: &str) {
     *version += 1;
 }
 
+/// A seller switches all rows on again.
+pub(super) fn switch_on_rows(world: &mut World, opportunity: OpportunityId) {
+    let rows = &mut world.rows.get_mut(&opportunity).unwrap().solutions;
+    for (version, cells) in rows.values_mut() {
+        cells.insert("statecode".to_owned(), number(0));
+        *version += 1;
+    }
+}
+
 pub(super) fn touch(world: &mut World, opportunity: OpportunityId) {
     world.rows.get_mut(&opportunity).unwrap().version += 1;
 }
 
 pub(super) fn change_referral(world: &mut World, referral: ReferralId, ids: &[&str]) {
     edit_referral(world, referral, |referral| referral.solutions = tags(ids));
+}
+
+/// The seller empties the list, which Partner Center demands and keeps, and fills in what it keeps. By then it keeps it no
+/// more: two people competed, and neither had seen what the other did.
+#[test]
+fn what_is_filled_in_again_competes_with_what_the_portal_says_by_now() {
+    for edits_notes in [false, true] {
+        let (mut world, opportunity) = accepted();
+        change_referral(&mut world, REFERRAL, &["SOL-1"]);
+        world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+        world.settle();
+        switch_off_row(&mut world, opportunity, "SOL-1");
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        assert_eq!(
+            about(&only_link(&world).attention),
+            [(Code::Missing, Some(Field::Solutions))]
+        );
+        change_referral(&mut world, REFERRAL, &["SOL-6"]);
+        switch_on_rows(&mut world, opportunity);
+        if edits_notes {
+            edit_row(&mut world, opportunity, "description", text("Filled in"));
+        }
+        world.deliver(&from_row(opportunity));
+        world.deliver(&from_referral(REFERRAL, Cause::ReferralUpdated));
+        world.settle();
+        // The mapping has Dynamics win.
+        assert_eq!(
+            both(&world, REFERRAL, opportunity),
+            [set_of(&["SOL-1"]), set_of(&["SOL-1"])]
+        );
+        let lost: Vec<_> = losers(&world)
+            .into_iter()
+            .map(|change| (change.side, change.old))
+            .collect();
+        let sixth = Term::Solutions([SolutionId("SOL-6".to_owned())].into());
+        assert_eq!(lost, [(Side::PartnerCenter, sixth)], "{edits_notes}");
+    }
 }
 
 /// The rows are written before the memo column of the opportunity, which shows what was taken off until it is written, too.
