@@ -91,8 +91,8 @@ pub struct Link {
     /// Keys of the deal's solution rows: a deleted row is told by its key alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub solution_rows: Vec<Uuid>,
-    /// What a run wrote, or may have written, behind the look of another that took its place, and nobody could look since.
-    /// The next look takes it for ours, and not for a person's.
+    /// What a run wrote, or may have written, behind the look of another that took its place, and could not look at since.
+    /// The next look at both sides takes what it finds of it for ours and not for a person's, and forgets the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<Change>,
 }

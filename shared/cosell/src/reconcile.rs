@@ -7,7 +7,8 @@
 //! Guarantees: no vendor is written to without a precondition or a deterministic id, and not before the ledger says so;
 //! a referral, whose id is the server's choice, is posted again only after two searches that were long enough apart from
 //! the doubt; nothing differing from the base means nothing is written; nothing is written to a side that is paused.
-//! Assumes: calls are performed in order, and `answer` gets the answer to the last call.
+//! Assumes: calls are performed in order, and `answer` gets the answer to the last call; what a run had asked for when it
+//! died is carried out before others have waited for it in vain, or not at all. One that lives may be late: it tells.
 
 pub mod call;
 mod create;
@@ -255,6 +256,8 @@ pub struct Reconcile<'p> {
     /// Fields whose PATCH the vendor refused for good in this run.
     refused: Vec<(Field, String)>,
     written: bool,
+    /// It has started over too often, and only writes down what must not be forgotten.
+    gives_up: bool,
     /// The answer to a write was lost in this run, and what became of it was looked up.
     was_in_doubt: bool,
     /// The order of this run was announced, so whoever looks at the deal next finishes it.
@@ -315,6 +318,7 @@ impl<'p> Reconcile<'p> {
             owes_record: false,
             refused: Vec::new(),
             written: false,
+            gives_up: false,
             was_in_doubt: false,
             has_announced_order: false,
             thorough,
@@ -361,7 +365,7 @@ impl<'p> Reconcile<'p> {
                         continue;
                     }
                     Decision::Finish(report) => {
-                        self.phase = Phase::Finished(Box::new(report));
+                        self.end(report);
                         continue;
                     }
                 },
@@ -387,7 +391,7 @@ impl<'p> Reconcile<'p> {
         if let Some(side) = self.policy.paused.filter(|side| draft.writes_toward(*side)) {
             match self.hold(draft.before().clone(), side) {
                 Decision::Act(held) => self.phase = Phase::Committing(Box::new(held)),
-                Decision::Finish(report) => self.phase = Phase::Finished(Box::new(report)),
+                Decision::Finish(report) => self.end(report),
                 Decision::Ask(_) => {}
             }
             return;
@@ -911,12 +915,17 @@ impl<'p> Reconcile<'p> {
         }
         let late: Vec<Change> = self.late().cloned().collect();
         let known: Vec<Change> = self.outrun.iter().filter(|change| !change.lost).cloned().collect();
-        let deal = self.link.as_ref().and_then(Option::as_ref).map(|link| link.id);
+        let deal = self.deal();
         if let Phase::Committing(draft) = &mut self.phase
             && Some(draft.before().id) == deal
         {
             draft.keep_late(late, known);
         }
+    }
+
+    /// The deal that is looked at, if there is one yet. What is committed may be a link that was kept for a record of it.
+    fn deal(&self) -> Option<LinkId> {
+        self.link.as_ref()?.as_ref().map(|link| link.id)
     }
 
     /// The sides that still show something else than the base says once the plan is carried out: edits that wait, and
@@ -1239,7 +1248,7 @@ impl<'p> Reconcile<'p> {
 
     /// Lists a deal for a person, without writing to a vendor.
     fn park(&mut self, link: Link, finding: Finding) -> Decision {
-        if link.attention == [finding.clone()] && link.due.is_none() && !self.is_outrun() {
+        if link.attention == [finding.clone()] && link.due.is_none() {
             self.findings.push(finding);
             return self.finish(Outcome::Parked, Some(link.id));
         }
@@ -1290,6 +1299,18 @@ impl<'p> Reconcile<'p> {
         })
     }
 
+    /// Ends the run; not before what it has written behind the look of others is told, or kept for the next look.
+    fn end(&mut self, report: Report) {
+        let deal = self.link.clone().flatten().filter(|_| self.is_outrun());
+        self.phase = match deal {
+            Some(link) => {
+                (self.findings, self.fault) = (report.findings, report.fault);
+                Phase::Committing(Box::new(Draft::new(link.clone(), link)))
+            }
+            None => Phase::Finished(Box::new(report)),
+        };
+    }
+
     // ---- answers -------------------------------------------------------------------------------------------------
 
     fn is_microsofts_half(&self, id: ReferralId) -> bool {
@@ -1314,6 +1335,10 @@ impl<'p> Reconcile<'p> {
             (Call::Wait(_), Answer::Done) => {
                 self.waits += 1;
                 self.look_again(None);
+            }
+            (Call::FindLink(_), Answer::Link(found)) if self.gives_up => {
+                self.link = Some(found.map(|link| *link));
+                self.fail(outrun(), None);
             }
             (Call::FindLink(subject), Answer::Link(found)) => {
                 let found = found.map(|link| *link);
@@ -1430,10 +1455,12 @@ impl<'p> Reconcile<'p> {
             Answer::Done if draft.lets_go() => self.restart(None),
             Answer::Done => {
                 self.written |= std::mem::take(&mut self.owes_record) || draft.has_written();
-                self.landed.clear();
-                self.begun.clear();
-                self.outrun.clear();
-                self.overtaken.clear();
+                if self.deal() == Some(draft.before().id) {
+                    self.landed.clear();
+                    self.begun.clear();
+                    self.outrun.clear();
+                    self.overtaken.clear();
+                }
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
                     self.trigger.order = self.trigger.order.take().filter(|order| order.edit().is_none());
@@ -1459,7 +1486,7 @@ impl<'p> Reconcile<'p> {
                     Outcome::Noted
                 };
                 match self.finish(outcome, Some(link.id)) {
-                    Decision::Finish(report) => self.phase = Phase::Finished(Box::new(report)),
+                    Decision::Finish(report) => self.end(report),
                     Decision::Act(draft) => self.begin(draft),
                     Decision::Ask(_) => {}
                 }
@@ -1501,6 +1528,9 @@ impl<'p> Reconcile<'p> {
     }
 
     fn acted(&mut self, mut draft: Box<Draft>, answer: Answer) {
+        if matches!(&answer, Answer::Failed(fault) if fault.in_doubt) {
+            draft.doubt();
+        }
         match answer {
             Answer::Stale | Answer::Gone => self.start_over(&draft),
             Answer::Exists if draft.key_in_question().is_some() => {
@@ -1572,8 +1602,7 @@ impl<'p> Reconcile<'p> {
     /// A write failed: what the ledger says of it depends on whether it may have happened.
     fn failed_write(&mut self, draft: &mut Draft, fault: Fault) {
         // Should another run take the place of this one before it has said so.
-        self.landed.extend(draft.landed());
-        self.begun.extend_from_slice(draft.begun());
+        self.remember_written(draft);
         let announced = draft.announced_link();
         let posting = matches!(announced.pending, Some(Pending::CreateReferral { .. }));
         let mut next = announced.clone();
@@ -1692,26 +1721,24 @@ impl<'p> Reconcile<'p> {
         self.holds_intent = false;
         self.succession = Succession::default();
         self.created = false;
-        if self.restarts > RESTARTS {
-            let fault = Fault {
-                class: Class::Transient { after: None },
-                code: "outrun",
-                message: "the records kept changing while they were brought into step".to_owned(),
-                in_doubt: false,
-            };
-            // Without the newest version nothing can be written down either: then the hint has to come again.
-            return if link.is_some() {
-                self.fail(fault, link)
-            } else {
-                self.forget(fault)
-            };
-        }
         if link.is_none() {
-            // Whoever was faster tells of what was announced, but for what it cannot have seen.
-            let has_written = !self.landed.is_empty() || !self.begun.is_empty();
+            // Whoever was faster tells of what this run had announced, as far as it saw it. What was written behind its look
+            // is for this one to tell.
             self.outrun.append(&mut self.landed);
             self.overtaken.append(&mut self.begun);
-            self.owes_record = has_written || self.owes_record && self.is_outrun();
+            self.owes_record &= self.is_outrun();
+        }
+        if self.restarts > RESTARTS {
+            let has_tried = std::mem::replace(&mut self.gives_up, true);
+            if link.is_some() {
+                return self.fail(outrun(), link);
+            }
+            // Without the newest version nothing can be written down. It is worth one more call only where there is something.
+            if has_tried || !self.is_outrun() {
+                return self.forget(outrun());
+            }
+        }
+        if link.is_none() {
             // Microsoft's half may have led to ours: it leads there again, and is not forgotten over it.
             self.subject = self.trigger.hint.subject;
         }
@@ -1837,6 +1864,16 @@ fn outdated(id: ReferralId) -> Fault {
         class: Class::Transient { after: None },
         code: OUTDATED,
         message: format!("Partner Center showed an older version of referral {id} than before; it is read again later"),
+        in_doubt: false,
+    }
+}
+
+/// The fault of a run that others kept outrunning.
+fn outrun() -> Fault {
+    Fault {
+        class: Class::Transient { after: None },
+        code: "outrun",
+        message: "the records kept changing while they were brought into step".to_owned(),
         in_doubt: false,
     }
 }

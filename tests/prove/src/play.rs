@@ -465,7 +465,8 @@ impl Play {
         }
     }
 
-    /// The next call may hang for longer than others wait for it: it is made all the same, when nobody expects it any more.
+    /// The next call may hang for longer than others wait for it, and is made when nobody expects it any more, unless its
+    /// worker is out of time by then.
     fn hang(&mut self, at: usize, worker: &mut Worker) {
         let Some(chance) = self.hangs.as_mut().filter(|_| !self.is_over) else {
             return;

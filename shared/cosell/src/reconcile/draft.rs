@@ -80,6 +80,8 @@ pub(super) struct Draft {
     created: Option<Referral>,
     /// Sides that were written to, as their answers say.
     written: Vec<Side>,
+    /// A call may have been carried out without an answer.
+    is_in_doubt: bool,
     /// The row shows the trail and what else is ours on it as they will be.
     has_shown: bool,
     goes_on: bool,
@@ -119,6 +121,7 @@ impl Draft {
             changes: Vec::new(),
             created: None,
             written: Vec::new(),
+            is_in_doubt: false,
             has_shown: false,
             goes_on: false,
             pointers: true,
@@ -215,8 +218,9 @@ impl Draft {
             return;
         }
         self.note_changes(known);
+        let takes_part = matches!(self.after.state, State::Active | State::Paused);
         for change in late {
-            if !self.after.late.contains(&change) {
+            if takes_part && !self.after.late.contains(&change) {
                 self.after.late.push(change);
             }
         }
@@ -234,9 +238,18 @@ impl Draft {
         whole.chain(&self.left)
     }
 
-    /// What is announced, once anything of it is written.
+    /// What is announced, once anything of it is written, or may be.
     pub(super) fn begun(&self) -> &[Change] {
-        if self.has_written() { &self.changes } else { &[] }
+        if self.has_written() || self.is_in_doubt {
+            &self.changes
+        } else {
+            &[]
+        }
+    }
+
+    /// Nobody knows whether the last call was carried out.
+    pub(super) const fn doubt(&mut self) {
+        self.is_in_doubt = true;
     }
 
     fn announced_before(&self) -> &[Change] {
@@ -621,6 +634,9 @@ impl Draft {
         link.microsoft = self.after.microsoft;
         link.solution_rows.clone_from(&self.after.solution_rows);
         link.base = self.base_so_far().or(link.base);
+        if self.tells_late {
+            link.late.clear();
+        }
         // Whoever takes over must not take an older state for news.
         link.newest.clone_from(&self.after.newest);
         link.pending.clone_from(&self.announced);

@@ -3,6 +3,7 @@
 
 use super::solutions::{assert_both, both, change_referral, switch_on_rows, touch};
 use super::*;
+use cosell::order::Order;
 
 /// A run that has announced what it is going to write, and hangs.
 fn hanging(world: &mut World, hint: &Hint) -> world::Run {
@@ -263,4 +264,118 @@ fn a_row_that_came_late_and_is_gone_is_not_looked_for_any_more() {
     world.deliver(&from_row(opportunity));
     world.settle();
     assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3", "SOL-4"]);
+}
+
+/// The write lands behind the look of another run and its answer is lost, so the run does not know of it either.
+#[test]
+fn a_value_that_comes_late_and_is_in_doubt_is_no_persons() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let before = world.rows[&opportunity].shown().text("description").unwrap().to_owned();
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let mut slow = hanging(&mut world, &from_row(opportunity));
+    edit_row(&mut world, opportunity, "description", text(&before));
+    world.deliver(&from_row(opportunity));
+    world.mishaps.insert(world.calls, Mishap::LostAnswer);
+    world.finish(&mut slow);
+    assert_eq!(world.struck, [Mishap::LostAnswer]);
+    world.settle();
+    assert_notes(&world, referral, opportunity, &before);
+}
+
+/// An operator's order is written late, to a deal that the seller has switched off meanwhile: the order is refused, and
+/// what it has set already is told, and nobody's choice when the deal goes on.
+#[test]
+fn an_order_that_is_written_late_is_told_though_it_is_refused() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let ordered = Term::Text("Ordered".to_owned());
+    world.order = Some(Order::Restore {
+        field: Field::Notes,
+        value: ordered.clone(),
+    });
+    let hint = Hint {
+        cause: Cause::Operator,
+        ..from_row(opportunity)
+    };
+    let mut slow = hanging(&mut world, &hint);
+    world.order = None;
+    let switch = |world: &mut World, on| {
+        edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
+    };
+    switch(&mut world, false);
+    world.deliver(&from_row(opportunity));
+    let report = world.finish(&mut slow).unwrap();
+    assert_eq!(about(&report.findings), [(Code::OrderRefused, None)]);
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Ordered"));
+    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+    assert!(changes.any(|change| change.new == ordered), "{:#?}", world.audit);
+    edit_row(&mut world, opportunity, "description", text("Seller's later"));
+    switch(&mut world, true);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    assert_notes(&world, referral, opportunity, "Seller's later");
+    assert_eq!(losers(&world), []);
+}
+
+/// Writing to Dynamics is paused, and the deal waits for the end of the pause already.
+#[test]
+fn a_value_that_comes_late_to_a_deal_that_is_held_back_is_no_persons() {
+    for is_held in [true, false] {
+        let (mut world, referral, opportunity) = in_step(true);
+        let before = world.rows[&opportunity].shown().text("description").unwrap().to_owned();
+        world.paused = Some(Side::Dynamics);
+        if is_held {
+            change_referral(&mut world, referral, &["SOL-2", "SOL-3"]);
+            world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+        }
+        edit_row(&mut world, opportunity, "description", text("Seller's"));
+        let mut slow = hanging(&mut world, &from_row(opportunity));
+        edit_row(&mut world, opportunity, "description", text(&before));
+        world.deliver(&from_row(opportunity));
+        let switch = |world: &mut World, on| {
+            edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
+        };
+        switch(&mut world, false);
+        world.finish(&mut slow);
+        switch(&mut world, true);
+        world.paused = None;
+        world.deliver(&from_row(opportunity));
+        world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+        world.look_at_held();
+        world.settle();
+        assert_notes(&world, referral, opportunity, &before);
+    }
+}
+
+/// Others are faster again and again, until the run gives up: it writes down what it knows first.
+#[test]
+fn a_row_that_comes_late_is_remembered_by_a_run_that_gives_up() {
+    let (mut world, opportunity, mut slow) = with_a_row_too_many();
+    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+    let report = loop {
+        match world.step(&mut slow) {
+            world::Went::Done(report) => break report,
+            world::Went::Crashed => unreachable!("no mishap was ordered"),
+            world::Went::On => {}
+        }
+        if matches!(slow.touched.take(), Some(Touch::Read(Subject::Referral(_)))) {
+            // The other's read is refused, which it writes down.
+            world.mishaps.insert(world.calls + 1, Mishap::Refused);
+            assert_eq!(world.deliver(&hint).outcome, Outcome::Due);
+        }
+    };
+    assert_eq!(report.fault.map(|fault| fault.code), Some("outrun"));
+    assert!(!report.again);
+    let known = only_link(&world);
+    assert_ne!(known.late, []);
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
+}
+
+/// What a look has found of it is announced with what the look comes to; the rest is forgotten.
+#[test]
+fn what_came_late_is_not_remembered_beside_what_is_announced() {
+    let (mut world, _) = with_rows_that_are_remembered();
+    assert_ne!(only_link(&world).late, []);
+    hanging(&mut world, &from_referral(REFERRAL, Cause::Compare));
+    assert_eq!(only_link(&world).late, []);
 }
