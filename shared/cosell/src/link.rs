@@ -604,6 +604,12 @@ impl Link {
         self
     }
 
+    /// Whether its records are looked at, now or once its seller switches it on again.
+    #[must_use]
+    pub const fn takes_part(&self) -> bool {
+        matches!(self.state, State::Active | State::Paused)
+    }
+
     /// The deal's row in the CRM: the opportunity, or the lead while there is none.
     #[must_use]
     pub fn record(&self) -> Option<Record> {

@@ -708,6 +708,7 @@ impl<'p> Reconcile<'p> {
         let owes_words = base != link.base || self.owes_late(&link);
         // An echo touches nothing, not even the ledger: a version that others moved costs one read with the next write.
         if is_as_before && next.due == link.due && !owes_words {
+            self.forget_late();
             let outcome = if self.written { Outcome::Written } else { Outcome::Echo };
             self.findings.extend(plan.findings);
             return self.finish(outcome, Some(link.id));
@@ -906,6 +907,17 @@ impl<'p> Reconcile<'p> {
             !self.outrun.contains(change) || self.outrun.iter().rfind(is_same) == Some(change)
         };
         self.overtaken.iter().chain(&self.outrun).filter(is_last)
+    }
+
+    /// Whether something may have come late of which the ledger does not know yet.
+    fn knows_more_than(&self, link: &Link) -> bool {
+        self.late().any(|change| !link.late.contains(change))
+    }
+
+    /// Of what may have come late a look at both sides shows nothing.
+    fn forget_late(&mut self) {
+        self.outrun.clear();
+        self.overtaken.clear();
     }
 
     /// A commit of this deal that is no look at both sides keeps it for the next one, and tells what is known of it.
@@ -1237,6 +1249,7 @@ impl<'p> Reconcile<'p> {
     fn rest(&mut self, link: Link) -> Decision {
         let is_announced = link.pending.is_some();
         if !is_announced && !self.owes_late(&link) {
+            self.forget_late();
             return self.finish(Outcome::Ignored, Some(link.id));
         }
         let (before, mut next) = self.settled(link);
@@ -1301,8 +1314,8 @@ impl<'p> Reconcile<'p> {
 
     /// Ends the run; not before what it has written behind the look of others is told, or kept for the next look.
     fn end(&mut self, report: Report) {
-        let deal = self.link.clone().flatten().filter(|_| self.is_outrun());
-        self.phase = match deal {
+        let deal = self.link.clone().flatten().map(|link| self.as_stored(link));
+        self.phase = match deal.filter(|link| self.owes_record || link.takes_part() && self.knows_more_than(link)) {
             Some(link) => {
                 (self.findings, self.fault) = (report.findings, report.fault);
                 Phase::Committing(Box::new(Draft::new(link.clone(), link)))
@@ -1336,8 +1349,8 @@ impl<'p> Reconcile<'p> {
                 self.waits += 1;
                 self.look_again(None);
             }
-            (Call::FindLink(_), Answer::Link(found)) if self.gives_up => {
-                self.link = Some(found.map(|link| *link));
+            (Call::FindLink(_), Answer::Link(Some(found))) if self.gives_up && found.takes_part() => {
+                self.link = Some(Some(*found));
                 self.fail(outrun(), None);
             }
             (Call::FindLink(subject), Answer::Link(found)) => {
@@ -1455,11 +1468,12 @@ impl<'p> Reconcile<'p> {
             Answer::Done if draft.lets_go() => self.restart(None),
             Answer::Done => {
                 self.written |= std::mem::take(&mut self.owes_record) || draft.has_written();
-                if self.deal() == Some(draft.before().id) {
+                // What was kept for a record is not what there is to be told of.
+                let is_beside = self.deal().is_some_and(|deal| deal != draft.before().id);
+                if !is_beside {
                     self.landed.clear();
                     self.begun.clear();
-                    self.outrun.clear();
-                    self.overtaken.clear();
+                    self.forget_late();
                 }
                 if draft.findings().iter().any(|finding| finding.code == Code::Ordered) {
                     // An edit is carried out once; the looks that follow it in this run are like any other.
@@ -1470,7 +1484,9 @@ impl<'p> Reconcile<'p> {
                 self.succession = Succession::default();
                 self.holds_intent = link.pending.is_some();
                 let parked = !link.attention.is_empty();
-                self.link = Some(Some(link.clone()));
+                if !is_beside || draft.goes_on() || !self.is_outrun() {
+                    self.link = Some(Some(link.clone()));
+                }
                 if draft.goes_on() {
                     return;
                 }
@@ -1729,10 +1745,10 @@ impl<'p> Reconcile<'p> {
             self.owes_record &= self.is_outrun();
         }
         if self.restarts > RESTARTS {
-            let has_tried = std::mem::replace(&mut self.gives_up, true);
             if link.is_some() {
                 return self.fail(outrun(), link);
             }
+            let has_tried = std::mem::replace(&mut self.gives_up, true);
             // Without the newest version nothing can be written down. It is worth one more call only where there is something.
             if has_tried || !self.is_outrun() {
                 return self.forget(outrun());

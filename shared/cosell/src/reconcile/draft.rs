@@ -218,9 +218,8 @@ impl Draft {
             return;
         }
         self.note_changes(known);
-        let takes_part = matches!(self.after.state, State::Active | State::Paused);
         for change in late {
-            if takes_part && !self.after.late.contains(&change) {
+            if self.after.takes_part() && !self.after.late.contains(&change) {
                 self.after.late.push(change);
             }
         }

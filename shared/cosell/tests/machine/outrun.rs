@@ -379,3 +379,79 @@ fn what_came_late_is_not_remembered_beside_what_is_announced() {
     hanging(&mut world, &from_referral(REFERRAL, Cause::Compare));
     assert_eq!(only_link(&world).late, []);
 }
+
+/// A PATCH whose answer is lost has done nothing, since others have written before it. A look at both sides shows that: it
+/// writes nothing, to the ledger neither, and what a person types later is theirs.
+#[test]
+fn what_turns_out_not_to_have_come_late_is_forgotten() {
+    let (mut world, referral, opportunity) = in_step(true);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let mut slow = hanging(&mut world, &from_row(opportunity));
+    world.deliver(&from_row(opportunity));
+    edit_row(&mut world, opportunity, "description", text("Later"));
+    world.deliver(&from_row(opportunity));
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    assert_notes(&world, referral, opportunity, "Later");
+    let known = only_link(&world);
+    world.mishaps.insert(world.calls, Mishap::LostAnswer);
+    let report = world.finish(&mut slow).unwrap();
+    assert_eq!(world.struck, [Mishap::LostAnswer]);
+    assert_eq!(report.outcome, Outcome::Echo);
+    assert_eq!(only_link(&world), known);
+    edit_referral(&mut world, referral, |record| {
+        record.notes = Some("Seller's".to_owned());
+    });
+    world.deliver(&from_referral(referral, Cause::ReferralUpdated));
+    world.settle();
+    assert_notes(&world, referral, opportunity, "Seller's");
+}
+
+/// Three times the row is touched behind an announcement. Behind the fourth one another run takes the place.
+#[test]
+fn a_row_that_comes_late_is_remembered_by_a_run_that_others_outrun_as_it_gives_up() {
+    let (mut world, opportunity) = accepted();
+    let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
+    let announce = |world: &mut World, run: &mut world::Run| {
+        let announced = only_link(world).version;
+        step_until(world, run, |world| only_link(world).version > announced);
+    };
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
+    let mut slow = world.begin(&hint);
+    for _ in 0..3 {
+        announce(&mut world, &mut slow);
+        touch(&mut world, opportunity);
+    }
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3", "SOL-4"]);
+    announce(&mut world, &mut slow);
+    change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
+    world.deliver(&hint);
+    touch(&mut world, opportunity);
+    let report = world.finish(&mut slow).unwrap();
+    assert_eq!(report.fault.map(|fault| fault.code), Some("outrun"));
+    world.settle();
+    assert_both(&world, REFERRAL, opportunity, &["SOL-1", "SOL-3"]);
+}
+
+/// The seller has switched the deal off, and nothing has come late: then nothing is remembered of it.
+#[test]
+fn what_has_not_come_late_to_a_deal_that_rests_is_forgotten() {
+    let (mut world, referral, opportunity) = in_step(true);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let mut slow = hanging(&mut world, &from_row(opportunity));
+    world.deliver(&from_row(opportunity));
+    edit_row(&mut world, opportunity, "description", text("Later"));
+    world.deliver(&from_row(opportunity));
+    edit_row(
+        &mut world,
+        opportunity,
+        "cosell_syncwithpartnercenter",
+        Cell::Flag(false),
+    );
+    world.deliver(&from_row(opportunity));
+    let known = only_link(&world);
+    assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Later"));
+    world.mishaps.insert(world.calls, Mishap::LostAnswer);
+    world.finish(&mut slow);
+    assert_eq!(world.struck, [Mishap::LostAnswer]);
+    assert_eq!(only_link(&world), known);
+}
