@@ -1180,6 +1180,29 @@ fn losers(world: &World) -> Vec<Change> {
     changes.filter(|change| change.lost).cloned().collect()
 }
 
+/// Dynamics holds two digits, so the two agree to differ. Somebody rounds the value in the portal, as Dynamics showed it; it
+/// shows another one by then.
+#[test]
+fn what_is_typed_as_the_other_side_showed_it_competes_with_what_it_shows_by_now() {
+    let (mut world, referral, opportunity) = in_step(true);
+    let say = |world: &mut World, value: &str| edit_referral(world, referral, |record| record.value = value.to_owned());
+    let hint = from_referral(referral, Cause::ReferralUpdated);
+    say(&mut world, "99000.129");
+    world.deliver(&hint);
+    world.settle();
+    say(&mut world, "99000.13");
+    edit_row(&mut world, opportunity, "estimatedvalue", number(500));
+    world.deliver(&hint);
+    world.deliver(&from_row(opportunity));
+    world.settle();
+    world.assert_in_step(1);
+    let lost: Vec<_> = losers(&world)
+        .iter()
+        .map(|change| (change.field, change.side))
+        .collect();
+    assert_eq!(lost, [(Field::Value, Side::PartnerCenter)]);
+}
+
 fn only_link(world: &World) -> Link {
     let links: Vec<Link> = world.links().collect();
     let [link] = links.as_slice() else { panic!("{links:#?}") };

@@ -3,7 +3,9 @@
 
 use super::solutions::{assert_both, both, change_referral, switch_on_rows, touch};
 use super::*;
+use cosell::link::State;
 use cosell::order::Order;
+use cosell::reconcile::Report;
 
 /// A run that has announced what it is going to write, and hangs.
 fn hanging(world: &mut World, hint: &Hint) -> world::Run {
@@ -346,29 +348,51 @@ fn a_value_that_comes_late_to_a_deal_that_is_held_back_is_no_persons() {
     }
 }
 
-/// Others are faster again and again, until the run gives up: it writes down what it knows first.
-#[test]
-fn a_row_that_comes_late_is_remembered_by_a_run_that_gives_up() {
-    let (mut world, opportunity, mut slow) = with_a_row_too_many();
+/// Others are faster again and again, until the run gives up; `before` is done before each time.
+fn until_it_gives_up(world: &mut World, slow: &mut world::Run, mut before: impl FnMut(&mut World)) -> Report {
     let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
-    let report = loop {
-        match world.step(&mut slow) {
-            world::Went::Done(report) => break report,
+    loop {
+        match world.step(slow) {
+            world::Went::Done(report) => return report,
             world::Went::Crashed => unreachable!("no mishap was ordered"),
             world::Went::On => {}
         }
         if matches!(slow.touched.take(), Some(Touch::Read(Subject::Referral(_)))) {
+            before(world);
             // The other's read is refused, which it writes down.
             world.mishaps.insert(world.calls + 1, Mishap::Refused);
-            assert_eq!(world.deliver(&hint).outcome, Outcome::Due);
+            world.deliver(&hint);
+            world.mishaps.clear();
         }
-    };
+    }
+}
+
+/// It writes down what it knows first.
+#[test]
+fn a_row_that_comes_late_is_remembered_by_a_run_that_gives_up() {
+    let (mut world, opportunity, mut slow) = with_a_row_too_many();
+    let report = until_it_gives_up(&mut world, &mut slow, |_| {});
     assert_eq!(report.fault.map(|fault| fault.code), Some("outrun"));
     assert!(!report.again);
-    let known = only_link(&world);
-    assert_ne!(known.late, []);
+    assert_ne!(only_link(&world).late, []);
     world.settle();
     assert_both(&world, REFERRAL, opportunity, &["SOL-1"]);
+}
+
+/// The opportunity is deleted meanwhile, and the deal buried: it is not dug up.
+#[test]
+fn a_run_that_gives_up_leaves_a_buried_deal_alone() {
+    let (mut world, opportunity, mut slow) = with_a_row_too_many();
+    let mut times = 0;
+    until_it_gives_up(&mut world, &mut slow, |world| {
+        times += 1;
+        if times == 3 {
+            world.rows.remove(&opportunity);
+            world.deliver(&from_row(opportunity));
+        }
+    });
+    let link = only_link(&world);
+    assert_eq!((link.state, link.due, &link.late[..]), (State::Gone, None, &[][..]));
 }
 
 /// What a look has found of it is announced with what the look comes to; the rest is forgotten.
