@@ -116,12 +116,7 @@ fn what_comes_late_to_a_deal_that_was_switched_off_is_told() {
     let (mut world, referral, opportunity) = in_step(true);
     edit_row(&mut world, opportunity, "description", text("Seller's"));
     let mut slow = hanging(&mut world, &from_row(opportunity));
-    edit_row(
-        &mut world,
-        opportunity,
-        "cosell_syncwithpartnercenter",
-        Cell::Flag(false),
-    );
+    switch(&mut world, opportunity, false);
     world.deliver(&from_row(opportunity));
     let told = |world: &World| {
         let changes = world.audit.iter().flat_map(|entry| entry.changes.clone());
@@ -284,15 +279,13 @@ fn a_value_that_comes_late_and_is_in_doubt_is_no_persons() {
     assert_notes(&world, referral, opportunity, &before);
 }
 
-/// An operator's order is written late, to a deal that the seller has switched off meanwhile: the order is refused, and
-/// what it has set already is told, and nobody's choice when the deal goes on.
-#[test]
-fn an_order_that_is_written_late_is_told_though_it_is_refused() {
+/// An operator orders notes, and the seller switches the deal off while the order is written to the referral: it lands late,
+/// and the order is refused.
+fn refused_and_written(mishap: Option<Mishap>) -> (World, ReferralId, OpportunityId) {
     let (mut world, referral, opportunity) = in_step(true);
-    let ordered = Term::Text("Ordered".to_owned());
     world.order = Some(Order::Restore {
         field: Field::Notes,
-        value: ordered.clone(),
+        value: ordered(),
     });
     let hint = Hint {
         cause: Cause::Operator,
@@ -300,22 +293,75 @@ fn an_order_that_is_written_late_is_told_though_it_is_refused() {
     };
     let mut slow = hanging(&mut world, &hint);
     world.order = None;
-    let switch = |world: &mut World, on| {
-        edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
-    };
-    switch(&mut world, false);
+    switch(&mut world, opportunity, false);
     world.deliver(&from_row(opportunity));
+    world.mishaps.extend(mishap.map(|mishap| (world.calls, mishap)));
     let report = world.finish(&mut slow).unwrap();
     assert_eq!(about(&report.findings), [(Code::OrderRefused, None)]);
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Ordered"));
-    let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
-    assert!(changes.any(|change| change.new == ordered), "{:#?}", world.audit);
-    edit_row(&mut world, opportunity, "description", text("Seller's later"));
-    switch(&mut world, true);
+    (world, referral, opportunity)
+}
+
+fn ordered() -> Term {
+    Term::Text("Ordered".to_owned())
+}
+
+fn switch(world: &mut World, opportunity: OpportunityId, on: bool) {
+    edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
+}
+
+/// What the order has set is told, whether the run knows of it or is in doubt, and it is nobody's choice.
+#[test]
+fn an_order_that_is_written_late_is_told_though_it_is_refused() {
+    for mishap in [None, Some(Mishap::LostAnswer)] {
+        let (mut world, referral, opportunity) = refused_and_written(mishap);
+        edit_row(&mut world, opportunity, "description", text("Seller's later"));
+        switch(&mut world, opportunity, true);
+        world.deliver(&from_row(opportunity));
+        world.settle();
+        let mut changes = world.audit.iter().flat_map(|entry| &entry.changes);
+        assert!(changes.any(|change| change.new == ordered()), "{:#?}", world.audit);
+        assert_notes(&world, referral, opportunity, "Seller's later");
+        assert_eq!(losers(&world), []);
+    }
+}
+
+/// Somebody replaces it in the portal, which is seen while the deal rests. Whoever says the same later has chosen it.
+#[test]
+fn an_order_that_was_written_late_and_replaced_is_forgotten() {
+    let (mut world, referral, opportunity) = refused_and_written(Some(Mishap::LostAnswer));
+    let say = |world: &mut World, notes: &str| {
+        edit_referral(world, referral, |record| record.notes = Some(notes.to_owned()));
+    };
+    say(&mut world, "Something else");
+    world.deliver(&from_referral(referral, Cause::Compare));
+    say(&mut world, "Ordered");
+    switch(&mut world, opportunity, true);
     world.deliver(&from_row(opportunity));
     world.settle();
-    assert_notes(&world, referral, opportunity, "Seller's later");
-    assert_eq!(losers(&world), []);
+    assert_notes(&world, referral, opportunity, "Ordered");
+}
+
+/// A row takes the place of what the seller had typed into the memo, and shows no more than that did. The run that wrote it
+/// is recorded all the same.
+#[test]
+fn a_row_that_comes_late_and_changes_nothing_is_recorded() {
+    let (mut world, referral, opportunity) = in_step(false);
+    let before = world.referrals[&referral].solutions.clone();
+    let hint = from_referral(referral, Cause::ReferralUpdated);
+    change_referral(&mut world, referral, &["SOL-1"]);
+    let mut slow = hanging(&mut world, &hint);
+    edit_referral(&mut world, referral, |record| record.solutions = before);
+    world.deliver(&hint);
+    step_until(&mut world, &mut slow, |world| active(world, opportunity) == 1);
+    touch(&mut world, opportunity);
+    let known = world.audit.len();
+    let report = world.finish(&mut slow).unwrap();
+    assert_eq!(report.outcome, Outcome::Written);
+    let outcomes: Vec<_> = world.audit[known..].iter().map(|entry| entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Written]);
+    world.settle();
+    assert_both(&world, referral, opportunity, &["SOL-1", "SOL-2"]);
 }
 
 /// Writing to Dynamics is paused, and the deal waits for the end of the pause already.
@@ -333,12 +379,9 @@ fn a_value_that_comes_late_to_a_deal_that_is_held_back_is_no_persons() {
         let mut slow = hanging(&mut world, &from_row(opportunity));
         edit_row(&mut world, opportunity, "description", text(&before));
         world.deliver(&from_row(opportunity));
-        let switch = |world: &mut World, on| {
-            edit_row(world, opportunity, "cosell_syncwithpartnercenter", Cell::Flag(on));
-        };
-        switch(&mut world, false);
+        switch(&mut world, opportunity, false);
         world.finish(&mut slow);
-        switch(&mut world, true);
+        switch(&mut world, opportunity, true);
         world.paused = None;
         world.deliver(&from_row(opportunity));
         world.deliver(&from_referral(referral, Cause::ReferralUpdated));
@@ -465,12 +508,7 @@ fn what_has_not_come_late_to_a_deal_that_rests_is_forgotten() {
     world.deliver(&from_row(opportunity));
     edit_row(&mut world, opportunity, "description", text("Later"));
     world.deliver(&from_row(opportunity));
-    edit_row(
-        &mut world,
-        opportunity,
-        "cosell_syncwithpartnercenter",
-        Cell::Flag(false),
-    );
+    switch(&mut world, opportunity, false);
     world.deliver(&from_row(opportunity));
     let known = only_link(&world);
     assert_eq!(world.referrals[&referral].notes.as_deref(), Some("Later"));
