@@ -4,8 +4,8 @@
 //! sides, takes what they show of it for ours, and tells of it. Where it gets no such look, the link keeps it for the next run
 //! ([`Link::late`]).
 //!
-//! Guarantees: no run ends with such a write neither told nor kept; what a look at both sides does not find is forgotten, so
-//! that whoever does the same later has chosen it.
+//! Guarantees: no run ends with such a write neither told nor kept, unless it dies or the ledger does not answer; what a look
+//! at both sides does not find is forgotten, so that whoever does the same later has chosen it.
 //! Refuses to know: what was announced and is still under way, which is in the link's pending part.
 
 use super::draft::Draft;

@@ -7,11 +7,16 @@ use cosell::link::State;
 use cosell::order::Order;
 use cosell::reconcile::Report;
 
+/// A run goes on until it has announced what it is going to write.
+fn announce(world: &mut World, run: &mut world::Run) {
+    let announced = only_link(world).version;
+    step_until(world, run, |world| only_link(world).version > announced);
+}
+
 /// A run that has announced what it is going to write, and hangs.
 fn hanging(world: &mut World, hint: &Hint) -> world::Run {
     let mut run = world.begin(hint);
-    let announced = only_link(world).version;
-    step_until(world, &mut run, |world| only_link(world).version > announced);
+    announce(world, &mut run);
     run
 }
 
@@ -35,9 +40,7 @@ fn rows_that_a_run_wrote_before_it_was_outrun_are_told() {
     let (mut world, referral, opportunity) = in_step(false);
     let before = world.referrals[&referral].solutions.clone();
     change_referral(&mut world, referral, &["SOL-2", "SOL-3"]);
-    let mut slow = world.begin(&from_referral(referral, Cause::ReferralUpdated));
-    let announced = only_link(&world).version;
-    step_until(&mut world, &mut slow, |world| only_link(world).version > announced);
+    let mut slow = hanging(&mut world, &from_referral(referral, Cause::ReferralUpdated));
     edit_referral(&mut world, referral, |record| record.solutions = before);
     edit_row(&mut world, opportunity, "estimatedvalue", number(4711));
     world.deliver(&from_row(opportunity));
@@ -447,16 +450,22 @@ fn what_came_late_is_not_remembered_beside_what_is_announced() {
     assert_eq!(only_link(&world).late, []);
 }
 
+/// A run whose PATCH will do nothing: another one has written the same, and then what the seller said later.
+fn with_a_patch_in_vain() -> (World, ReferralId, OpportunityId, world::Run) {
+    let (mut world, referral, opportunity) = in_step(true);
+    edit_row(&mut world, opportunity, "description", text("Seller's"));
+    let slow = hanging(&mut world, &from_row(opportunity));
+    world.deliver(&from_row(opportunity));
+    edit_row(&mut world, opportunity, "description", text("Later"));
+    world.deliver(&from_row(opportunity));
+    (world, referral, opportunity, slow)
+}
+
 /// A PATCH whose answer is lost has done nothing, since others have written before it. A look at both sides shows that: it
 /// writes nothing, to the ledger neither, and what a person types later is theirs.
 #[test]
 fn what_turns_out_not_to_have_come_late_is_forgotten() {
-    let (mut world, referral, opportunity) = in_step(true);
-    edit_row(&mut world, opportunity, "description", text("Seller's"));
-    let mut slow = hanging(&mut world, &from_row(opportunity));
-    world.deliver(&from_row(opportunity));
-    edit_row(&mut world, opportunity, "description", text("Later"));
-    world.deliver(&from_row(opportunity));
+    let (mut world, referral, opportunity, mut slow) = with_a_patch_in_vain();
     world.deliver(&from_referral(referral, Cause::ReferralUpdated));
     assert_notes(&world, referral, opportunity, "Later");
     let known = only_link(&world);
@@ -478,10 +487,6 @@ fn what_turns_out_not_to_have_come_late_is_forgotten() {
 fn a_row_that_comes_late_is_remembered_by_a_run_that_others_outrun_as_it_gives_up() {
     let (mut world, opportunity) = accepted();
     let hint = from_referral(REFERRAL, Cause::ReferralUpdated);
-    let announce = |world: &mut World, run: &mut world::Run| {
-        let announced = only_link(world).version;
-        step_until(world, run, |world| only_link(world).version > announced);
-    };
     change_referral(&mut world, REFERRAL, &["SOL-1", "SOL-3"]);
     let mut slow = world.begin(&hint);
     for _ in 0..3 {
@@ -502,12 +507,7 @@ fn a_row_that_comes_late_is_remembered_by_a_run_that_others_outrun_as_it_gives_u
 /// The seller has switched the deal off, and nothing has come late: then nothing is remembered of it.
 #[test]
 fn what_has_not_come_late_to_a_deal_that_rests_is_forgotten() {
-    let (mut world, referral, opportunity) = in_step(true);
-    edit_row(&mut world, opportunity, "description", text("Seller's"));
-    let mut slow = hanging(&mut world, &from_row(opportunity));
-    world.deliver(&from_row(opportunity));
-    edit_row(&mut world, opportunity, "description", text("Later"));
-    world.deliver(&from_row(opportunity));
+    let (mut world, referral, opportunity, mut slow) = with_a_patch_in_vain();
     switch(&mut world, opportunity, false);
     world.deliver(&from_row(opportunity));
     let known = only_link(&world);
